@@ -1,0 +1,15 @@
+/** Names of our own headers. Inbound request headers that start with `causeway-` are stripped at the edge (docs/protocol.md). */
+export const HEADER = {
+  /** Response: the code of an error that we made. Absent on a target's or service's own errors. */
+  error: "causeway-error",
+  /** Request and response: id of the request, made at the edge. */
+  requestId: "causeway-request-id",
+  /** Edge -> node's Envoy: the signed proof (proof.ts). */
+  proof: "causeway-proof",
+  /** Edge -> lane: name of the target. */
+  target: "causeway-target",
+  /** Edge -> lane: path prefix that the edge cut off (for X-Forwarded-Prefix), "" for none. */
+  prefix: "causeway-prefix",
+  /** Lane -> edge: "1" when the lane refused before anything was started, so the other lane may be tried. Never leaves the edge. */
+  refused: "causeway-refused",
+} as const;

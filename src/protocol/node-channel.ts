@@ -1,0 +1,116 @@
+import { z } from "zod";
+import { publicJwk, publicJwks } from "./jwk.ts";
+
+/**
+ * The node channel: JSON text messages over a WebSocket that the node agent dials (`relay.<base>/node`). docs/protocol.md, section "Node
+ * channel". The channel is an ordered log per node: every change has a sequence number; an agent says how far it has come and gets what
+ * it missed, or a snapshot when the log no longer reaches back that far or the epoch differs.
+ */
+export const nodeService = z.object({
+  /** Unique per tenant and workspace: app, connectors, manager. */
+  name: z.string().regex(/^[a-z][a-z0-9-]{0,39}$/),
+  workspace: z.string(),
+  driver: z.discriminatedUnion("kind", [
+    /** A command of the node operator's own catalogue, by name; the control plane can't name executables. */
+    z.object({ kind: z.literal("process"), command: z.string().max(64) }),
+    z.object({ kind: z.literal("external"), address: z.string().max(255), port: z.number().int().min(1).max(65535) }),
+  ]),
+  healthPath: z.string().startsWith("/").max(255).nullable(),
+  /** Given to the service as files or environment by its driver. Secret: never logged. */
+  secrets: z.record(z.string().regex(/^[A-Z][A-Z0-9_]{0,63}$/), z.string().max(4096)),
+});
+export type NodeService = z.infer<typeof nodeService>;
+
+export const nodeRoute = z.object({
+  /** Segment-aware prefix, "/" or without a trailing slash. */
+  prefix: z.string().startsWith("/").max(255),
+  service: z.string(),
+});
+export type NodeRoute = z.infer<typeof nodeRoute>;
+
+/** All that a node needs to know of one tenant. A higher revision replaces the whole of a lower one. */
+export const nodeTenant = z.object({
+  tenantId: z.string(),
+  slug: z.string(),
+  revision: z.number().int().nonnegative(),
+  hosts: z.array(z.string().max(253)).max(100),
+  routes: z.array(nodeRoute).max(200),
+  services: z.array(nodeService).max(50),
+});
+export type NodeTenant = z.infer<typeof nodeTenant>;
+
+export const nodeChange = z.discriminatedUnion("kind", [
+  z.object({ kind: z.literal("put"), tenant: nodeTenant }),
+  z.object({ kind: z.literal("remove"), tenantId: z.string(), revision: z.number().int().nonnegative() }),
+]);
+export type NodeChange = z.infer<typeof nodeChange>;
+
+/** How far a tenant's revision has come on a node. `accepted`: Envoy acknowledged it; `live`: a request through the data path saw it. */
+export const nodeTenantState = z.enum(["pending", "accepted", "live", "rejected"]);
+export type NodeTenantState = z.infer<typeof nodeTenantState>;
+
+export const toAgent = z.discriminatedUnion("type", [
+  /** First message after the agent's hello. `proofKeys` are the edge's public keys (both while they rotate). */
+  z.object({ type: z.literal("welcome"), nodeId: z.string(), node: z.string(), epoch: z.string(), proofKeys: publicJwks }),
+  z.object({ type: z.literal("snapshot"), seq: z.number().int(), tenants: z.array(nodeTenant) }),
+  z.object({ type: z.literal("change"), seq: z.number().int(), change: nodeChange }),
+  z.object({ type: z.literal("proof-keys"), proofKeys: publicJwks }),
+]);
+export type ToAgent = z.infer<typeof toAgent>;
+
+export const fromAgent = z.discriminatedUnion("type", [
+  z.object({
+    type: z.literal("hello"),
+    version: z.literal(1),
+    agent: z.string().max(64),
+    /** Of the last channel that the agent followed; null on a fresh node. */
+    epoch: z.string().nullable(),
+    /** Last sequence number that is durable on the agent's disk; 0 for none. */
+    cursor: z.number().int().nonnegative(),
+  }),
+  z.object({
+    type: z.literal("report"),
+    tenantId: z.string(),
+    revision: z.number().int().nonnegative(),
+    state: z.enum(["accepted", "live", "rejected"]),
+    /** Envoy's or the driver's own words when rejected. */
+    reason: z.string().max(2048).nullable(),
+  }),
+  z.object({ type: z.literal("removed"), tenantId: z.string(), revision: z.number().int().nonnegative() }),
+]);
+export type FromAgent = z.infer<typeof fromAgent>;
+
+/** POST relay.<base>/node/enroll: a one-time token buys the right to register a key. The token is `<nodeId>.<secret>`. */
+export const enrolRequest = z.strictObject({ token: z.string().max(256), key: publicJwk });
+export const enrolResponse = z.object({ nodeId: z.string(), node: z.string() });
+export type EnrolRequest = z.infer<typeof enrolRequest>;
+export type EnrolResponse = z.infer<typeof enrolResponse>;
+
+export interface NodeGrant {
+  readonly nodeId: string;
+  readonly node: string;
+  readonly revision: number;
+  readonly disabled: boolean;
+  /** SHA-256 of the enrolment secret, hex, and when it stops working; null when none is open. Used once. */
+  readonly enrolment: { readonly secretHash: string; readonly expiresAtMs: number } | null;
+}
+
+export interface NodeTenantStatus {
+  readonly tenantId: string;
+  readonly revision: number;
+  readonly state: NodeTenantState;
+  readonly reason: string | null;
+}
+
+/** Calls of a node channel object beside `fetch` (the agent's upgrade and enrolment). The object's name is the node's id. */
+export interface NodeChannelRpc {
+  putGrant(grant: NodeGrant): Promise<{ applied: boolean; revision: number }>;
+  /** Idempotent by (tenantId, revision); an older revision than the one held is not applied. */
+  push(change: NodeChange): Promise<{ applied: boolean; revision: number }>;
+  /** Null when the node does not hold the tenant. */
+  status(tenantId: string): Promise<NodeTenantStatus | null>;
+  /** Answers when the revision is live or rejected (or, for a removed tenant, gone), or when the time is over, with what is known then. */
+  waitSettled(tenantId: string, revision: number, timeoutMs: number): Promise<NodeTenantStatus | null>;
+  /** Whether an agent is connected, and since when. */
+  presence(): Promise<{ online: boolean; sinceMs: number | null; enrolled: boolean }>;
+}

@@ -1,0 +1,20 @@
+/**
+ * Ids: a short kind prefix and 20 lower-case base-32 characters (100 random bits), for example `ten_0123456789abcdefghjk`.
+ * They are safe in URLs, file names, DNS labels (with `_` replaced) and PostgreSQL identifiers.
+ */
+export type IdKind = "ten" | "wks" | "nod" | "clu" | "con" | "key" | "op" | "req" | "ses" | "usr" | "evt" | "out" | "tok";
+
+const ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"; // Crockford base 32: no i, l, o, u
+const LENGTH = 20;
+
+/** `random` fills the array with random bytes; the default is the platform's cryptographic source. */
+export function newId(kind: IdKind, random: (bytes: Uint8Array) => void = (b) => crypto.getRandomValues(b)): string {
+  const bytes = new Uint8Array(LENGTH);
+  random(bytes);
+  let text = "";
+  for (const byte of bytes) text += ALPHABET[byte & 31];
+  return `${kind}_${text}`;
+}
+
+export const isId = (kind: IdKind, text: string): boolean =>
+  text.startsWith(`${kind}_`) && /^[0-9a-hjkmnp-tv-z]{20}$/.test(text.slice(kind.length + 1));

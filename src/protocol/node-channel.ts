@@ -51,7 +51,13 @@ export type NodeTenantState = z.infer<typeof nodeTenantState>;
 
 export const toAgent = z.discriminatedUnion("type", [
   /** First message after the agent's hello. `proofKeys` are the edge's public keys (both while they rotate). */
-  z.object({ type: z.literal("welcome"), nodeId: z.string(), node: z.string(), epoch: z.string(), proofKeys: publicJwks }),
+  z.object({
+    type: z.literal("welcome"),
+    nodeId: z.string(),
+    node: z.string(),
+    epoch: z.string(),
+    proofKeys: publicJwks,
+  }),
   z.object({ type: z.literal("snapshot"), seq: z.number().int(), tenants: z.array(nodeTenant) }),
   z.object({ type: z.literal("change"), seq: z.number().int(), change: nodeChange }),
   z.object({ type: z.literal("proof-keys"), proofKeys: publicJwks }),

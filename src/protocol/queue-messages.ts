@@ -1,7 +1,11 @@
 import { z } from "zod";
 
 /** Queue `causeway-provisioning`: work to carry on. The operation's row is the truth, the message only a nudge: lost, late and doubled ones are harmless. */
-export const provisioningMessage = z.object({ kind: z.literal("operation"), operationId: z.string(), outboxId: z.string().nullable() });
+export const provisioningMessage = z.object({
+  kind: z.literal("operation"),
+  operationId: z.string(),
+  outboxId: z.string().nullable(),
+});
 export type ProvisioningMessage = z.infer<typeof provisioningMessage>;
 
 /** Queue `causeway-events`: what the relay saw, for the control data. Idempotent by (subject, atMs). */

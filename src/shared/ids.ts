@@ -2,7 +2,20 @@
  * Ids: a short kind prefix and 20 lower-case base-32 characters (100 random bits), for example `ten_0123456789abcdefghjk`.
  * They are safe in URLs, file names, DNS labels (with `_` replaced) and PostgreSQL identifiers.
  */
-export type IdKind = "ten" | "wks" | "nod" | "clu" | "con" | "key" | "op" | "req" | "ses" | "usr" | "evt" | "out" | "tok";
+export type IdKind =
+  | "ten"
+  | "wks"
+  | "nod"
+  | "clu"
+  | "con"
+  | "key"
+  | "op"
+  | "req"
+  | "ses"
+  | "usr"
+  | "evt"
+  | "out"
+  | "tok";
 
 const ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"; // Crockford base 32: no i, l, o, u
 const LENGTH = 20;

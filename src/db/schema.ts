@@ -1,0 +1,430 @@
+import { sql } from "drizzle-orm";
+import {
+  bigint,
+  bigserial,
+  boolean,
+  check,
+  index,
+  integer,
+  jsonb,
+  pgSchema,
+  primaryKey,
+  text,
+  timestamp,
+  unique,
+  uniqueIndex,
+} from "drizzle-orm/pg-core";
+import type { AccessMode, TenantState } from "../policy/record.ts";
+import type { PublicJwk } from "../protocol/jwk.ts";
+import type { NodeService } from "../protocol/node-channel.ts";
+
+/**
+ * Control data, in the PostgreSQL schema `control`. The console writes what is wanted, the provisioner what has come of it. The edge,
+ * the relay and the nodes never read it: they live on what the provisioner publishes to them (docs/storage.md).
+ */
+export const control = pgSchema("control");
+
+/**
+ * One counter for the revisions of tenants, connectors and nodes. Being shared it can't run backwards for a host, a name or a node that
+ * changes hands, so an old message never beats a newer one.
+ */
+export const revisionCounter = control.sequence("revision");
+const revision = () =>
+  bigint("revision", { mode: "number" })
+    .notNull()
+    .default(sql`nextval('control.revision')`);
+
+const at = (name: string) => timestamp(name, { withTimezone: true, mode: "date" });
+const createdAt = () => at("created_at").notNull().defaultNow();
+const updatedAt = () => at("updated_at").notNull().defaultNow();
+
+/** A group of nodes with a database and base domains. */
+export const clusters = control.table(
+  "clusters",
+  {
+    id: text("id").primaryKey(),
+    name: text("name").notNull().unique(),
+    /** Lower case; a new tenant's host is `<slug>.<first>`. */
+    baseDomains: text("base_domains").array().notNull(),
+    /** Name of the provisioner's Hyperdrive binding for the cluster's database. */
+    databaseBinding: text("database_binding").notNull(),
+    /** Where the tenants' services reach that database: postgres://host:port/database, no user, no password. */
+    databaseAddress: text("database_address").notNull(),
+    isDefault: boolean("is_default").notNull().default(false),
+    createdAt: createdAt(),
+  },
+  (table) => [
+    uniqueIndex("clusters_one_default")
+      .on(table.isDefault)
+      .where(sql`${table.isDefault}`),
+    check("clusters_has_base_domain", sql`cardinality(${table.baseDomains}) > 0`),
+  ],
+);
+
+export const NODE_STATES = ["active", "draining", "disabled"] as const;
+
+/** A machine with an Envoy and a node agent. */
+export const nodes = control.table(
+  "nodes",
+  {
+    id: text("id").primaryKey(),
+    name: text("name").notNull().unique(),
+    clusterId: text("cluster_id")
+      .notNull()
+      .references(() => clusters.id),
+    /** Base URL under which the edge reaches its Envoy. */
+    envoyUrl: text("envoy_url").notNull(),
+    /** Tenants that it takes. */
+    capacity: integer("capacity").notNull(),
+    /** Only `active` nodes get new tenants. */
+    state: text("state", { enum: NODE_STATES }).notNull().default("active"),
+    labels: jsonb("labels").$type<Record<string, string>>().notNull().default({}),
+    revision: revision(),
+    /** SHA-256 of the open enrolment secret, hex; null when none is open. */
+    enrolmentHash: text("enrolment_hash"),
+    enrolmentExpiresAt: at("enrolment_expires_at"),
+    enrolledAt: at("enrolled_at"),
+    online: boolean("online").notNull().default(false),
+    /** Of the newest presence event; older events change nothing. */
+    presenceAt: at("presence_at"),
+    lastSeenAt: at("last_seen_at"),
+    createdAt: createdAt(),
+    updatedAt: updatedAt(),
+  },
+  (table) => [
+    index("nodes_cluster_idx").on(table.clusterId),
+    check("nodes_capacity_not_negative", sql`${table.capacity} >= 0`),
+  ],
+);
+
+export const tenants = control.table(
+  "tenants",
+  {
+    id: text("id").primaryKey(),
+    slug: text("slug").notNull(),
+    clusterId: text("cluster_id")
+      .notNull()
+      .references(() => clusters.id),
+    /** Null until the provisioner has chosen one. */
+    nodeId: text("node_id").references(() => nodes.id),
+    /** What the operator asked for; null: any node with room. */
+    requestedNodeId: text("requested_node_id").references(() => nodes.id),
+    state: text("state").$type<TenantState | "deleting">().notNull().default("provisioning"),
+    /** Rises with every change that nodes or the directory must learn of. */
+    revision: revision(),
+    accessRevision: integer("access_revision").notNull().default(1),
+    /** Whether it may have workspaces beside the default one. */
+    multipleWorkspaces: boolean("multiple_workspaces").notNull().default(false),
+    createdAt: createdAt(),
+    updatedAt: updatedAt(),
+  },
+  (table) => [
+    unique("tenants_slug_per_cluster").on(table.clusterId, table.slug),
+    index("tenants_node_idx").on(table.nodeId),
+    check("tenants_state", sql`${table.state} in ('provisioning', 'active', 'suspended', 'failed', 'deleting')`),
+  ],
+);
+
+const tenantId = () =>
+  text("tenant_id")
+    .notNull()
+    .references(() => tenants.id, { onDelete: "cascade" });
+
+export const workspaces = control.table(
+  "workspaces",
+  {
+    id: text("id").primaryKey(),
+    tenantId: tenantId(),
+    name: text("name").notNull(),
+    isDefault: boolean("is_default").notNull().default(false),
+    createdAt: createdAt(),
+  },
+  (table) => [
+    unique("workspaces_name_per_tenant").on(table.tenantId, table.name),
+    uniqueIndex("workspaces_one_default")
+      .on(table.tenantId)
+      .where(sql`${table.isDefault}`),
+  ],
+);
+
+/** Every host that leads to a tenant; the key makes them unique over all clusters. */
+export const hosts = control.table(
+  "hosts",
+  {
+    /** Lower case, no port. */
+    host: text("host").primaryKey(),
+    tenantId: tenantId(),
+    kind: text("kind", { enum: ["primary", "custom"] }).notNull(),
+    createdAt: createdAt(),
+  },
+  (table) => [
+    index("hosts_tenant_idx").on(table.tenantId),
+    check("hosts_lower_case", sql`${table.host} = lower(${table.host})`),
+  ],
+);
+
+/** What a path of a tenant leads to: one of its services, or a target behind a connector. */
+export const routes = control.table(
+  "routes",
+  {
+    tenantId: tenantId(),
+    /** Segment-aware: "/" or without a trailing slash. */
+    prefix: text("prefix").notNull(),
+    access: text("access").$type<AccessMode>().notNull(),
+    kind: text("kind", { enum: ["service", "target"] }).notNull(),
+    /** Name of the service or target. */
+    destination: text("destination").notNull(),
+  },
+  (table) => [primaryKey({ columns: [table.tenantId, table.prefix] })],
+);
+
+/** What the nodes of a cluster can run for a tenant, and the routes that come with it. */
+export const catalogue = control.table(
+  "service_catalogue",
+  {
+    clusterId: text("cluster_id")
+      .notNull()
+      .references(() => clusters.id, { onDelete: "cascade" }),
+    name: text("name").notNull(),
+    driver: jsonb("driver").$type<NodeService["driver"]>().notNull(),
+    healthPath: text("health_path"),
+    /** Needs the tenant's database schema: it gets DATABASE_URL. */
+    needsSchema: boolean("needs_schema").notNull().default(false),
+    routes: jsonb("routes").$type<{ prefix: string; access: AccessMode }[]>().notNull(),
+    /** New tenants get it unless they name their services. */
+    isDefault: boolean("is_default").notNull().default(true),
+  },
+  (table) => [primaryKey({ columns: [table.clusterId, table.name] })],
+);
+
+export const SERVICE_STATUSES = ["RUNNING", "EXITED", "CREATED", "UNAVAILABLE"] as const;
+
+/** A catalogue entry instantiated for a tenant and workspace. */
+export const services = control.table(
+  "services",
+  {
+    tenantId: tenantId(),
+    workspaceId: text("workspace_id")
+      .notNull()
+      .references(() => workspaces.id, { onDelete: "cascade" }),
+    name: text("name").notNull(),
+    driver: jsonb("driver").$type<NodeService["driver"]>().notNull(),
+    healthPath: text("health_path"),
+    needsSchema: boolean("needs_schema").notNull().default(false),
+    status: text("status", { enum: SERVICE_STATUSES }).notNull().default("CREATED"),
+    updatedAt: updatedAt(),
+  },
+  (table) => [
+    primaryKey({ columns: [table.tenantId, table.workspaceId, table.name] }),
+    check("services_status", sql`${table.status} in ('RUNNING', 'EXITED', 'CREATED', 'UNAVAILABLE')`),
+  ],
+);
+
+/** A way into a site. Its row outlives a deletion until both lanes know of it (`deletedAt`). */
+export const connectors = control.table(
+  "connectors",
+  {
+    id: text("id").primaryKey(),
+    tenantId: tenantId(),
+    name: text("name").notNull(),
+    disabled: boolean("disabled").notNull().default(false),
+    /** Targets that it may announce; null: any. */
+    targets: text("targets").array(),
+    revision: revision(),
+    state: text("state", { enum: ["online", "offline"] })
+      .notNull()
+      .default("offline"),
+    lastSeenAt: at("last_seen_at"),
+    deletedAt: at("deleted_at"),
+    createdAt: createdAt(),
+    updatedAt: updatedAt(),
+  },
+  (table) => [
+    uniqueIndex("connectors_name_per_tenant")
+      .on(table.tenantId, table.name)
+      .where(sql`${table.deletedAt} is null`),
+  ],
+);
+
+const connectorId = () =>
+  text("connector_id")
+    .notNull()
+    .references(() => connectors.id, { onDelete: "cascade" });
+
+/** Public keys only: the private one never leaves the site. */
+export const connectorKeys = control.table(
+  "connector_keys",
+  {
+    id: text("id").primaryKey(),
+    connectorId: connectorId(),
+    kid: text("kid").notNull(),
+    publicKey: jsonb("public_key").$type<PublicJwk>().notNull(),
+    createdAt: createdAt(),
+  },
+  (table) => [unique("connector_keys_kid_per_connector").on(table.connectorId, table.kid)],
+);
+
+/** One row a socket, by the relay's events. Events may come late, twice and in any order: `offlineAt` is never taken back. */
+export const connectorSessions = control.table(
+  "connector_sessions",
+  {
+    id: text("id").primaryKey(),
+    connectorId: connectorId(),
+    instanceId: text("instance_id").notNull(),
+    lane: text("lane", { enum: ["a", "b"] }).notNull(),
+    onlineAt: at("online_at"),
+    offlineAt: at("offline_at"),
+    /** Why it ended, in the relay's words. */
+    reason: text("reason"),
+  },
+  (table) => [index("connector_sessions_connector_idx").on(table.connectorId, table.onlineAt)],
+);
+
+/** Secrets at rest, encrypted under the provisioner's CREDENTIAL_KEY (src/db/seal.ts). Only the provisioner's role can read the table. */
+export const credentials = control.table(
+  "credentials",
+  {
+    tenantId: tenantId(),
+    kind: text("kind", { enum: ["database"] }).notNull(),
+    sealed: text("sealed").notNull(),
+    createdAt: createdAt(),
+  },
+  (table) => [primaryKey({ columns: [table.tenantId, table.kind] })],
+);
+
+export const apiTokens = control.table("api_tokens", {
+  id: text("id").primaryKey(),
+  name: text("name").notNull(),
+  /** SHA-256 of the token, hex. The token itself is shown once. */
+  hash: text("hash").notNull().unique(),
+  scopes: text("scopes").array().$type<("read" | "write" | "admin")[]>().notNull(),
+  expiresAt: at("expires_at"),
+  revokedAt: at("revoked_at"),
+  createdAt: createdAt(),
+});
+
+export const OPERATION_KINDS = [
+  "tenant-create",
+  "tenant-suspend",
+  "tenant-resume",
+  "tenant-delete",
+  "connector-publish",
+  "connector-remove",
+  "node-publish",
+] as const;
+export const OPERATION_STATES = ["pending", "running", "succeeded", "failed"] as const;
+
+/** Work of the provisioner. The row is the truth; queue messages only say that it may be time to look. */
+export const operations = control.table(
+  "operations",
+  {
+    id: text("id").primaryKey(),
+    /** Order of creation. */
+    seq: bigserial("seq", { mode: "number" }).notNull(),
+    kind: text("kind", { enum: OPERATION_KINDS }).notNull(),
+    /** Operations with the same subject (a tenant's, connector's or node's id) run one after another, in order. */
+    subjectId: text("subject_id").notNull(),
+    /** Null for nodes'. No foreign key: the operation that deletes a tenant outlives it. */
+    tenantId: text("tenant_id"),
+    state: text("state", { enum: OPERATION_STATES }).notNull().default("pending"),
+    /** Attempts that ended in an error, all steps together. */
+    attempts: integer("attempts").notNull().default(0),
+    /** Why it waits or failed, for people. No secrets. */
+    reason: text("reason"),
+    nextAttemptAt: at("next_attempt_at").notNull().defaultNow(),
+    leaseToken: text("lease_token"),
+    leaseUntil: at("lease_until"),
+    /** When it was given up after its last attempt, or its message was dead-lettered. */
+    deadLetteredAt: at("dead_lettered_at"),
+    createdAt: createdAt(),
+    startedAt: at("started_at"),
+    finishedAt: at("finished_at"),
+  },
+  (table) => [
+    unique("operations_seq").on(table.seq),
+    // The claim's race is decided here: two operations of one subject can't both be running.
+    uniqueIndex("operations_one_running")
+      .on(table.subjectId)
+      .where(sql`${table.state} = 'running'`),
+    index("operations_open_idx")
+      .on(table.nextAttemptAt)
+      .where(sql`${table.state} in ('pending', 'running')`),
+    index("operations_subject_idx").on(table.subjectId, table.seq),
+    index("operations_tenant_idx").on(table.tenantId, table.seq),
+  ],
+);
+
+export const STEP_STATES = ["pending", "running", "done", "failed"] as const;
+
+export const operationSteps = control.table(
+  "operation_steps",
+  {
+    operationId: text("operation_id")
+      .notNull()
+      .references(() => operations.id, { onDelete: "cascade" }),
+    position: integer("position").notNull(),
+    name: text("name").notNull(),
+    state: text("state", { enum: STEP_STATES }).notNull().default("pending"),
+    /** Attempts that ended in an error. */
+    attempts: integer("attempts").notNull().default(0),
+    reason: text("reason"),
+    startedAt: at("started_at"),
+    finishedAt: at("finished_at"),
+  },
+  (table) => [primaryKey({ columns: [table.operationId, table.position] })],
+);
+
+/** Messages to the queue, written with what they announce. Sent right after the commit, else by the sweep. */
+export const outbox = control.table(
+  "outbox",
+  {
+    id: text("id").primaryKey(),
+    operationId: text("operation_id").notNull(),
+    createdAt: createdAt(),
+    sentAt: at("sent_at"),
+  },
+  (table) => [
+    index("outbox_unsent_idx")
+      .on(table.createdAt)
+      .where(sql`${table.sentAt} is null`),
+  ],
+);
+
+/** Who did what. Never changed, never deleted with its subject. */
+export const auditEvents = control.table(
+  "audit_events",
+  {
+    id: text("id").primaryKey(),
+    seq: bigserial("seq", { mode: "number" }).notNull(),
+    at: at("at").notNull().defaultNow(),
+    /** `token:<id>`, or `system:<worker>`. */
+    actor: text("actor").notNull(),
+    /** For example tenant.create. */
+    action: text("action").notNull(),
+    subjectId: text("subject_id").notNull(),
+    tenantId: text("tenant_id"),
+    requestId: text("request_id"),
+    /** What changed, in short; no secrets. */
+    details: jsonb("details").$type<Record<string, unknown>>().notNull().default({}),
+  },
+  (table) => [unique("audit_events_seq").on(table.seq), index("audit_events_tenant_idx").on(table.tenantId, table.seq)],
+);
+
+/** Answers to POST requests that carried an Idempotency-Key, so that a repeated one changes nothing. Kept for a day. */
+export const idempotencyKeys = control.table(
+  "idempotency_keys",
+  {
+    tokenId: text("token_id").notNull(),
+    key: text("key").notNull(),
+    /** HMAC of method, path and body under the caller's token. */
+    requestMac: text("request_mac").notNull(),
+    /** The answer, encrypted under a key made from the caller's token: it may hold a secret that is shown once. Null while it is made. */
+    sealedAnswer: text("sealed_answer"),
+    createdAt: createdAt(),
+    expiresAt: at("expires_at").notNull(),
+  },
+  (table) => [
+    primaryKey({ columns: [table.tokenId, table.key] }),
+    index("idempotency_keys_expires_idx").on(table.expiresAt),
+  ],
+);

@@ -1,0 +1,54 @@
+import type { TenantRoute } from "./record.ts";
+
+/**
+ * Which route of a tenant a path belongs to. The path that is matched is the raw one, because it goes on unchanged; but services decode
+ * it, so a path whose decoded form would match another route (or climbs with dot segments) is refused instead of guessed at: otherwise
+ * `/x/..%2fadmin` or `/%61dmin` would reach a protected prefix by way of a public one.
+ */
+export type RouteMatch =
+  | {
+      readonly kind: "route";
+      readonly route: TenantRoute;
+      /** The path behind the prefix, still encoded, always with a leading "/". */
+      readonly rest: string;
+    }
+  | { readonly kind: "none" }
+  | { readonly kind: "ambiguous" };
+
+/** `rawPath`: percent-encoded, without query, as in the request line. */
+export function matchRoute(routes: readonly TenantRoute[], rawPath: string): RouteMatch {
+  if (!rawPath.startsWith("/")) return { kind: "ambiguous" };
+  const plain = decodedPath(rawPath);
+  if (plain === null) return { kind: "ambiguous" };
+  const route = longestPrefix(routes, rawPath);
+  if (plain !== rawPath && longestPrefix(routes, plain) !== route) return { kind: "ambiguous" };
+  if (route === null) return { kind: "none" };
+  const rest = route.prefix === "/" ? rawPath : rawPath.slice(route.prefix.length);
+  return { kind: "route", route, rest: rest === "" ? "/" : rest };
+}
+
+/** Segment-aware: `/app` covers `/app` and `/app/x`, not `/app-frontend`. */
+export function isUnderPrefix(path: string, prefix: string): boolean {
+  return prefix === "/" || path === prefix || path.startsWith(`${prefix}/`);
+}
+
+function longestPrefix(routes: readonly TenantRoute[], path: string): TenantRoute | null {
+  let best: TenantRoute | null = null;
+  for (const route of routes) {
+    if (isUnderPrefix(path, route.prefix) && route.prefix.length > (best?.prefix.length ?? 0)) best = route;
+  }
+  return best;
+}
+
+/**
+ * The path as a careless service may see it: percent-decoded once, backslashes as slashes, repeated slashes as one. Null when it then has
+ * dot segments or a NUL. Octets beyond ASCII stay encoded: no prefix has any.
+ */
+function decodedPath(rawPath: string): string | null {
+  const decoded = rawPath.replace(/%([0-7][0-9a-fA-F])/g, (_, hex: string) => String.fromCharCode(parseInt(hex, 16)));
+  if (decoded.includes("\0")) return null;
+  const segments = decoded.replaceAll("\\", "/").split("/");
+  // Path parameters do not hide a dot segment from servers that cut them off ("/..;/admin").
+  if (segments.some((segment) => /^\.{1,2}(?:;.*)?$/.test(segment))) return null;
+  return segments.join("/").replace(/\/{2,}/g, "/");
+}

@@ -58,3 +58,6 @@ export function directoryShard(host: string): string {
   for (let i = 0; i < host.length; i++) hash = Math.imul(hash ^ host.charCodeAt(i), 0x01000193) >>> 0;
   return `directory-${hash % DIRECTORY_SHARDS}`;
 }
+
+/** Key of a host's copy in the KV namespace DIRECTORY_COPY; the value is the record as JSON. Read only while the directory is away. */
+export const directoryCopyKey = (host: string): string => `host:${host}`;

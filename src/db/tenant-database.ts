@@ -1,0 +1,73 @@
+import type { TransactionSql } from "postgres";
+import type { Sql } from "./client.ts";
+import { quoteIdentifier, quoteLiteral, tenantSchemaName } from "./identifiers.ts";
+import { ledgerTable, runMigrations } from "./migrate.ts";
+import type { Migration } from "./migrate.ts";
+import { tenantMigrations } from "./migrations/tenant.ts";
+import { scramVerifier } from "./scram.ts";
+import { systemRandom } from "./secrets.ts";
+
+/** Connections that one tenant's services may hold together: one busy tenant must not use up the server. */
+const TENANT_CONNECTION_LIMIT = 20;
+
+/** What follows happens with the tenant's own rights, so that not even a migration can touch another schema. */
+async function asTenant(tx: TransactionSql, tenantId: string): Promise<void> {
+  const name = quoteIdentifier(tenantSchemaName(tenantId));
+  await tx.unsafe(`set local role ${name}; set local search_path = ${name}`);
+}
+
+/**
+ * The tenant's schema and role, both named by its id, with this password, at the current migration level. Safe to repeat: what is there stays,
+ * the password is set again. `label` (slug@cluster) becomes the schema's comment, for people. `sql` logs in as the provisioner.
+ */
+export async function ensureTenantSchema(
+  sql: Sql,
+  tenant: { tenantId: string; label: string; password: string },
+  migrations: readonly Migration[] = tenantMigrations,
+): Promise<string[]> {
+  const name = tenantSchemaName(tenant.tenantId);
+  const quoted = quoteIdentifier(name);
+  const verifier = quoteLiteral(await scramVerifier(tenant.password, systemRandom(16)));
+  await sql.begin(async (tx) => {
+    const [role] = await tx`select 1 from pg_roles where rolname = ${name}`;
+    await tx.unsafe(
+      `${role === undefined ? "create" : "alter"} role ${quoted} login connection limit ${TENANT_CONNECTION_LIMIT} password ${verifier}`,
+    );
+    // Creating a role gives the right to administer it; to own or act as it takes membership (PostgreSQL 16).
+    if (role === undefined) await tx.unsafe(`grant ${quoted} to current_user`);
+    const [database] = await tx<{ name: string }[]>`select current_database() as name`;
+    await tx.unsafe(`
+      alter role ${quoted} set search_path = ${quoted};
+      grant connect on database ${quoteIdentifier(database?.name ?? "")} to ${quoted};
+      create schema if not exists ${quoted} authorization ${quoted};
+      comment on schema ${quoted} is ${quoteLiteral(tenant.label)};
+    `);
+  });
+  return await runMigrations(sql, {
+    migrations,
+    ledger: { schema: name, table: "causeway_migrations" },
+    prepare: async (tx) => {
+      await asTenant(tx, tenant.tenantId);
+      await tx.unsafe(ledgerTable(name, "causeway_migrations"));
+    },
+  });
+}
+
+/** Drops exactly this tenant's schema and role. Safe to repeat. Open connections of the role end with their next statement. */
+export async function dropTenantSchema(sql: Sql, tenantId: string): Promise<void> {
+  const name = tenantSchemaName(tenantId);
+  const quoted = quoteIdentifier(name);
+  await sql.begin(async (tx) => {
+    await tx.unsafe(`drop schema if exists ${quoted} cascade`);
+    const [role] = await tx`select 1 from pg_roles where rolname = ${name}`;
+    if (role !== undefined) await tx.unsafe(`drop owned by ${quoted}; drop role ${quoted}`);
+  });
+}
+
+/** The URL that a tenant's services get: the cluster's address with the tenant's login. */
+export function tenantDatabaseUrl(address: string, tenantId: string, password: string): string {
+  const url = new URL(address);
+  url.username = tenantSchemaName(tenantId);
+  url.password = password;
+  return url.href;
+}

@@ -94,8 +94,9 @@ export interface StreamEvents {
   closed?(outcome: StreamOutcome): void;
 }
 
-/** One request and its answer. Calls on a closed stream do nothing. */
+/** One request and its answer. Calls on a closed stream do nothing, except `consumed` and `reset` on a finished one: they still free session credit. */
 export interface Stream {
+  /** Unique in the session until a RESYNC; use the object, not the id, as the key. */
   readonly id: number;
   readonly closed: boolean;
   /** How many bytes should be written now: room in the stream's queue and credit. 0 or less: wait for `writable`. */
@@ -125,17 +126,20 @@ export interface Stream {
   /** Grants the peer as many new bytes as were taken downstream. */
   consumed(bytes: number): void;
   /**
-   * Connector: our answer is complete (`end` was called) and the rest of the request's body is not wanted. The peer's stream finishes
+   * Connector: our answer is complete (`end` was called) and the rest of the request's body is not wanted. Both sides' streams finish
    * normally after our last byte. Before `end` it does nothing.
    */
   stopReceiving(): void;
-  /** Ends the stream at once in both directions; queued bytes are dropped. `text` is for people (at most 256 bytes are sent), no secrets. */
+  /**
+   * Ends the stream at once in both directions; queued bytes are dropped. `text` is for people (at most 256 bytes are sent), no secrets.
+   * On a finished stream it only gives up the bytes that are still held: call it when a slow reader goes away.
+   */
   reset(reason: Exclude<ResetReason, "session-lost">, text: string): void;
 }
 
 /** Limits that a side announces in its HELLO. The peer obeys them; defaults for each host are in its own limits.ts. */
 export interface SessionLimits {
-  /** Longest message that we accept; 64 KiB to 1 MiB. */
+  /** Longest message that we accept; 256 KiB to 1 MiB. */
   readonly messageBytes: number;
   /** What one stream may have sent to us and we have not yet taken downstream. 16 KiB to 16 MiB. */
   readonly streamWindowBytes: number;
@@ -223,7 +227,7 @@ export interface SessionOptions {
     readonly software: string;
   };
   readonly events: SessionEvents;
-  /** Bytes held over all sessions of the process (window.ts); windows shrink as it fills. Default: one of its own of sessionWindowBytes. */
+  /** Shared by all sessions of the process: stream windows shrink, down to 16 KiB, as it fills. Default: one of its own of sessionWindowBytes. */
   readonly budget?: ByteBudget;
   /** Where messages are built, at least `bytes` long; for hosts that pool. Default: a new array each. */
   readonly allocate?: (bytes: number) => Uint8Array;
@@ -231,10 +235,10 @@ export interface SessionOptions {
   readonly restored?: PeerHello;
 }
 
-/** A shared account of bytes that were received and not yet consumed. */
+/** A shared account of what peers may have sent to us and we have not yet taken downstream. Start `committedBytes` at 0. */
 export interface ByteBudget {
   readonly totalBytes: number;
-  heldBytes: number;
+  committedBytes: number;
 }
 
 export type OpenRefusal =

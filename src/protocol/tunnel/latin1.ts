@@ -1,0 +1,44 @@
+/**
+ * Header text on the wire is one byte a character. Text with characters above 0xff goes as its UTF-8 octets, one character each, which is
+ * what an HTTP/1.1 peer would have seen.
+ */
+interface NativeBuffer {
+  from(text: string, encoding: "latin1"): Uint8Array;
+  from(
+    buffer: ArrayBufferLike,
+    byteOffset: number,
+    length: number,
+  ): { latin1Slice(start: number, end: number): string };
+}
+
+// Both hosts have Buffer (Workers by nodejs_compat); the protocol itself needs only what every platform has.
+const native = (globalThis as { Buffer?: NativeBuffer }).Buffer;
+const utf8 = new TextEncoder();
+const WIDE = /[\u0100-\uffff]/;
+const SLICE = 8192; // arguments of one fromCharCode call; engines allow at least this many
+
+const octets = (text: string): string => fromBytes(utf8.encode(text));
+
+/** The text as it will be sent, so that its length is the number of bytes. */
+export const narrow = (text: string): string => (WIDE.test(text) ? octets(text) : text);
+
+/** `text` must be narrow. Writes it at `at`. */
+export function writeLatin1(into: Uint8Array, at: number, text: string): void {
+  if (native !== undefined && text.length > 32) {
+    into.set(native.from(text, "latin1"), at);
+    return;
+  }
+  for (let i = 0; i < text.length; i++) into[at + i] = text.charCodeAt(i);
+}
+
+export function readLatin1(bytes: Uint8Array, start: number, end: number): string {
+  if (native !== undefined)
+    return native.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).latin1Slice(start, end);
+  return fromBytes(bytes.subarray(start, end));
+}
+
+function fromBytes(bytes: Uint8Array): string {
+  let text = "";
+  for (let i = 0; i < bytes.length; i += SLICE) text += String.fromCharCode(...bytes.subarray(i, i + SLICE));
+  return text;
+}

@@ -1,0 +1,400 @@
+import { utf8Text, utf8Within } from "./control.ts";
+import { FLAG, FRAME, readU16, u32, WS_KIND, writeU16 } from "./frame.ts";
+import type { Frame, MessageBuilder } from "./frame.ts";
+import { decodeResponse, decodeTrailers, encodeResponse, encodeTrailers } from "./head.ts";
+import { CREDIT_BYTES_MAX, FRAME_HEADER_BYTES, RESET_TEXT_BYTES_MAX, WS_REASON_BYTES_MAX } from "./limits.ts";
+import { resetCode } from "./reasons.ts";
+import type { WireResetReason } from "./reasons.ts";
+import { createSendQueue, wsKindCode } from "./send-queue.ts";
+import type { Carrier, PumpState, SendQueue } from "./send-queue.ts";
+import type { HeaderList, ResponseHead, Stream, StreamEvents, StreamOutcome } from "./types.ts";
+import type { ReceiveWindow } from "./window.ts";
+
+/** What a stream needs of its session. */
+export interface StreamPort {
+  readonly role: "relay" | "connector";
+  readonly carrier: Carrier;
+  readonly streamQueueBytes: number;
+  readonly wsMessageBytes: number;
+  now(): number;
+  /** The stream has something to send, or credit for it. */
+  ready(stream: StreamCore): void;
+  /** The same, with a head in front: it goes before bodies of others. */
+  fresh(stream: StreamCore): void;
+  /** A frame that overtakes bodies. */
+  control(type: number, flags: number, streamId: number, payload: Uint8Array): void;
+  /** Bytes of session credit that the peer gets back. */
+  consumed(bytes: number): void;
+  /** The stream has ended: forget it. */
+  ended(stream: StreamCore): void;
+}
+
+export interface StreamSetup {
+  readonly id: number;
+  readonly upgrade: boolean;
+  /** The peer's direction is over from the start (OPEN with END, seen by the connector). */
+  readonly receiveEnded: boolean;
+  readonly window: ReceiveWindow;
+  readonly creditBytes: number;
+}
+
+/** How a frame was taken: fine, or the session must fail. A rule that only this stream broke ends in a RESET of it. */
+export type FrameVerdict = "ok" | "flow-control" | "malformed";
+
+/**
+ * One stream. Each direction is open or over; the stream finishes when both are. The relay's receiving direction waits for a head first.
+ * An upgraded stream carries messages in both directions after the head with status 101.
+ */
+export class StreamCore implements Stream {
+  readonly id: number;
+  closed = false;
+  lastProgressMs: number;
+  readonly #port: StreamPort;
+  readonly #window: ReceiveWindow;
+  readonly #queue: SendQueue;
+  readonly #upgrade: boolean;
+  #events: StreamEvents = {};
+  #mode: "body" | "messages" = "body";
+  /** "waiting": no final head yet. For the relay the one it receives, for the connector the one it sends. */
+  #head: "waiting" | "done" = "waiting";
+  #sending: "open" | "ending" | "over" = "open";
+  #receiving: "open" | "over";
+  #stopAfterEnd = false;
+  #wantsWritable = false;
+  #parts: Uint8Array[] = [];
+  #partsKind = 0;
+  #partsBytes = 0;
+
+  constructor(port: StreamPort, setup: StreamSetup) {
+    this.#port = port;
+    this.id = setup.id;
+    this.#upgrade = setup.upgrade;
+    this.#window = setup.window;
+    this.#queue = createSendQueue(setup.creditBytes, port.carrier);
+    this.#receiving = setup.receiveEnded ? "over" : "open";
+    this.lastProgressMs = port.now();
+  }
+
+  get writable(): number {
+    const room = this.#room();
+    if (room <= 0) this.#wantsWritable = true;
+    return room;
+  }
+
+  get heldBytes(): number {
+    return this.#window.heldBytes;
+  }
+
+  get queuedBytes(): number {
+    return this.#queue.queuedBytes;
+  }
+
+  // ---- what the host calls
+
+  interim(head: ResponseHead): void {
+    if (this.closed || this.#port.role !== "connector" || this.#head === "done") return;
+    if (head.status < 100 || head.status > 199 || head.status === 101) return;
+    this.#sendHead(head, false);
+  }
+
+  respond(head: ResponseHead, end: boolean): void {
+    if (this.closed || this.#port.role !== "connector" || this.#head === "done") return;
+    this.#head = "done";
+    const switching = this.#upgrade && head.status === 101;
+    if (switching) this.#mode = "messages";
+    else if (this.#upgrade) this.#receiving = "over"; // the visitor's side sends nothing unless it was upgraded
+    this.#sendHead(head, true);
+    if (end && !switching) this.end();
+  }
+
+  write(bytes: Uint8Array): number {
+    if (!this.#maySend("body")) return 0;
+    if (bytes.length > 0) {
+      this.#queue.addData(bytes);
+      this.#port.ready(this);
+    }
+    return this.writable;
+  }
+
+  end(trailers: HeaderList = []): void {
+    if (!this.#maySend("body")) return;
+    this.#sending = "ending";
+    if (trailers.length > 0) {
+      const encoded = encodeTrailers(trailers);
+      if (!encoded.ok) return this.reset("protocol", encoded.error.text);
+      this.#queue.addFrame(FRAME.trailers, 0, encoded.payload, false);
+    } else {
+      this.#queue.addEnd();
+    }
+    this.#port.ready(this);
+  }
+
+  sendMessage(kind: "text" | "binary", data: Uint8Array): number {
+    if (!this.#maySend("messages")) return 0;
+    this.#queue.addMessage(wsKindCode(kind), data);
+    this.#port.ready(this);
+    return this.writable;
+  }
+
+  sendMessageClose(code: number, reason: string): void {
+    if (!this.#maySend("messages")) return;
+    this.#sending = "ending";
+    const text = utf8Within(reason, WS_REASON_BYTES_MAX);
+    const payload = new Uint8Array(3 + text.length);
+    payload[0] = WS_KIND.close;
+    writeU16(payload, 1, code);
+    payload.set(text, 3);
+    this.#queue.addFrame(FRAME.wsMessage, FLAG.fin, payload, false);
+    this.#port.ready(this);
+  }
+
+  consumed(bytes: number): void {
+    const counted = this.#window.consume(bytes);
+    if (counted === 0) return;
+    this.lastProgressMs = this.#port.now();
+    this.#port.consumed(counted);
+    this.#grant();
+  }
+
+  stopReceiving(): void {
+    if (this.closed || this.#port.role !== "connector" || this.#sending === "open" || this.#receiving === "over")
+      return;
+    this.#stopAfterEnd = true;
+    if (this.#sending === "over") this.#stop();
+  }
+
+  reset(reason: WireResetReason, text: string): void {
+    if (this.closed) return this.consumed(this.heldBytes);
+    this.#sendReset(reason, text);
+    this.close({ kind: "reset", by: "local", reason, text });
+  }
+
+  // ---- what the session calls
+
+  attach(events: StreamEvents): void {
+    this.#events = events;
+  }
+
+  /** The relay's OPEN, first in the queue. */
+  addOpen(flags: number, payload: Uint8Array): void {
+    this.#queue.addFrame(FRAME.open, flags & ~FLAG.end, payload, true);
+    if ((flags & FLAG.end) !== 0) {
+      this.#sending = "ending";
+      this.#queue.addEnd();
+    }
+    this.#port.fresh(this);
+  }
+
+  pump(builder: MessageBuilder, quantumBytes: number): PumpState {
+    this.lastProgressMs = this.#port.now();
+    return this.#queue.pump(builder, this.id, quantumBytes);
+  }
+
+  /** After a message was built: what the host may be told now. Events run here, never while a message is being put together. */
+  afterPump(): void {
+    if (this.closed) return;
+    if (this.#sending === "ending" && this.#queue.empty) {
+      this.#sending = "over";
+      if (this.#stopAfterEnd) this.#stop();
+      else this.#finishWhenOver();
+    }
+    this.#tellWritable();
+  }
+
+  headers(frame: Frame): FrameVerdict {
+    if (this.#port.role !== "relay" || this.#head === "done") return this.#breach("a head out of place");
+    const decoded = decodeResponse(frame.payload);
+    if (!decoded.ok) return decoded.error.reason === "malformed" ? "malformed" : this.#breach(decoded.error.text);
+    const head = decoded.value;
+    const ends = (frame.flags & FLAG.end) !== 0;
+    const switching = head.status === 101;
+    if (switching && (!this.#upgrade || ends)) return this.#breach("status 101 without an upgrade");
+    if (head.status < 200 && !switching) {
+      if (ends) return this.#breach("an interim head that ends");
+      this.#events.head?.(head);
+      return "ok";
+    }
+    this.#head = "done";
+    if (switching) {
+      this.#mode = "messages";
+    } else if (this.#upgrade) {
+      this.#sending = "over";
+      this.#queue.clear();
+    }
+    this.#events.head?.(head);
+    if (ends) this.#receiveEnd([]);
+    return "ok";
+  }
+
+  data(frame: Frame): FrameVerdict {
+    const { payload } = frame;
+    if (!this.#window.take(payload.length)) {
+      if (this.#receiving !== "over") return "flow-control";
+      this.#port.consumed(payload.length);
+    }
+    const ends = (frame.flags & FLAG.end) !== 0;
+    if (!this.#mayReceiveBody() || (payload.length === 0 && !ends)) return this.#breach("body bytes out of place");
+    if (payload.length > 0) this.#events.data?.(payload);
+    if (ends && !this.closed) this.#receiveEnd([]);
+    return "ok";
+  }
+
+  trailers(frame: Frame): FrameVerdict {
+    if (!this.#mayReceiveBody()) return this.#breach("trailers out of place");
+    const decoded = decodeTrailers(frame.payload);
+    if (!decoded.ok) return decoded.error.reason === "malformed" ? "malformed" : this.#breach(decoded.error.text);
+    this.#receiveEnd(decoded.value);
+    return "ok";
+  }
+
+  wsMessage(frame: Frame): FrameVerdict {
+    const { payload } = frame;
+    const kind = payload[0];
+    const fin = (frame.flags & FLAG.fin) !== 0;
+    if (kind === WS_KIND.close) {
+      if (!this.#mayReceiveMessage() || !fin || payload.length < 3) return this.#breach("a close out of place");
+      this.#receiving = "over";
+      this.#window.close();
+      this.#events.messageClose?.(readU16(payload, 1), utf8Text(payload.subarray(3)));
+      this.#finishWhenOver();
+      return "ok";
+    }
+    const cost = FRAME_HEADER_BYTES + payload.length;
+    if (!this.#window.take(cost)) {
+      if (this.#receiving !== "over") return "flow-control";
+      this.#port.consumed(cost);
+    }
+    if (!this.#mayReceiveMessage() || (kind !== WS_KIND.text && kind !== WS_KIND.binary))
+      return this.#breach("a message out of place");
+    if (this.#parts.length > 0 && this.#partsKind !== kind) return this.#breach("a message that changes its kind");
+    const part = payload.subarray(1);
+    this.#partsBytes += part.length;
+    if (this.#partsBytes > this.#port.wsMessageBytes) {
+      this.reset("body-too-large", "a WebSocket message is longer than this side puts together");
+      return "ok";
+    }
+    if (!fin) {
+      this.#parts.push(part);
+      this.#partsKind = kind;
+      this.consumed(cost); // the rest of the message could not come otherwise; wsMessageBytes bounds what is kept
+      return "ok";
+    }
+    const data = this.#parts.length === 0 ? part : joined([...this.#parts, part], this.#partsBytes);
+    this.#parts = [];
+    this.#partsBytes = 0;
+    this.#events.message?.({ kind: kind === WS_KIND.text ? "text" : "binary", data, creditBytes: cost });
+    return "ok";
+  }
+
+  /** WINDOW from the peer. */
+  credit(bytes: number): FrameVerdict {
+    if (!this.#queue.addCredit(bytes, CREDIT_BYTES_MAX)) return "flow-control";
+    if (!this.#queue.empty) this.#port.ready(this);
+    this.#tellWritable();
+    return "ok";
+  }
+
+  /** STOP from the peer: it has answered and wants no more of our body. */
+  stopped(): void {
+    this.#queue.clear();
+    this.#sending = "over";
+    this.#finishWhenOver();
+  }
+
+  /** The end of the stream, once. Held bytes of a reset stream count as consumed: its host drops them. */
+  close(outcome: StreamOutcome): void {
+    if (this.closed) return;
+    this.closed = true;
+    this.#queue.clear();
+    this.#parts = [];
+    this.#window.close();
+    if (outcome.kind === "reset") this.#port.consumed(this.#window.consume(Number.MAX_SAFE_INTEGER));
+    this.#port.ended(this);
+    this.#events.closed?.(outcome);
+  }
+
+  #sendReset(reason: WireResetReason, text: string): void {
+    const words = utf8Within(text, RESET_TEXT_BYTES_MAX);
+    const payload = new Uint8Array(1 + words.length);
+    payload[0] = resetCode(reason);
+    payload.set(words, 1);
+    this.#port.control(FRAME.reset, 0, this.id, payload);
+  }
+
+  // ---- inside
+
+  #sendHead(head: ResponseHead, final: boolean): void {
+    const encoded = encodeResponse(head);
+    if (!encoded.ok) return this.reset("protocol", encoded.error.text);
+    this.#queue.addFrame(FRAME.headers, 0, encoded.payload, final && this.#mode === "body");
+    this.#port.fresh(this);
+  }
+
+  #maySend(mode: "body" | "messages"): boolean {
+    if (this.closed || this.#sending !== "open" || this.#mode !== mode) return false;
+    if (mode === "messages") return true;
+    return this.#port.role === "connector" ? this.#head === "done" : !this.#upgrade;
+  }
+
+  #room(): number {
+    if (this.closed || this.#sending !== "open") return 0;
+    return Math.min(this.#port.streamQueueBytes, this.#queue.creditBytes) - this.#queue.queuedBytes;
+  }
+
+  #tellWritable(): void {
+    if (!this.#wantsWritable || this.#room() <= 0) return;
+    if (this.#queue.queuedBytes * 2 > this.#port.streamQueueBytes) return; // refill by halves, not by every few bytes
+    this.#wantsWritable = false;
+    this.#events.writable?.();
+  }
+
+  #mayReceiveBody(): boolean {
+    if (this.#receiving === "over" || this.#mode !== "body") return false;
+    return this.#port.role === "relay" ? this.#head === "done" : !this.#upgrade;
+  }
+
+  #mayReceiveMessage(): boolean {
+    return this.#receiving === "open" && this.#mode === "messages";
+  }
+
+  #receiveEnd(trailers: HeaderList): void {
+    this.#receiving = "over";
+    this.#window.close();
+    this.#events.end?.(trailers);
+    this.#finishWhenOver();
+  }
+
+  #finishWhenOver(): void {
+    if (this.#receiving === "over" && this.#sending === "over") this.close({ kind: "finished" });
+  }
+
+  #stop(): void {
+    this.#port.control(FRAME.stop, 0, this.id, new Uint8Array(0));
+    this.#receiving = "over";
+    // What the host still holds of the rest is not wanted either.
+    this.#window.close();
+    this.#port.consumed(this.#window.consume(Number.MAX_SAFE_INTEGER));
+    this.#finishWhenOver();
+  }
+
+  #grant(): void {
+    if (this.closed || this.#receiving === "over") return;
+    const bytes = this.#window.grant();
+    if (bytes > 0) this.#port.control(FRAME.window, 0, this.id, u32(bytes));
+  }
+
+  #breach(text: string): FrameVerdict {
+    this.reset("protocol", text);
+    return "ok";
+  }
+}
+
+function joined(parts: readonly Uint8Array[], bytes: number): Uint8Array {
+  const whole = new Uint8Array(bytes);
+  let at = 0;
+  for (const part of parts) {
+    whole.set(part, at);
+    at += part.length;
+  }
+  return whole;
+}

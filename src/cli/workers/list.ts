@@ -1,0 +1,17 @@
+import { join } from "node:path";
+import { PACKAGE_ROOT } from "../local/paths.ts";
+
+/** The seven Workers, in the order in which they are deployed: whatever another one binds to comes before it. */
+export const WORKERS = [
+  { name: "causeway-relay-control", config: "src/relay/relay-control.wrangler.toml" },
+  { name: "causeway-relay-a", config: "src/relay/relay-a.wrangler.toml" },
+  { name: "causeway-relay-b", config: "src/relay/relay-b.wrangler.toml" },
+  { name: "causeway-portal", config: "src/portal/wrangler.toml" },
+  { name: "causeway-provisioner", config: "src/provisioner/wrangler.toml" },
+  { name: "causeway-console", config: "src/console/wrangler.toml" },
+  { name: "causeway-edge", config: "wrangler.toml" },
+] as const;
+
+export type WorkerName = (typeof WORKERS)[number]["name"];
+
+export const configPath = (worker: { readonly config: string }): string => join(PACKAGE_ROOT, worker.config);

@@ -12,7 +12,8 @@ interface NativeBuffer {
 }
 
 // Both hosts have Buffer (Workers by nodejs_compat); the protocol itself needs only what every platform has.
-const native = (globalThis as { Buffer?: NativeBuffer }).Buffer;
+const hasBuffer = (host: object): host is { Buffer: NativeBuffer } => "Buffer" in host;
+const native = hasBuffer(globalThis) ? globalThis.Buffer : undefined;
 const utf8 = new TextEncoder();
 const WIDE = /[\u0100-\uffff]/;
 const SLICE = 8192; // arguments of one fromCharCode call; engines allow at least this many

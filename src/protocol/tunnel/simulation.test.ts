@@ -1,0 +1,271 @@
+import * as fc from "fast-check";
+import { describe, expect, it } from "vitest";
+import { FRAME, readFrames, readU32 } from "./frame.ts";
+import { createSession } from "./session.ts";
+import type { Session, SessionLimits, Stream } from "./session.ts";
+
+/**
+ * Two endpoints over a link with random delays, slow consumers, resets from either side and requests with and without bodies, upgraded or
+ * not, all from one seed. The wire is watched by an account of its own (below), which knows the protocol only from its description.
+ */
+const LIMITS: SessionLimits = {
+  messageBytes: 256 * 1024,
+  streamWindowBytes: 32 * 1024,
+  sessionWindowBytes: 80 * 1024,
+  streams: 50,
+  wsMessageBytes: 100_000,
+};
+const SEND = {
+  messageBytes: 8 * 1024,
+  contendedFrameBytes: 2 * 1024,
+  aloneFrameBytes: 8 * 1024,
+  streamQueueBytes: 8 * 1024,
+};
+
+const plan = fc.record({
+  startMs: fc.nat(200),
+  upgrade: fc.boolean(),
+  upBytes: fc.oneof(fc.constant(0), fc.nat(300), fc.nat(120_000)),
+  downBytes: fc.oneof(fc.constant(0), fc.nat(300), fc.nat(120_000)),
+  chunk: fc.integer({ min: 1, max: 20_000 }),
+  consumeMs: fc.nat(20),
+  resetBy: fc.constantFrom("nobody", "nobody", "nobody", "relay", "connector"),
+  resetMs: fc.nat(300),
+});
+type Plan = typeof plan extends fc.Arbitrary<infer T> ? T : never;
+
+const byteAt = (stream: number, at: number): number => (stream * 31 + at * 7 + (at >>> 8)) & 255;
+
+/** Virtual time: events run in order of time, ties in order of entry. */
+function createTimeline(): { now: () => number; at(delayMs: number, run: () => void): void; drain(): void } {
+  let now = 0;
+  let entered = 0;
+  const events: { time: number; order: number; run: () => void }[] = [];
+  return {
+    now: () => now,
+    at: (delayMs, run) => void events.push({ time: now + delayMs, order: entered++, run }),
+    drain() {
+      for (let steps = 0; events.length > 0; steps++) {
+        if (steps > 500_000) throw new Error("it never comes to rest");
+        events.sort((a, b) => a.time - b.time || a.order - b.order);
+        const next = events.shift();
+        if (next === undefined) return;
+        now = next.time;
+        next.run();
+      }
+    },
+  };
+}
+
+/** Credit of each stream and the session as it was granted on the wire, for one direction; nothing may go below zero. */
+function createAccount(initialStream: number): { sent(message: Uint8Array): void; granted(message: Uint8Array): void } {
+  const streams = new Map<number, number>();
+  let session = LIMITS.sessionWindowBytes;
+  const of = (id: number): number => streams.get(id) ?? initialStream;
+  return {
+    sent(message) {
+      readFrames(message, ({ type, streamId, payload }) => {
+        const cost =
+          type === FRAME.data ? payload.length : type === FRAME.wsMessage && payload[0] !== 8 ? payload.length + 9 : 0;
+        streams.set(streamId, of(streamId) - cost);
+        session -= cost;
+        expect(of(streamId)).toBeGreaterThanOrEqual(0);
+        expect(session).toBeGreaterThanOrEqual(0);
+        return true;
+      });
+    },
+    granted(message) {
+      readFrames(message, ({ type, streamId, payload }) => {
+        if (type === FRAME.open) streams.set(streamId, readU32(payload, 4));
+        if (type === FRAME.window && streamId === 0) session += readU32(payload, 0);
+        else if (type === FRAME.window) streams.set(streamId, of(streamId) + readU32(payload, 0));
+        return true;
+      });
+    },
+  };
+}
+
+function simulate(plans: readonly Plan[], delays: readonly number[]): void {
+  const time = createTimeline();
+  const ends = new Map<string, string[]>();
+  const got = new Map<string, { bytes: number; ended: boolean }>();
+  let delayIndex = 0;
+  const budget = { totalBytes: 200 * 1024, committedBytes: 0 };
+  const up = createAccount(0); // the connector's sending
+  const down = createAccount(LIMITS.streamWindowBytes); // the relay's sending
+
+  /** One direction: in order, each message a while later than the one before. */
+  const link = (from: () => Session, to: () => Session, mine: typeof up, other: typeof up): (() => void) => {
+    let lastArrival = 0;
+    let scheduled = false;
+    return () => {
+      if (scheduled) return;
+      scheduled = true;
+      time.at(0, () => {
+        scheduled = false;
+        for (let message = from().takeMessage(); message !== null; message = from().takeMessage()) {
+          const sent = message;
+          mine.sent(sent);
+          other.granted(sent);
+          const delay = delays[delayIndex++ % delays.length] ?? 0;
+          lastArrival = Math.max(lastArrival, time.now() + delay);
+          time.at(lastArrival - time.now(), () => to().receive(sent));
+        }
+      });
+    };
+  };
+
+  /** Feeds `total` bytes of the pattern as credit allows, then ends. */
+  const feed = (stream: Stream, index: number, total: number, chunk: number, messages: boolean): (() => void) => {
+    let at = 0;
+    let done = false;
+    const go = (): void => {
+      while (!done) {
+        if (at === total) {
+          done = true;
+          if (messages) stream.sendMessageClose(1000, "");
+          else stream.end();
+          return;
+        }
+        const bytes = new Uint8Array(Math.min(chunk, total - at));
+        for (let i = 0; i < bytes.length; i++) bytes[i] = byteAt(index, at + i);
+        at += bytes.length;
+        const room = messages ? stream.sendMessage("binary", bytes) : stream.write(bytes);
+        if (room <= 0 && at < total) return;
+      }
+    };
+    return go;
+  };
+
+  const receiver = (key: string, index: number, consumeMs: number, stream: () => Stream | null) => {
+    const seen = { bytes: 0, ended: false };
+    got.set(key, seen);
+    const take = (bytes: Uint8Array, credit: number): void => {
+      for (const byte of bytes) {
+        if (byte !== byteAt(index, seen.bytes)) throw new Error(`${key}: byte ${seen.bytes} is wrong`);
+        seen.bytes += 1;
+      }
+      time.at(consumeMs, () => stream()?.consumed(credit));
+    };
+    return {
+      data: (bytes: Uint8Array) => take(bytes, bytes.length),
+      message: (m: { data: Uint8Array; creditBytes: number }) => take(m.data, m.creditBytes),
+      end: () => void (seen.ended = true),
+      messageClose: () => void (seen.ended = true),
+      closed: (outcome: { kind: string }) => {
+        ends.set(key, [...(ends.get(key) ?? []), outcome.kind]);
+      },
+    };
+  };
+
+  const base = { now: time.now, limits: LIMITS, send: SEND };
+  const failed = (side: string) => (failure: { reason: string }) => {
+    throw new Error(`${side}: ${failure.reason}`);
+  };
+  const relay: Session = createSession({
+    ...base,
+    role: "relay",
+    budget,
+    identity: { instanceId: "", targets: [], sessionId: "s", software: "" },
+    events: { flushNeeded: () => flushDown(), failed: failed("relay") },
+  });
+  const connector: Session = createSession({
+    ...base,
+    role: "connector",
+    identity: { instanceId: "i", targets: [], sessionId: "", software: "" },
+    events: {
+      flushNeeded: () => flushUp(),
+      failed: failed("connector"),
+      open: (stream, request) => {
+        const index = Number(request.path.slice(1));
+        const p = plans[index];
+        if (p === undefined) throw new Error("unknown plan");
+        const go = feed(stream, index + 1000, p.downBytes, p.chunk, p.upgrade);
+        time.at(p.consumeMs, () => {
+          stream.respond({ status: p.upgrade ? 101 : 200, headers: [["i", String(index)]] }, false);
+          go();
+        });
+        if (p.resetBy === "connector") time.at(p.resetMs, () => stream.reset("target-reset", "test"));
+        return { ...receiver(`connector ${index}`, index, p.consumeMs, () => stream), writable: go };
+      },
+    },
+  });
+  const flushDown = link(
+    () => relay,
+    () => connector,
+    down,
+    up,
+  );
+  const flushUp = link(
+    () => connector,
+    () => relay,
+    up,
+    down,
+  );
+  flushDown();
+  flushUp();
+
+  plans.forEach((p, index) => {
+    time.at(1000 + p.startMs, () => {
+      let stream: Stream | null = null;
+      let go = (): void => undefined;
+      const events = receiver(`relay ${index}`, index + 1000, p.consumeMs, () => stream);
+      const result = relay.open(
+        {
+          target: "web",
+          method: "POST",
+          path: `/${index}`,
+          headers: [],
+          end: !p.upgrade && p.upBytes === 0,
+          upgrade: p.upgrade ? "websocket" : null,
+          deadlineMs: 0,
+        },
+        { ...events, head: () => void (p.upgrade && go()), writable: () => go() },
+      );
+      if (!result.ok) throw new Error(result.error.reason);
+      stream = result.stream;
+      go = feed(result.stream, index, p.upBytes, p.chunk, p.upgrade);
+      if (!p.upgrade && p.upBytes > 0) go();
+      if (p.resetBy === "relay") time.at(p.resetMs, () => result.stream.reset("cancelled", "test"));
+    });
+  });
+  time.drain();
+
+  plans.forEach((p, index) => {
+    expect(ends.get(`relay ${index}`), `ends of relay ${index}`).toHaveLength(1);
+    expect((ends.get(`connector ${index}`) ?? ["never opened"]).length, `ends of connector ${index}`).toBe(1);
+    if (p.resetBy !== "nobody") return;
+    expect(ends.get(`relay ${index}`)).toEqual(["finished"]);
+    expect(ends.get(`connector ${index}`)).toEqual(["finished"]);
+    expect(got.get(`relay ${index}`)).toEqual({ bytes: p.downBytes, ended: true });
+    if (p.upgrade || p.upBytes > 0) expect(got.get(`connector ${index}`)).toEqual({ bytes: p.upBytes, ended: true });
+  });
+  expect([relay.openStreams, connector.openStreams, budget.committedBytes]).toEqual([0, 0, 0]);
+}
+
+describe("two endpoints over a slow link", () => {
+  it("lose, double and reorder nothing; credit stays above zero; every stream ends once on each side", () => {
+    fc.assert(
+      fc.property(
+        fc.array(plan, { minLength: 1, maxLength: 12 }),
+        fc.array(fc.nat(40), { minLength: 1, maxLength: 20 }),
+        simulate,
+      ),
+      { numRuns: 60 },
+    );
+  });
+
+  it("carry many streams through windows that are far too small for them", () => {
+    const plans: Plan[] = Array.from({ length: 40 }, (_, i) => ({
+      startMs: i,
+      upgrade: i % 5 === 0,
+      upBytes: (i % 3) * 40_000,
+      downBytes: 60_000,
+      chunk: 5_000,
+      consumeMs: i % 7,
+      resetBy: "nobody",
+      resetMs: 0,
+    }));
+    simulate(plans, [1, 30, 2]);
+  });
+});

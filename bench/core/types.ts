@@ -1,0 +1,75 @@
+/** A process whose CPU is counted while a path is measured. `name` is the table's column. */
+export interface CountedProcess {
+  readonly name: string;
+  readonly pid: number;
+}
+
+/** One way for a request to take: something of ours, or a yardstick beside it. */
+export interface Path {
+  /** Short and stable: results of different days are compared by it. */
+  readonly key: string;
+  /** What it is, for people: the hops, with arrows. */
+  readonly title: string;
+  readonly kind: "subject" | "yardstick";
+  readonly url: string;
+  /** Sent with every request; `host` is the authority. */
+  readonly headers: Readonly<Record<string, string>>;
+  readonly processes: readonly CountedProcess[];
+}
+
+/** `of / to`, by paths' keys: the numbers to look at first. */
+export interface Ratio {
+  readonly of: string;
+  readonly to: string;
+}
+
+/** A world that is up: its paths answer. */
+export interface Setup {
+  readonly paths: readonly Path[];
+  readonly ratios: readonly Ratio[];
+  stop(): Promise<void>;
+}
+
+export interface Scenario {
+  readonly name: string;
+  readonly title: string;
+  readonly measurement: Measurement;
+  /** Rejects with a BenchError when something that it needs is missing or does not come up; leaves nothing running then. */
+  start(folder: string): Promise<Setup>;
+}
+
+/** What one slot measured: column key → value, null where it could not be had. */
+export type Sample = Readonly<Record<string, number | null>>;
+
+export interface Column {
+  /** Key in samples; also in the JSON report. */
+  readonly key: string;
+  readonly title: string;
+  readonly digits: number;
+  /** How repeats become one number. Failures are summed: the middle one would hide them. */
+  readonly over: "median" | "sum";
+}
+
+/** One kind of measuring (requests now; bulk, events, memory later): the variants of a slot, how one is run, what it fills in. */
+export interface Measurement {
+  readonly name: string;
+  readonly columns: readonly Column[];
+  /** The column of which ratios are taken. */
+  readonly ratioColumn: string;
+  /** The variants of a path, for example by number of connections. */
+  variants(settings: Settings): readonly Variant[];
+  run(path: Path, variant: Variant, seconds: number): Promise<Sample>;
+}
+
+export interface Variant {
+  /** "64 connections": unique within a measurement. */
+  readonly title: string;
+  readonly connections: number;
+}
+
+/** What a run is asked to do. */
+export interface Settings {
+  readonly repeats: number;
+  readonly secondsPerSlot: number;
+  readonly connections: readonly number[];
+}

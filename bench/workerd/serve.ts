@@ -1,0 +1,69 @@
+import { build } from "esbuild";
+import { createRequire } from "node:module";
+import { mkdir, writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import { createInterface } from "node:readline";
+import { z } from "zod";
+import { type Child, startChild } from "../core/children.ts";
+import { type ServedWorker, workerdConfig } from "./capnp.ts";
+
+/** What workerd says on its control descriptor once a socket is open. */
+const listenMessage = z.object({ event: z.literal("listen"), socket: z.string(), port: z.number() });
+
+/** A running bare workerd. */
+export interface Workerd {
+  readonly child: Child;
+  /** `http://127.0.0.1:<port>` of a Worker that listens. */
+  url(worker: string): string;
+}
+
+/** One self-contained ES module per Worker, as it is deployed: minified names only cost when someone reads a profile, so they stay. */
+export async function bundleWorker(entry: string, outfile: string): Promise<void> {
+  await build({
+    entryPoints: [entry],
+    outfile,
+    bundle: true,
+    format: "esm",
+    target: "es2024",
+    conditions: ["workerd", "worker", "browser"],
+    external: ["cloudflare:*", "node:*"],
+    define: { "process.env.NODE_ENV": '"production"' },
+    logLevel: "silent",
+  });
+}
+
+/** The binary itself: the package's own launcher would stay in between, and its CPU would be counted instead. */
+export function workerdBinary(): string {
+  const launcher = createRequire(import.meta.url).resolve("workerd");
+  return z.object({ default: z.string() }).parse(createRequire(launcher)(launcher)).default;
+}
+
+/** Serves the Workers, whose bundles lie in `folder` already, until stopped. */
+export async function serveWorkers(name: string, folder: string, workers: readonly ServedWorker[]): Promise<Workerd> {
+  await mkdir(folder, { recursive: true });
+  const file = join(folder, `${name}.capnp`);
+  // It holds keys that are made for this run.
+  await writeFile(file, workerdConfig(workers), { mode: 0o600 });
+  const child = await startChild({
+    name,
+    folder,
+    command: workerdBinary(),
+    args: ["serve", "--control-fd=3", file],
+    control: true,
+  });
+  const ports = new Map<string, number>();
+  if (child.control !== null) {
+    createInterface({ input: child.control }).on("line", (line) => {
+      const listen = listenMessage.safeParse(JSON.parse(line));
+      if (listen.success) ports.set(listen.data.socket, listen.data.port);
+    });
+  }
+  const listening = workers.filter((worker) => worker.listens).map((worker) => worker.name);
+  try {
+    await child.until(() => (listening.every((worker) => ports.has(worker)) ? true : null));
+  } catch (error) {
+    await child.stop();
+    throw error;
+  }
+  return { child, url: (worker) => `http://127.0.0.1:${ports.get(worker) ?? 0}` };
+}

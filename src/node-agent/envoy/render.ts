@@ -1,0 +1,159 @@
+import { isIP } from "node:net";
+import type { NodeTenant } from "../../protocol/node-channel.ts";
+import { LIMITS } from "../limits.ts";
+import { HOST_HEADER, PROBE_HEADER, SCOPE_HEADER } from "./names.ts";
+
+/**
+ * A tenant as Envoy resources: one scope per host with its routes inline, one cluster per service that a route uses. Pure; the shapes are
+ * Envoy's own (v3) with its field names.
+ */
+export interface ScopeConfig {
+  readonly name: string;
+  readonly key: { readonly fragments: readonly { readonly string_key: string }[] };
+  readonly route_configuration: { readonly name: string; readonly virtual_hosts: readonly VirtualHostConfig[] };
+}
+export interface VirtualHostConfig {
+  readonly name: string;
+  readonly domains: readonly string[];
+  readonly request_headers_to_remove: readonly string[];
+  readonly response_headers_to_remove: readonly string[];
+  readonly routes: readonly RouteConfig[];
+}
+export interface RouteConfig {
+  readonly name: string;
+  readonly match: {
+    readonly prefix?: string;
+    readonly path_separated_prefix?: string;
+    readonly headers?: readonly { readonly name: string; readonly present_match: true }[];
+  };
+  readonly route?: {
+    readonly cluster: string;
+    readonly timeout: Seconds;
+    readonly idle_timeout: Seconds;
+    readonly host_rewrite_header: string;
+    readonly retry_policy: { readonly retry_on: string; readonly num_retries: { readonly value: number } };
+  };
+  readonly direct_response?: { readonly status: number; readonly body?: { readonly inline_string: string } };
+}
+export interface ClusterConfig {
+  readonly name: string;
+  readonly type: "STATIC" | "STRICT_DNS";
+  readonly connect_timeout: Seconds;
+  readonly load_assignment: {
+    readonly cluster_name: string;
+    readonly endpoints: readonly {
+      readonly lb_endpoints: readonly {
+        readonly endpoint: { readonly address: { readonly socket_address: { address: string; port_value: number } } };
+      }[];
+    }[];
+  };
+  readonly upstream_http_options: UpstreamHttpOptions;
+}
+export interface UpstreamHttpOptions {
+  readonly common_http_protocol_options: { readonly idle_timeout: Seconds };
+  readonly explicit_http_config: { readonly http_protocol_options: Record<string, never> };
+}
+interface Seconds {
+  readonly seconds: number;
+}
+export interface RenderedTenant {
+  readonly clusters: readonly ClusterConfig[];
+  readonly scopes: readonly ScopeConfig[];
+}
+
+/** Where a service listens now. */
+export interface Endpoint {
+  readonly address: string;
+  readonly port: number;
+}
+
+/** What the probe of a revision answers: proof that Envoy's workers route by it. */
+export const probeAnswer = (tenantId: string, revision: number): string => `${tenantId}/${revision}`;
+
+/** `endpoints` by service name; every route's service must be there (tenant-check.ts sees to it). */
+export function renderTenant(tenant: NodeTenant, endpoints: ReadonlyMap<string, Endpoint>): RenderedTenant {
+  const clusters = new Map<string, ClusterConfig>();
+  const routes: RouteConfig[] = [];
+  // Envoy takes the first route that matches: longest prefix first.
+  const byLength = tenant.routes.toSorted(
+    (a, b) => b.prefix.length - a.prefix.length || (a.prefix < b.prefix ? -1 : 1),
+  );
+  for (const { prefix, service } of byLength) {
+    const endpoint = endpoints.get(service);
+    if (endpoint === undefined) continue;
+    const cluster = renderCluster(clusterName(tenant.tenantId, service, endpoint), endpoint);
+    clusters.set(cluster.name, cluster);
+    routes.push({
+      name: `service${prefix}`,
+      match: prefix === "/" ? { prefix } : { path_separated_prefix: prefix },
+      route: {
+        cluster: cluster.name,
+        timeout: { seconds: 0 },
+        idle_timeout: { seconds: LIMITS.routeIdleTimeoutSeconds },
+        host_rewrite_header: HOST_HEADER,
+        retry_policy: { retry_on: "connect-failure", num_retries: { value: LIMITS.connectRetries } },
+      },
+    });
+  }
+  const probe = probeAnswer(tenant.tenantId, tenant.revision);
+  const scopes = [...new Set(tenant.hosts.map((host) => host.toLowerCase()))]
+    .toSorted()
+    .map((host) => renderScope(host, probe, routes));
+  return { clusters: [...clusters.values()], scopes };
+}
+
+/**
+ * The name holds the endpoint, so that a cluster never changes under its name: a moved service gets a new cluster beside the old one, the
+ * scope switches from one to the other in one step, and a refused revision has touched nothing of the one that is served.
+ */
+const clusterName = (tenantId: string, service: string, { address, port }: Endpoint): string =>
+  `t/${tenantId}/${service}@${address}:${port}`;
+
+function renderCluster(name: string, { address, port }: Endpoint): ClusterConfig {
+  return {
+    name,
+    // Something that looks like an address but is none is left to Envoy to refuse, instead of asking DNS for it.
+    type: isIP(address) !== 0 || /^[\d.]+$/.test(address) ? "STATIC" : "STRICT_DNS",
+    connect_timeout: { seconds: LIMITS.connectTimeoutSeconds },
+    load_assignment: {
+      cluster_name: name,
+      endpoints: [{ lb_endpoints: [{ endpoint: { address: { socket_address: { address, port_value: port } } } }] }],
+    },
+    upstream_http_options: {
+      common_http_protocol_options: { idle_timeout: { seconds: LIMITS.upstreamIdleTimeoutSeconds } },
+      explicit_http_config: { http_protocol_options: {} },
+    },
+  };
+}
+
+/** The name is a pure function of the key: Envoy 1.40 loses a key's name after a rejected update, and a second name could take the host over. */
+export const scopeName = (host: string): string => `t/${host}`;
+
+function renderScope(host: string, probe: string, routes: readonly RouteConfig[]): ScopeConfig {
+  const name = scopeName(host);
+  return {
+    name,
+    key: { fragments: [{ string_key: host }] },
+    route_configuration: {
+      name,
+      virtual_hosts: [
+        {
+          name: host,
+          domains: ["*"],
+          request_headers_to_remove: [SCOPE_HEADER, PROBE_HEADER],
+          // Only we say that an error is ours: the edge trusts this header of a node.
+          response_headers_to_remove: ["causeway-error"],
+          routes: [
+            {
+              name: "probe",
+              match: { prefix: "/", headers: [{ name: PROBE_HEADER, present_match: true }] },
+              direct_response: { status: 200, body: { inline_string: probe } },
+            },
+            ...routes,
+            { name: "no-route", match: { prefix: "/" }, direct_response: { status: 404 } },
+          ],
+        },
+      ],
+    },
+  };
+}

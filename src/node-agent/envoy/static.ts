@@ -1,0 +1,279 @@
+import type { PublicJwk } from "../../protocol/jwk.ts";
+import { PROOF_ISSUER, PROOF_LIFETIME_SECONDS } from "../../protocol/proof.ts";
+import { PROBLEMS, type ErrorCode } from "../../shared/problem.ts";
+import { HEADER } from "../../protocol/headers.ts";
+import { LIMITS } from "../limits.ts";
+import { HOST_HEADER, PROBE_HEADER, PROOF_FILTER, SCOPED_ROUTES, SCOPE_HEADER } from "./names.ts";
+
+/**
+ * The part of Envoy's configuration that does not depend on tenants, as JSON files: bootstrap (read once), listeners (LDS) and the proof
+ * filter (extension config discovery), both watched by Envoy and replaced by rename. Pure.
+ */
+export interface EnvoyPaths {
+  /** Unix socket of the agent's xDS server. */
+  readonly xdsSocket: string;
+  /** Unix socket on which Envoy answers probes. */
+  readonly probeSocket: string;
+  readonly listenersDir: string;
+  readonly filtersDir: string;
+}
+export interface EnvoyPorts {
+  readonly address: string;
+  readonly port: number;
+  /** Admin interface, on loopback only. */
+  readonly adminPort: number;
+}
+
+export type Json = string | number | boolean | null | readonly Json[] | { readonly [key: string]: Json };
+
+const typed = (type: string, fields: { readonly [key: string]: Json }): Json => ({
+  "@type": `type.googleapis.com/${type}`,
+  ...fields,
+});
+const ADS: Json = { ads: {}, resource_api_version: "V3", initial_fetch_timeout: "0s" };
+const fromFile = (dir: string, file: string): Json => ({
+  path_config_source: { path: `${dir}/${file}`, watched_directory: { path: dir } },
+  resource_api_version: "V3",
+});
+
+export const LISTENERS_FILE = "listeners.json";
+export const PROOF_FILTER_FILE = "proof-filter.json";
+
+export function renderBootstrap(nodeName: string, ports: EnvoyPorts, paths: EnvoyPaths): Json {
+  return {
+    node: { id: nodeName, cluster: "causeway-node" },
+    admin: { address: socketAddress("127.0.0.1", ports.adminPort) },
+    // Statistics and per-worker clusters are made on first use: most tenants are quiet most of the time.
+    deferred_stat_options: { enable_deferred_creation_stats: true },
+    cluster_manager: { enable_deferred_cluster_creation: true },
+    overload_manager: {
+      resource_monitors: [
+        {
+          name: "envoy.resource_monitors.global_downstream_max_connections",
+          typed_config: typed(
+            "envoy.extensions.resource_monitors.downstream_connections.v3.DownstreamConnectionsConfig",
+            { max_active_downstream_connections: LIMITS.downstreamConnections },
+          ),
+        },
+      ],
+    },
+    dynamic_resources: {
+      ads_config: {
+        api_type: "DELTA_GRPC",
+        transport_api_version: "V3",
+        set_node_on_first_message_only: true,
+        grpc_services: [
+          {
+            envoy_grpc: {
+              cluster_name: "xds",
+              retry_policy: { retry_back_off: { base_interval: "0.1s", max_interval: "1s" } },
+            },
+          },
+        ],
+      },
+      cds_config: ADS,
+      lds_config: fromFile(paths.listenersDir, LISTENERS_FILE),
+    },
+    static_resources: {
+      clusters: [
+        {
+          name: "xds",
+          type: "STATIC",
+          connect_timeout: "1s",
+          typed_extension_protocol_options: {
+            "envoy.extensions.upstreams.http.v3.HttpProtocolOptions": typed(
+              "envoy.extensions.upstreams.http.v3.HttpProtocolOptions",
+              {
+                explicit_http_config: {
+                  http2_protocol_options: { connection_keepalive: { interval: "30s", timeout: "5s" } },
+                },
+              },
+            ),
+          },
+          load_assignment: {
+            cluster_name: "xds",
+            endpoints: [{ lb_endpoints: [{ endpoint: { address: { pipe: { path: paths.xdsSocket } } } }] }],
+          },
+        },
+      ],
+    },
+  };
+}
+
+/** The LDS file: the public listener, and the probe listener on a Unix socket that only the agent can open. */
+export function renderListeners(ports: EnvoyPorts, paths: EnvoyPaths): Json {
+  return {
+    version_info: "1",
+    resources: [
+      listener("public", socketAddress(ports.address, ports.port), publicManager(paths)),
+      listener("probe", { pipe: { path: paths.probeSocket, mode: 0o600 } }, probeManager()),
+    ],
+  };
+}
+
+/**
+ * The filter that lets nothing pass without a proof for this node. Its verified `host` claim becomes scope key and authority. Keys are
+ * inline and the whole filter is one watched file: changing keys closes no connection, and Envoy needs nobody to verify.
+ */
+export function renderProofFilter(nodeId: string, keys: readonly PublicJwk[], version: string): Json {
+  return {
+    version_info: version,
+    resources: [
+      typed("envoy.config.core.v3.TypedExtensionConfig", {
+        name: PROOF_FILTER,
+        typed_config: typed("envoy.extensions.filters.http.jwt_authn.v3.JwtAuthentication", {
+          providers: {
+            edge: {
+              issuer: PROOF_ISSUER,
+              audiences: [nodeId],
+              from_headers: [{ name: HEADER.proof }],
+              forward: false,
+              require_expiration: true,
+              // Counted from now, so a clock that lags behind the edge's must not refuse a fresh proof.
+              max_lifetime: `${PROOF_LIFETIME_SECONDS + LIMITS.proofClockSkewSeconds}s`,
+              clock_skew_seconds: LIMITS.proofClockSkewSeconds,
+              claim_to_headers: [
+                { header_name: SCOPE_HEADER, claim_name: "host" },
+                { header_name: HOST_HEADER, claim_name: "host" },
+              ],
+              clear_route_cache: true,
+              local_jwks: { inline_string: JSON.stringify({ keys: keys.length > 0 ? keys : [NOBODY] }) },
+            },
+          },
+          rules: [{ match: { prefix: "/" }, requires: { provider_name: "edge" } }],
+          // No WWW-Authenticate header: it would name this node's address to the visitor.
+          strip_failure_response: true,
+        }),
+      }),
+    ],
+  };
+}
+
+/** The example key of RFC 8037 with its id changed: no proof names it, so before the first keys arrive everything is refused. */
+const NOBODY: PublicJwk = {
+  kty: "OKP",
+  crv: "Ed25519",
+  x: "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo",
+  kid: "nobody",
+};
+
+const socketAddress = (address: string, port: number): Json => ({ socket_address: { address, port_value: port } });
+
+const listener = (name: string, address: Json, manager: Json): Json =>
+  typed("envoy.config.listener.v3.Listener", {
+    name,
+    address,
+    filter_chains: [{ filters: [{ name: "envoy.filters.network.http_connection_manager", typed_config: manager }] }],
+  });
+
+const MANAGER = "envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager";
+
+const SHARED_MANAGER: { readonly [key: string]: Json } = {
+  codec_type: "AUTO",
+  // The edge has written the forwarding headers; Envoy neither trusts an address in them nor changes them, nor the path (services see it as
+  // the visitor sent it; the edge's URL parser has removed dot segments).
+  use_remote_address: false,
+  skip_xff_append: true,
+  normalize_path: false,
+  merge_slashes: false,
+  generate_request_id: false,
+  server_header_transformation: "PASS_THROUGH",
+  max_request_headers_kb: LIMITS.requestHeadersKib,
+  request_headers_timeout: `${LIMITS.requestHeadersTimeoutSeconds}s`,
+  scoped_routes: {
+    name: SCOPED_ROUTES,
+    scope_key_builder: { fragments: [{ header_value_extractor: { name: SCOPE_HEADER, index: 0 } }] },
+    rds_config_source: { ads: {}, resource_api_version: "V3" },
+    scoped_rds: { scoped_rds_config_source: ADS },
+  },
+};
+
+const ROUTER: Json = {
+  name: "envoy.filters.http.router",
+  typed_config: typed("envoy.extensions.filters.http.router.v3.Router", { suppress_envoy_headers: true }),
+};
+
+const publicManager = (paths: EnvoyPaths): Json =>
+  typed(MANAGER, {
+    ...SHARED_MANAGER,
+    stat_prefix: "public",
+    upgrade_configs: [{ upgrade_type: "websocket" }],
+    http2_protocol_options: { allow_connect: true, max_concurrent_streams: 100 },
+    // Before anything routes: whatever a caller says about scope, authority or probes is gone.
+    early_header_mutation_extensions: [
+      {
+        name: "own-headers",
+        typed_config: typed("envoy.extensions.http.early_header_mutation.header_mutation.v3.HeaderMutation", {
+          mutations: [
+            { remove: PROBE_HEADER },
+            { remove: HOST_HEADER },
+            {
+              append: { header: { key: SCOPE_HEADER, value: "*" }, append_action: "OVERWRITE_IF_EXISTS_OR_ADD" },
+            },
+          ],
+        }),
+      },
+    ],
+    http_filters: [
+      {
+        name: PROOF_FILTER,
+        config_discovery: {
+          config_source: fromFile(paths.filtersDir, PROOF_FILTER_FILE),
+          type_urls: ["type.googleapis.com/envoy.extensions.filters.http.jwt_authn.v3.JwtAuthentication"],
+        },
+      },
+      ROUTER,
+    ],
+    local_reply_config: localReplies(),
+  });
+
+/** Only the probe route can be asked for here: no upgrade, and the scope key is the agent's. */
+const probeManager = (): Json => typed(MANAGER, { ...SHARED_MANAGER, stat_prefix: "probe", http_filters: [ROUTER] });
+
+/** Errors that Envoy makes itself, as problem details with our codes and nothing of its own words. Services' errors pass untouched. */
+function localReplies(): Json {
+  return {
+    mappers: [
+      mapper(401, "unauthorized", "This node answers only to the platform's edge."),
+      mapper(403, "forbidden", "The proof is not for this node or not valid."),
+      mapper(404, "unknown-host", "This node does not serve the host.", "NR"),
+      mapper(404, "no-route", "No route of this tenant matches the path."),
+      mapper(502, "not-available", "The service gave no valid answer."),
+      mapper(503, "not-available", "The service can't be reached right now. Try again in a moment."),
+      mapper(504, "node-timeout", "The service did not answer in time."),
+      mapper(413, "body-too-large", "The request is too large."),
+      mapper(400, "bad-request", "The request is not valid HTTP."),
+    ],
+  };
+}
+
+function mapper(status: number, code: ErrorCode, detail: string, flag?: string): Json {
+  const isStatus: Json = {
+    status_code_filter: {
+      comparison: { op: "EQ", value: { default_value: status, runtime_key: "causeway.local-reply" } },
+    },
+  };
+  const filter =
+    flag === undefined
+      ? isStatus
+      : { and_filter: { filters: [isStatus, { response_flag_filter: { flags: [flag] } }] } };
+  return {
+    filter,
+    status_code: PROBLEMS[code].status,
+    headers_to_add: [
+      { header: { key: HEADER.error, value: code }, append_action: "OVERWRITE_IF_EXISTS_OR_ADD" },
+      { header: { key: "cache-control", value: "no-store" }, append_action: "OVERWRITE_IF_EXISTS_OR_ADD" },
+    ],
+    body_format_override: {
+      content_type: "application/problem+json",
+      json_format: {
+        type: `https://causeway.dev/errors#${code}`,
+        title: PROBLEMS[code].title,
+        status: PROBLEMS[code].status,
+        detail,
+        code,
+        requestId: `%REQ(${HEADER.requestId})%`,
+      },
+    },
+  };
+}

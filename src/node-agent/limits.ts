@@ -1,0 +1,63 @@
+/** Every number of the node agent, with its reason. */
+export const LIMITS = {
+  /** A service is on this machine or near it: longer than this is a hang, not a slow connect. */
+  connectTimeoutSeconds: 5,
+  /** A silent stream (WebSocket, SSE, long poll) may stay open this long; most clients speak at least once a minute. */
+  routeIdleTimeoutSeconds: 3600,
+  /** Node's HTTP server closes idle connections after 5 s; Envoy lets go first, or a request could meet a closing one. */
+  upstreamIdleTimeoutSeconds: 4,
+  /** Attempts after the first when no connection could be made (nothing was sent yet, so it is safe). */
+  connectRetries: 2,
+  /** Visitors' cookies and tokens; Workers pass on up to 128 KiB of headers, Envoy's default is 60. */
+  requestHeadersKib: 96,
+  /** The edge sends headers at once; a client that takes longer holds a connection for nothing. */
+  requestHeadersTimeoutSeconds: 15,
+  /** Connections to Envoy at once; each costs two file descriptors at most, of the 65,536 that services usually get. */
+  downstreamConnections: 20_000,
+  /** Clock difference between edge and node that a proof survives. */
+  proofClockSkewSeconds: 60,
+
+  /** Tenants that wait at once before changes are sent in bulk instead of one by one. */
+  bulkThreshold: 16,
+  /** Tenants in one bulk response: few responses at start-up, and a rejected one is found by halving in 9 steps. */
+  bulkTenants: 500,
+  /** Envoy acknowledges within milliseconds; 10,000 tenants at once take 15 s. Longer means a stuck stream, which is closed. */
+  acknowledgeTimeoutMs: 60_000,
+  /** Longest probe of one host, and pauses between tries: workers apply a new scope within milliseconds of the acknowledgement. */
+  probeTimeoutMs: 2_000,
+  probeRetryMs: 20,
+  probeTries: 100,
+
+  /** Time for a service to answer its health check before its revision is reported as rejected (it goes on trying). */
+  serviceStartMs: 20_000,
+  healthCheckTimeoutMs: 2_000,
+  healthCheckIntervalMs: 100,
+  /** A dead process of ours is started again after 0.2 s, doubling up to 30 s; a minute of health starts over. */
+  restartMinMs: 200,
+  restartMaxMs: 30_000,
+  restartForgetMs: 60_000,
+  /** How often processes that are not our children (adopted after a restart of the agent) are looked at. */
+  watchIntervalMs: 500,
+  /** Between SIGTERM and SIGKILL. */
+  stopGraceMs: 10_000,
+  /** A log file is copied to `.1` and emptied above this size. */
+  logBytes: 4 * 1024 * 1024,
+  /** Ports for services: below Linux's ephemeral range (32768), so that no outgoing connection takes one between two starts. */
+  servicePortFrom: 21_000,
+  servicePortTo: 30_999,
+
+  /** Reconnects: full jitter up to 0.5 s, doubling up to 30 s. */
+  reconnectMinMs: 500,
+  reconnectMaxMs: 30_000,
+  /** The channel's upgrade must be answered within this time. */
+  dialTimeoutMs: 10_000,
+  /** The channel is pinged this often; a pong that is missing this long means the link is dead (proxies cut idle links at about 100 s). */
+  pingIntervalMs: 25_000,
+  pongTimeoutMs: 10_000,
+  /** Largest message of the channel: snapshots come in parts of 256 KiB; one tenant with all its secrets stays below 16 MiB. */
+  channelMessageBytes: 16 * 1024 * 1024,
+  /** Tombstones of removed tenants that are kept to refuse late older revisions; each is a file of 200 bytes. */
+  tombstones: 1_000,
+  /** Longest reason of a rejection that is reported (the protocol's limit). */
+  reasonChars: 2_048,
+} as const;

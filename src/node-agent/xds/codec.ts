@@ -1,0 +1,67 @@
+import { createHash } from "node:crypto";
+import { fileURLToPath } from "node:url";
+import { loadSync, type MessageTypeDefinition } from "@grpc/proto-loader";
+import type { ServiceDefinition } from "@grpc/grpc-js";
+import type { ClusterConfig, RenderedTenant, ScopeConfig, UpstreamHttpOptions } from "../envoy/render.ts";
+import type { Resource, TenantUnit } from "./planner.ts";
+
+/** Rendered resources to the bytes that go to Envoy, by the proto subset beside this file. */
+const protos = loadSync(fileURLToPath(new URL("./xds.proto", import.meta.url)), { keepCase: true, longs: Number });
+const PACKAGE = "envoy.service.discovery.v3.";
+
+const isMessage = (found: unknown): found is MessageTypeDefinition<object, object> =>
+  typeof found === "object" && found !== null && "serialize" in found;
+
+const encoder = (name: string): ((value: object) => Buffer) => {
+  const found = protos[PACKAGE + name];
+  if (!isMessage(found)) throw new Error(`xds.proto has no message ${name}`);
+  return (value) => found.serialize(value);
+};
+
+const isService = (found: unknown): found is ServiceDefinition =>
+  typeof found === "object" && found !== null && "DeltaAggregatedResources" in found;
+
+/** The gRPC service that Envoy's `ads_config` calls. */
+export function adsService(): ServiceDefinition {
+  const found = protos[`${PACKAGE}AggregatedDiscoveryService`];
+  if (!isService(found)) throw new Error("xds.proto has no AggregatedDiscoveryService");
+  return found;
+}
+
+const encodeScope = encoder("ScopedRouteConfiguration");
+const encodeCluster = encoder("Cluster");
+const encodeUpstreamOptions = encoder("UpstreamHttpOptions");
+
+const UPSTREAM_OPTIONS_TYPE = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions";
+
+const sha256 = (...parts: readonly (string | Uint8Array)[]): string => {
+  const hash = createHash("sha256");
+  for (const part of parts) hash.update(part);
+  return hash.digest("hex");
+};
+
+/** The version is a hash of the content, so it is the same after a restart of the agent and nothing unchanged is sent again. */
+const resource = (name: string, bytes: Uint8Array): Resource => ({ name, version: sha256(bytes).slice(0, 16), bytes });
+
+const packUpstreamOptions = (options: UpstreamHttpOptions) => ({
+  [UPSTREAM_OPTIONS_TYPE]: {
+    type_url: `type.googleapis.com/${UPSTREAM_OPTIONS_TYPE}`,
+    value: encodeUpstreamOptions(options),
+  },
+});
+
+function encodeClusterConfig(cluster: ClusterConfig): Uint8Array {
+  const { upstream_http_options, ...rest } = cluster;
+  return encodeCluster({ ...rest, typed_extension_protocol_options: packUpstreamOptions(upstream_http_options) });
+}
+
+const encodeScopeConfig = (scope: ScopeConfig): Uint8Array => encodeScope(scope);
+
+/** All resources of one revision of a tenant; `hash` names the revision and their content. */
+export function encodeTenant(tenantId: string, revision: number, rendered: RenderedTenant): TenantUnit {
+  const clusters = rendered.clusters.map((cluster) => resource(cluster.name, encodeClusterConfig(cluster)));
+  const scopes = rendered.scopes.map((scope) => resource(scope.name, encodeScopeConfig(scope)));
+  const content = [...clusters, ...scopes].map(({ name, version }) => `${name}\0${version}\n`);
+  const hash = sha256(`${revision}\n`, ...content).slice(0, 32);
+  return { tenantId, revision, hash, clusters, scopes };
+}

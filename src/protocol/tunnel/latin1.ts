@@ -8,7 +8,7 @@ interface NativeBuffer {
     buffer: ArrayBufferLike,
     byteOffset: number,
     length: number,
-  ): { latin1Slice(start: number, end: number): string };
+  ): { toString(encoding: "latin1", start: number, end: number): string };
 }
 
 // Both hosts have Buffer (Workers by nodejs_compat); the protocol itself needs only what every platform has.
@@ -34,7 +34,7 @@ export function writeLatin1(into: Uint8Array, at: number, text: string): void {
 
 export function readLatin1(bytes: Uint8Array, start: number, end: number): string {
   if (native !== undefined)
-    return native.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).latin1Slice(start, end);
+    return native.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString("latin1", start, end);
   return fromBytes(bytes.subarray(start, end));
 }
 

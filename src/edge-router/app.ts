@@ -1,0 +1,100 @@
+import { Hono } from "hono";
+import { continueTrace, isWebSocketUpgrade } from "../policy/headers.ts";
+import { canonicalHost, parseHost } from "../policy/host.ts";
+import { HEADER } from "../protocol/headers.ts";
+import { createLaneLoad } from "./lane-load.ts";
+import type { EdgePorts, EdgeSettings } from "./ports.ts";
+import { answerRelayHost } from "./relay-host.ts";
+import { answerTargetHost, answerTenantHost } from "./tenant-host.ts";
+import { refuse, splitUrl, type Visit } from "./visit.ts";
+
+/**
+ * The edge: every host of the platform arrives here. Which part answers depends on the host alone; a host that belongs to nobody is
+ * answered by the portal in place (D1), and nothing is ever sent to a node by default.
+ */
+export function createEdge(ports: EdgePorts, settings: EdgeSettings): Hono {
+  const load = createLaneLoad(ports.now, () => randomFraction(ports.random));
+
+  async function answer(visit: Visit): Promise<Response> {
+    if (visit.request.method === "TRACE") return refuse(visit, "bad-request", "TRACE is not passed on.");
+    const urlHost = canonicalHost(splitUrl(visit.request.url).authority);
+    const { parsedHost } = visit;
+    if (parsedHost.kind !== "malformed" && urlHost !== null && urlHost !== parsedHost.host) {
+      return refuse(visit, "bad-request", "The request names two different hosts.");
+    }
+    if (parsedHost.kind === "relay") return await answerRelayHost(visit, ports, settings, load);
+    let answered: Response | null = null;
+    if (parsedHost.kind === "tenant" || parsedHost.kind === "custom") {
+      answered = await answerTenantHost(visit, parsedHost.host, ports, settings, load);
+    } else if (parsedHost.kind === "target") {
+      answered = await answerTargetHost(visit, parsedHost, ports, settings, load);
+    }
+    return answered ?? (await askPortal(visit));
+  }
+
+  async function askPortal(visit: Visit): Promise<Response> {
+    visit.seen.route = "portal";
+    const headers = new Headers(visit.request.headers);
+    for (const name of visit.request.headers.keys()) if (name.startsWith("causeway-")) headers.delete(name);
+    headers.set(HEADER.requestId, visit.requestId);
+    try {
+      return await ports.fetchPortal(new Request(visit.request, { headers, redirect: "manual" }));
+    } catch (error) {
+      ports.log.error("the portal does not answer", { requestId: visit.requestId, error: String(error) });
+      return refuse(visit, "not-available", "The portal does not answer right now. Try again in a moment.");
+    }
+  }
+
+  async function answerAndLog(request: Request, waitUntil: Visit["waitUntil"]): Promise<Response> {
+    const startedAtMs = ports.now();
+    const visit = visitOf(request, waitUntil, ports, settings);
+    let response: Response;
+    try {
+      response = await answer(visit);
+    } catch (error) {
+      ports.log.error("request failed", { requestId: visit.requestId, error: String(error) });
+      response = refuse(visit, "internal-error", "Something went wrong on our side. Quote the request's id.");
+    }
+    ports.log.info("request", {
+      requestId: visit.requestId,
+      trace: visit.traceparent.slice(3, 35),
+      method: request.method,
+      host: visit.parsedHost.kind === "malformed" ? null : visit.parsedHost.host,
+      status: response.status,
+      code: response.headers.get(HEADER.error),
+      firstByteMs: ports.now() - startedAtMs,
+      ...visit.seen,
+    });
+    return response;
+  }
+
+  const app = new Hono();
+  app.all("*", (c) => answerAndLog(c.req.raw, (work) => c.executionCtx.waitUntil(work)));
+  return app;
+}
+
+function visitOf(request: Request, waitUntil: Visit["waitUntil"], ports: EdgePorts, settings: EdgeSettings): Visit {
+  const { authority, rawPath, rawQuery } = splitUrl(request.url);
+  const hostHeader = request.headers.get("host") ?? authority;
+  return {
+    request,
+    requestId: ports.newId("req"),
+    traceparent: continueTrace(request.headers.get("traceparent"), ports.random),
+    parsedHost: parseHost(hostHeader, settings.baseDomains),
+    hostWithPort: hostHeader.toLowerCase().replace(/\.(?=:|$)/, ""),
+    scheme: request.url.startsWith("https:") ? "https" : "http",
+    rawPath,
+    rawQuery,
+    // Set by the platform, which overwrites what a visitor sends under this name.
+    clientAddress: request.headers.get("cf-connecting-ip"),
+    isWebSocket: isWebSocketUpgrade(request.method, request.headers),
+    waitUntil,
+    seen: {},
+  };
+}
+
+function randomFraction(random: (bytes: Uint8Array) => void): number {
+  const bytes = new Uint8Array(1);
+  random(bytes);
+  return (bytes[0] ?? 0) / 256;
+}

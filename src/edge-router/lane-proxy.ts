@@ -1,0 +1,150 @@
+import { forwardedRequestHeaders, returnedResponseHeaders } from "../policy/headers.ts";
+import type { DirectoryRecord } from "../policy/record.ts";
+import { HEADER } from "../protocol/headers.ts";
+import { declaredLength, observedBody } from "./body.ts";
+import { otherLane, type LaneLoad, type Weight } from "./lane-load.ts";
+import { LIMITS } from "./limits.ts";
+import type { EdgePorts, LaneName } from "./ports.ts";
+import { refuse, type Visit } from "./visit.ts";
+
+type LanePorts = Pick<EdgePorts, "lane" | "now" | "log">;
+
+export interface TargetRequest {
+  readonly target: string;
+  /** What the edge cut off the path, "" for nothing. */
+  readonly prefix: string;
+  /** Path for the target, still encoded, with its leading "/". */
+  readonly path: string;
+  /** Cookies never cross the relay host, which all tenants share. */
+  readonly withoutCookies: boolean;
+}
+
+/** RFC 9110, section 9.2.2. */
+const IDEMPOTENT = new Set(["GET", "HEAD", "OPTIONS", "PUT", "DELETE"]);
+
+type Body =
+  | { readonly kind: "none" }
+  | { readonly kind: "kept"; readonly bytes: ArrayBuffer }
+  | { readonly kind: "once"; readonly stream: ReadableStream<Uint8Array> };
+
+type Attempt =
+  | { readonly kind: "answer"; readonly response: Response }
+  | { readonly kind: "refused"; readonly response: Response }
+  | { readonly kind: "lost" };
+
+/**
+ * The request on its way to a target, by one of the tenant's two lanes. It is tried on the other lane once, and only where that is provably
+ * safe (D14): the lane says that nothing was started, or it was lost before any answer and the request may be repeated. A body that can't be
+ * kept is only sent to a lane that has said that it would take it.
+ */
+export async function proxyToTarget(
+  visit: Visit,
+  record: DirectoryRecord,
+  to: TargetRequest,
+  ports: LanePorts,
+  load: LaneLoad,
+): Promise<Response> {
+  const { tenantId } = record;
+  visit.seen.target = to.target;
+  const body = await readBody(visit.request);
+  const first = load.choose(tenantId);
+  const lane = body.kind === "once" ? await acceptingLane(tenantId, to.target, first, ports) : first;
+  const second = otherLane(lane);
+
+  const attempt = await attemptOn(lane);
+  if (attempt.kind === "answer") return attempt.response;
+  const mayRepeat = body.kind !== "once" && (attempt.kind === "refused" || IDEMPOTENT.has(visit.request.method));
+  if (!mayRepeat) return attempt.kind === "refused" ? attempt.response : lost();
+
+  const repeated = await attemptOn(second);
+  if (repeated.kind === "answer") return repeated.response;
+  const refusals = [attempt, repeated].flatMap((each) => (each.kind === "refused" ? [each.response] : []));
+  // A lane with connectors knows more than one without.
+  return refusals.find((response) => response.headers.get(HEADER.error) !== "no-connector") ?? refusals[0] ?? lost();
+
+  function lost(): Response {
+    return refuse(visit, "not-available", "The relay did not answer. Try again in a moment.", { "retry-after": "1" });
+  }
+
+  async function attemptOn(name: LaneName): Promise<Attempt> {
+    visit.seen.lane = name;
+    const weight: Weight = body.kind === "once" ? "bulk" : "light";
+    let end = load.begin(tenantId, name, weight);
+    try {
+      const response = await ports.lane(name, tenantId).fetch(laneRequest(visit, to, body));
+      const isRefused = response.headers.get(HEADER.refused) === "1";
+      const { answer, ended } = returned(visit, response, to);
+      if (ended !== null) {
+        end();
+        end = load.begin(tenantId, name, "bulk");
+        visit.waitUntil(ended.finally(end));
+      } else end();
+      return { kind: isRefused ? "refused" : "answer", response: answer };
+    } catch (error) {
+      end();
+      load.suspect(tenantId, name, ports.now() + LIMITS.laneSuspectMs);
+      ports.log.warn("lane did not answer", { tenant: tenantId, lane: name, error: String(error) });
+      return { kind: "lost" };
+    }
+  }
+}
+
+async function readBody(request: Request): Promise<Body> {
+  if (request.body === null) return { kind: "none" };
+  const length = declaredLength(request.headers);
+  if (length !== null && length <= LIMITS.replayableBodyBytes) {
+    return { kind: "kept", bytes: await request.arrayBuffer() };
+  }
+  return { kind: "once", stream: request.body };
+}
+
+/** The first lane that would take the request; the preferred one when neither would, for its refusal says why. */
+async function acceptingLane(
+  tenantId: string,
+  target: string,
+  preferred: LaneName,
+  ports: LanePorts,
+): Promise<LaneName> {
+  for (const lane of [preferred, otherLane(preferred)]) {
+    try {
+      if (await ports.lane(lane, tenantId).accepts(target)) return lane;
+    } catch (error) {
+      ports.log.warn("lane did not answer", { tenant: tenantId, lane, error: String(error) });
+    }
+  }
+  return preferred;
+}
+
+function laneRequest(visit: Visit, to: TargetRequest, body: Body): Request {
+  const headers = forwardedRequestHeaders(visit.request.headers, { ...visit, webSocket: visit.isWebSocket });
+  if (to.withoutCookies) headers.delete("cookie");
+  headers.set(HEADER.target, to.target);
+  headers.set(HEADER.prefix, to.prefix);
+  if (to.prefix !== "") headers.set("x-forwarded-prefix", to.prefix);
+  const init: RequestInit = { method: visit.request.method, headers, redirect: "manual" };
+  if (body.kind === "kept") init.body = body.bytes;
+  if (body.kind === "once") init.body = body.stream;
+  return new Request(`${visit.scheme}://${visit.hostWithPort}${to.path}${visit.rawQuery}`, init);
+}
+
+/** `ended`: when the last byte of a long answer has gone through; null when it need not be waited for. */
+function returned(
+  visit: Visit,
+  response: Response,
+  to: TargetRequest,
+): { readonly answer: Response; readonly ended: Promise<void> | null } {
+  const headers = returnedResponseHeaders(response.headers, visit.requestId, true);
+  if (to.withoutCookies) headers.delete("set-cookie");
+  if (response.status === 101) {
+    return { answer: new Response(null, { status: 101, webSocket: response.webSocket, headers }), ended: null };
+  }
+  const init = { status: response.status, statusText: response.statusText, headers };
+  const length = declaredLength(response.headers);
+  const isShort = response.body === null || (length !== null && length <= LIMITS.replayableBodyBytes);
+  // The runtime would decode an encoded body to let us watch it.
+  if (isShort || response.body === null || response.headers.has("content-encoding")) {
+    return { answer: new Response(response.body, init), ended: null };
+  }
+  const observed = observedBody(response.body, length);
+  return { answer: new Response(observed.body, init), ended: observed.ended };
+}

@@ -1,0 +1,37 @@
+/** Numbers of the edge router, each with its reason. */
+export const LIMITS = {
+  /** An active record is not asked for again within this: keeps the directory out of nearly every request. */
+  activeFreshMs: 3_000,
+  /** An older one is still served while it is refreshed behind the request. With the request's own time it keeps a suspension below 10 s. */
+  activeServedMs: 6_000,
+  /** A miss or another state changes soon (somebody waits for the new tenant): visible within 2 s, even if asked for just before. */
+  otherFreshMs: 1_000,
+  /** A directory object that is healthy answers in milliseconds, also when it must be started. */
+  lookupTimeoutMs: 2_000,
+  /** A lookup that another request began is waited for this long; that request may be gone, and its promise with it. */
+  sharedLookupMs: 500,
+  /** After a failed lookup the last known record is served this long without asking again... */
+  failureQuietMs: 1_000,
+  /** ...and this long while asking behind the request, so that a hanging directory does not slow down every request. */
+  failureServedMs: 3_000,
+  /** Default of the setting OUTAGE_MINUTES: how long records are served without the directory. */
+  outageMs: 15 * 60_000,
+  /** About 2 KB each: 10 MB of an isolate's 128 MB. */
+  cachedRecords: 5_000,
+  /** Apart from the records, so that a scan over random names can't push these out. */
+  cachedMisses: 2_000,
+  /** About 0.5 KB each. */
+  cachedProofs: 5_000,
+  /** A proof is renewed when less than this is left of it: clocks of nodes may be ahead, and a request may wait in a queue. */
+  proofRenewSeconds: 90,
+  /** Default of the setting FIRST_BYTE_SECONDS: until a node or lane answers with headers, counted from the end of the request's body. */
+  firstByteMs: 60_000,
+  /** Small bodies are kept so that a refused request can be sent to the other lane. */
+  replayableBodyBytes: 64 * 1024,
+  /** A lane that failed is tried last for this long. */
+  laneSuspectMs: 2_000,
+  /** A browser can't type its password more slowly than this; also the life of the cookie that ties the answer to it. */
+  signInSeconds: 600,
+  /** Sign-ins that one browser has open on one host (tabs); more would only grow its Cookie header. */
+  openSignIns: 4,
+} as const;

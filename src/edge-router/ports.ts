@@ -1,0 +1,45 @@
+import type { SessionsRpc } from "../protocol/portal-rpc.ts";
+import type { Clock } from "../shared/clock.ts";
+import type { IdKind } from "../shared/ids.ts";
+import type { Logger } from "../shared/log.ts";
+import type { DirectoryCache } from "./directory-cache.ts";
+import type { ProofSigner } from "./proof.ts";
+import type { SessionVerifier } from "./session.ts";
+import type { Timer } from "./timer.ts";
+
+export type LaneName = "a" | "b";
+
+/** Something that answers a request: a service binding, an object, the network. Rejects when it can't be reached. */
+export type Fetch = (request: Request) => Promise<Response>;
+
+/** One lane object of one tenant. */
+export interface LanePort {
+  readonly fetch: Fetch;
+  readonly accepts: (target: string) => Promise<boolean>;
+}
+
+/** What the edge needs of the world. */
+export interface EdgePorts {
+  readonly directory: DirectoryCache;
+  readonly lane: (lane: LaneName, tenantId: string) => LanePort;
+  readonly fetchNode: Fetch;
+  readonly fetchPortal: Fetch;
+  readonly relay: { readonly a: Fetch; readonly b: Fetch; readonly control: Fetch };
+  readonly sessions: SessionsRpc;
+  readonly verifySession: SessionVerifier;
+  readonly signProof: ProofSigner;
+  readonly now: Clock;
+  readonly timer: Timer;
+  readonly newId: (kind: IdKind) => string;
+  readonly random: (bytes: Uint8Array) => void;
+  readonly log: Logger;
+}
+
+export interface EdgeSettings {
+  /** The first is the platform's own. */
+  readonly baseDomains: readonly [string, ...string[]];
+  readonly publicScheme: "http" | "https";
+  /** Empty for the scheme's default. */
+  readonly publicPort: string;
+  readonly firstByteMs: number;
+}

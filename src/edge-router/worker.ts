@@ -1,0 +1,111 @@
+import type { LaneRpc } from "../protocol/lane.ts";
+import type { SessionsRpc } from "../protocol/portal-rpc.ts";
+import { parseBaseDomains } from "../policy/host.ts";
+import { directoryCopyKey, directoryShard, type DirectoryRpc } from "../policy/record.ts";
+import { systemClock } from "../shared/clock.ts";
+import { newId } from "../shared/ids.ts";
+import { createLogger } from "../shared/log.ts";
+import { createEdge } from "./app.ts";
+import { createDirectoryCache } from "./directory-cache.ts";
+import { LIMITS } from "./limits.ts";
+import type { EdgeSettings, LanePort } from "./ports.ts";
+import { createProofSigner } from "./proof.ts";
+import { createSessionVerifier } from "./session.ts";
+import { systemTimer } from "./timer.ts";
+
+/** Calls are typed by the protocol's interfaces: roles do not import each other's classes. */
+type ObjectStub<Rpc> = Rpc & { fetch(request: Request): Promise<Response> };
+interface ObjectNamespace<Rpc> {
+  getByName(name: string): ObjectStub<Rpc>;
+}
+
+export interface EdgeEnv {
+  readonly BASE_DOMAINS: string;
+  readonly PUBLIC_SCHEME: string;
+  readonly PUBLIC_PORT: string;
+  readonly SESSION_PUBLIC_KEYS: string;
+  readonly PROOF_PRIVATE_KEY: string;
+  /** Optional, in minutes; default 15. */
+  readonly OUTAGE_MINUTES?: string;
+  /** Optional, in seconds; default 60. */
+  readonly FIRST_BYTE_SECONDS?: string;
+  readonly DIRECTORY: ObjectNamespace<DirectoryRpc>;
+  readonly LANE_A: ObjectNamespace<LaneRpc>;
+  readonly LANE_B: ObjectNamespace<LaneRpc>;
+  readonly DIRECTORY_COPY: KVNamespace;
+  readonly PORTAL: Fetcher;
+  readonly PORTAL_SESSIONS: SessionsRpc;
+  readonly RELAY_A: Fetcher;
+  readonly RELAY_B: Fetcher;
+  readonly RELAY_CONTROL: Fetcher;
+}
+
+/** Thin host of the core: bindings become ports, once an isolate. A wrong setting fails every request instead of guessing. */
+function edgeOf(env: EdgeEnv): ReturnType<typeof createEdge> {
+  const settings = parseSettings(env);
+  const log = createLogger("edge", (line) => console.log(line));
+  const random = (bytes: Uint8Array) => void crypto.getRandomValues(bytes);
+  const lane = (namespace: ObjectNamespace<LaneRpc>, tenantId: string): LanePort => {
+    const stub = namespace.getByName(tenantId);
+    return { fetch: (request) => stub.fetch(request), accepts: (target) => stub.accepts(target) };
+  };
+  const directory = createDirectoryCache(
+    {
+      ask: (host) => env.DIRECTORY.getByName(directoryShard(host)).lookup(host),
+      readCopy: (host) => env.DIRECTORY_COPY.get(directoryCopyKey(host), "json"),
+      now: systemClock,
+      timer: systemTimer,
+      onOutage: (shard, state) => log.warn(`directory outage: ${state}`, { shard }),
+    },
+    { ...LIMITS, outageMs: positive(env.OUTAGE_MINUTES, LIMITS.outageMs / 60_000) * 60_000 },
+  );
+  return createEdge(
+    {
+      directory,
+      lane: (name, tenantId) => lane(name === "a" ? env.LANE_A : env.LANE_B, tenantId),
+      fetchNode: (request) => fetch(request),
+      fetchPortal: (request) => env.PORTAL.fetch(request),
+      relay: {
+        a: (request) => env.RELAY_A.fetch(request),
+        b: (request) => env.RELAY_B.fetch(request),
+        control: (request) => env.RELAY_CONTROL.fetch(request),
+      },
+      sessions: env.PORTAL_SESSIONS,
+      verifySession: createSessionVerifier(env.SESSION_PUBLIC_KEYS, systemClock),
+      signProof: createProofSigner(env.PROOF_PRIVATE_KEY, systemClock),
+      now: systemClock,
+      timer: systemTimer,
+      newId,
+      random,
+      log,
+    },
+    settings,
+  );
+}
+
+function parseSettings(env: EdgeEnv): EdgeSettings {
+  if (env.PUBLIC_SCHEME !== "http" && env.PUBLIC_SCHEME !== "https") throw new Error("PUBLIC_SCHEME is http or https");
+  if (!/^[0-9]{0,5}$/.test(env.PUBLIC_PORT)) throw new Error("PUBLIC_PORT is a port or empty");
+  return {
+    baseDomains: parseBaseDomains(env.BASE_DOMAINS),
+    publicScheme: env.PUBLIC_SCHEME,
+    publicPort: env.PUBLIC_PORT,
+    firstByteMs: positive(env.FIRST_BYTE_SECONDS, LIMITS.firstByteMs / 1_000) * 1_000,
+  };
+}
+
+function positive(text: string | undefined, fallback: number): number {
+  if (text === undefined || text === "") return fallback;
+  const value = Number(text);
+  if (!(value > 0)) throw new Error(`not a positive number: ${text}`);
+  return value;
+}
+
+let edge: ReturnType<typeof createEdge> | null = null;
+
+export default {
+  async fetch(request: Request, env: EdgeEnv, context: ExecutionContext): Promise<Response> {
+    edge ??= edgeOf(env);
+    return await edge.fetch(request, env, context);
+  },
+};

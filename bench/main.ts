@@ -11,6 +11,7 @@ import { measureRequests } from "./core/measure-requests.ts";
 import { runScenario, type ScenarioReport } from "./core/run-scenario.ts";
 import { helpText, type Options, parseOptions } from "./options.ts";
 import { scenarioTable } from "./report/table.ts";
+import { nodeScenario } from "./scenarios/node.ts";
 import { relayScenario } from "./scenarios/relay.ts";
 import { workerdBinary } from "./workerd/serve.ts";
 
@@ -18,7 +19,8 @@ const RESULTS = join(import.meta.dirname, "results");
 const talk = (line: string): void => void process.stderr.write(`${line}\n`);
 
 const generator = findLoadGenerator();
-const scenarios = [relayScenario(measureRequests(generator))];
+const requests = measureRequests(generator);
+const scenarios = [nodeScenario(requests), relayScenario(requests)];
 
 async function bench(options: Options, signal: AbortSignal): Promise<0 | 1> {
   const chosen = scenarios.filter((scenario) => options.scenario === "all" || scenario.name === options.scenario);

@@ -16,7 +16,7 @@ export interface Child {
   readonly pid: number;
   /** Waits until `check` gives a value. Rejects with the end of the child's log when it exits, or after 30 s. */
   until<T>(check: () => Promise<T | null> | T | null): Promise<T>;
-  stop(): Promise<void>;
+  readonly stop: () => Promise<void>;
   /** All that it has written so far. */
   log(): string;
   /** What the process writes to descriptor 3; null unless `control` was asked for. */
@@ -91,7 +91,7 @@ export function freePort(): Promise<number> {
   });
 }
 
-/** Everything that a setup started, stopped in reverse order; one that can't be stopped does not keep the others. */
-export function stopAll(children: readonly Child[]): Promise<void> {
-  return Promise.allSettled(children.toReversed().map((child) => child.stop())).then(() => undefined);
+/** Runs what stops the parts of a setup, last first; a part that can't be stopped does not keep the others. */
+export async function stopAll(stops: readonly (() => Promise<void>)[]): Promise<void> {
+  for (const stop of stops.toReversed()) await Promise.allSettled([stop()]);
 }

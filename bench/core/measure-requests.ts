@@ -25,9 +25,9 @@ export function measureRequests(generator: LoadGenerator): Measurement {
         connections,
       })),
     async run(path: Path, variant, seconds): Promise<Sample> {
-      const before = path.processes.map((process) => cpuSeconds(process.pid));
       const { url } = path;
-      const headers = { ...path.headers };
+      const headers = { ...(await path.headers()) };
+      const before = path.processes.map((process) => cpuSeconds(process.pid));
       const outcome = await generator.run({ url, headers, connections: variant.connections, seconds });
       const cpu = path.processes.map((process, index) => cpuOf(process, before[index] ?? null, outcome.requests));
       return {

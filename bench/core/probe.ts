@@ -8,10 +8,11 @@ export interface ProbeAnswer {
 }
 
 /** One GET on the path, by node:http because fetch can't set Host. Status 0 with the reason as body when nothing answered. */
-export function probe(path: Pick<Path, "url" | "headers">): Promise<ProbeAnswer> {
+export async function probe(path: Pick<Path, "url" | "headers">): Promise<ProbeAnswer> {
+  const headers = { ...(await path.headers()) };
   return new Promise((resolve) => {
     const fail = (error: Error) => resolve({ status: 0, body: error.message });
-    const outgoing = request(path.url, { headers: { ...path.headers }, agent: false, timeout: 5_000 }, (response) => {
+    const outgoing = request(path.url, { headers, agent: false, timeout: 5_000 }, (response) => {
       let body = "";
       response.setEncoding("utf8").on("data", (text: string) => (body += text));
       response.on("end", () => resolve({ status: response.statusCode ?? 0, body }));

@@ -2,7 +2,14 @@ import { expect, test } from "vitest";
 import { slotOrder } from "./run-scenario.ts";
 import type { Path } from "./types.ts";
 
-const path = (key: string): Path => ({ key, title: key, kind: "subject", url: "", headers: {}, processes: [] });
+const path = (key: string): Path => ({
+  key,
+  title: key,
+  kind: "subject",
+  url: "",
+  headers: async () => ({}),
+  processes: [],
+});
 const variant = (connections: number) => ({ title: String(connections), connections });
 
 test("every repeat measures every path under every variant once, and begins with another path", () => {

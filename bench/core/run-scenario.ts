@@ -25,6 +25,7 @@ export interface ScenarioReport {
   readonly scenario: string;
   readonly title: string;
   readonly measurement: string;
+  readonly versions: Readonly<Record<string, string>>;
   readonly columns: readonly Column[];
   readonly rows: readonly Row[];
   readonly ratios: readonly RatioRow[];
@@ -107,6 +108,7 @@ async function measure(
     scenario: scenario.name,
     title: scenario.title,
     measurement: measurement.name,
+    versions: setup.versions,
     columns: measurement.columns,
     rows: variants.flatMap((variant) =>
       setup.paths.map(({ key, title, kind }) => ({

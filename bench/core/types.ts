@@ -12,8 +12,8 @@ export interface Path {
   readonly title: string;
   readonly kind: "subject" | "yardstick";
   readonly url: string;
-  /** Sent with every request; `host` is the authority. */
-  readonly headers: Readonly<Record<string, string>>;
+  /** Sent with every request of a slot, asked for at its start; `host` is the authority. */
+  readonly headers: () => Promise<Readonly<Record<string, string>>>;
   readonly processes: readonly CountedProcess[];
 }
 
@@ -27,7 +27,9 @@ export interface Ratio {
 export interface Setup {
   readonly paths: readonly Path[];
   readonly ratios: readonly Ratio[];
-  stop(): Promise<void>;
+  /** Of programs beside workerd, Node and the load generator. */
+  readonly versions: Readonly<Record<string, string>>;
+  readonly stop: () => Promise<void>;
 }
 
 export interface Scenario {

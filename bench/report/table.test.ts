@@ -25,6 +25,7 @@ const report: ScenarioReport = {
   scenario: "relay",
   title: "edge → relay",
   measurement: "requests",
+  versions: {},
   columns: [
     { key: "requestsPerSecond", title: "req/s", digits: 0, over: "median" },
     { key: "workerdCpuMicros", title: "workerd µs", digits: 0, over: "median" },

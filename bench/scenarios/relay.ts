@@ -1,38 +1,41 @@
-import { type Child, stopAll } from "../core/children.ts";
+import { stopAll } from "../core/children.ts";
 import type { Measurement, Scenario, Setup } from "../core/types.ts";
-import { startOrigin, startYardsticks, yardstickPath } from "./yardsticks.ts";
+import { pathThrough, startOrigin, startYardsticks } from "./yardsticks.ts";
 
-/** A visitor's request through the relay to a target behind a connector, beside what the runtime and the origin cost without it. */
+/** A visitor's request through the relay to a target behind a connector, beside what runtime and target cost without it. */
 export function relayScenario(measurement: Measurement): Scenario {
   return { name: "relay", title: "edge → relay → connector → target", measurement, start };
 }
 
 async function start(folder: string): Promise<Setup> {
-  const started: Child[] = [];
+  const cleanUp: (() => Promise<void>)[] = [];
+  const stop = () => stopAll(cleanUp);
   try {
     const origin = await startOrigin(folder);
-    started.push(origin.child);
-    const proxy = { key: "bare-proxy", url: origin.url, headers: {} };
-    const yardsticks = await startYardsticks(folder, [proxy]);
-    started.push(yardsticks.child);
-    const originProcess = { name: "origin", pid: origin.child.pid };
-    const yardstickProcess = { name: "workerd", pid: yardsticks.child.pid };
+    cleanUp.push(origin.child.stop);
+    const yardsticks = await startYardsticks(folder, { "bare-proxy": origin.url });
+    cleanUp.push(yardsticks.child.stop);
+    const yardstick = { kind: "yardstick" } as const;
     return {
       paths: [
-        yardstickPath("direct", "origin", `${origin.url}/`, [originProcess]),
-        yardstickPath("bare-proxy", "Worker → origin", `${yardsticks.url("bare-proxy")}/`, [
-          yardstickProcess,
-          originProcess,
-        ]),
-        yardstickPath("null-object", "Worker → Durable Object that answers", `${yardsticks.url("null-object")}/`, [
-          yardstickProcess,
-        ]),
+        pathThrough([origin], { ...yardstick, key: "direct", title: "target" }),
+        pathThrough([yardsticks.hop("bare-proxy"), origin], {
+          ...yardstick,
+          key: "bare-proxy",
+          title: "bare proxy Worker → target",
+        }),
+        pathThrough([yardsticks.hop("null-object")], {
+          ...yardstick,
+          key: "null-object",
+          title: "Worker → Durable Object that answers (null object)",
+        }),
       ],
-      ratios: [{ of: "bare-proxy", to: "direct" }],
-      stop: () => stopAll(started),
+      ratios: [],
+      versions: {},
+      stop,
     };
   } catch (error) {
-    await stopAll(started);
+    await stop();
     throw error;
   }
 }

@@ -1,6 +1,5 @@
-import { build } from "esbuild";
 import { createRequire } from "node:module";
-import { mkdir, writeFile } from "node:fs/promises";
+import { writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
 import { z } from "zod";
@@ -14,22 +13,7 @@ const listenMessage = z.object({ event: z.literal("listen"), socket: z.string(),
 export interface Workerd {
   readonly child: Child;
   /** `http://127.0.0.1:<port>` of a Worker that listens. */
-  url(worker: string): string;
-}
-
-/** One self-contained ES module per Worker, as it is deployed: minified names only cost when someone reads a profile, so they stay. */
-export async function bundleWorker(entry: string, outfile: string): Promise<void> {
-  await build({
-    entryPoints: [entry],
-    outfile,
-    bundle: true,
-    format: "esm",
-    target: "es2024",
-    conditions: ["workerd", "worker", "browser"],
-    external: ["cloudflare:*", "node:*"],
-    define: { "process.env.NODE_ENV": '"production"' },
-    logLevel: "silent",
-  });
+  readonly url: (worker: string) => string;
 }
 
 /** The binary itself: the package's own launcher would stay in between, and its CPU would be counted instead. */
@@ -40,7 +24,6 @@ export function workerdBinary(): string {
 
 /** Serves the Workers, whose bundles lie in `folder` already, until stopped. */
 export async function serveWorkers(name: string, folder: string, workers: readonly ServedWorker[]): Promise<Workerd> {
-  await mkdir(folder, { recursive: true });
   const file = join(folder, `${name}.capnp`);
   // It holds keys that are made for this run.
   await writeFile(file, workerdConfig(workers), { mode: 0o600 });

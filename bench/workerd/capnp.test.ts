@@ -29,12 +29,13 @@ const lanes: ServedWorker = {
 };
 
 test("Workers become services, and sockets where they listen", () => {
-  expect(workerdConfig([edge, lanes])).toMatchInlineSnapshot(`
+  expect(workerdConfig([edge, lanes], "/tmp/objects")).toMatchInlineSnapshot(`
     "using Workerd = import "/workerd/workerd.capnp";
 
     const config :Workerd.Config = (
       services = [
         (name = "internet", network = (allow = ["local"])),
+        (name = "objects", disk = (path = "/tmp/objects", writable = true)),
         (name = "edge", worker = (
           modules = [(name = "edge.js", esModule = embed "edge.js")],
           compatibilityDate = "2026-11-01",
@@ -55,7 +56,7 @@ test("Workers become services, and sockets where they listen", () => {
           durableObjectNamespaces = [
             (className = "Lane", uniqueKey = "lanes-Lane", enableSql = true),
           ],
-          durableObjectStorage = (inMemory = void),
+          durableObjectStorage = (localDisk = "objects"),
         )),
       ],
       sockets = [

@@ -20,15 +20,20 @@ export type Binding =
   | { readonly kind: "objects"; readonly name: string; readonly className: string; readonly service: string };
 
 /** Services reach loopback only: a benchmark sends nothing anywhere else. */
+const DISK = "objects";
 const NETWORK = `(name = "internet", network = (allow = ["local"]))`;
 
-/** Objects live in memory: the measured paths write nothing, and a run starts from nothing. */
-export function workerdConfig(workers: readonly ServedWorker[]): string {
+/**
+ * Objects are kept in `objectsFolder` (absolute), which must exist and be empty: a run starts from nothing. It is a folder and not
+ * memory because workerd offers SQL on disk only.
+ */
+export function workerdConfig(workers: readonly ServedWorker[], objectsFolder: string): string {
+  const disk = `(name = ${quote(DISK)}, disk = (path = ${quote(objectsFolder)}, writable = true))`;
   return [
     `using Workerd = import "/workerd/workerd.capnp";`,
     "",
     "const config :Workerd.Config = (",
-    `  services = ${list([NETWORK, ...workers.map(service)], 4)},`,
+    `  services = ${list([NETWORK, disk, ...workers.map(service)], 4)},`,
     `  sockets = ${list(workers.filter((worker) => worker.listens).map(socket), 4)},`,
     ");",
     "",
@@ -48,7 +53,10 @@ function service(worker: ServedWorker): string {
       ({ className, sql }) =>
         `(className = ${quote(className)}, uniqueKey = ${quote(`${name}-${className}`)}${sql ? ", enableSql = true" : ""})`,
     );
-    parts.push(`durableObjectNamespaces = ${list(namespaces, 8)}`, "durableObjectStorage = (inMemory = void)");
+    parts.push(
+      `durableObjectNamespaces = ${list(namespaces, 8)}`,
+      `durableObjectStorage = (localDisk = ${quote(DISK)})`,
+    );
   }
   return `(name = ${quote(name)}, worker = (${parts.map((part) => `\n      ${part},`).join("")}\n    ))`;
 }

@@ -1,5 +1,5 @@
 import { createRequire } from "node:module";
-import { writeFile } from "node:fs/promises";
+import { mkdir, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
 import { z } from "zod";
@@ -26,7 +26,9 @@ export function workerdBinary(): string {
 export async function serveWorkers(name: string, folder: string, workers: readonly ServedWorker[]): Promise<Workerd> {
   const file = join(folder, `${name}.capnp`);
   // It holds keys that are made for this run.
-  await writeFile(file, workerdConfig(workers), { mode: 0o600 });
+  const objects = join(folder, `${name}-objects`);
+  await mkdir(objects);
+  await writeFile(file, workerdConfig(workers, objects), { mode: 0o600 });
   const child = await startChild({
     name,
     folder,

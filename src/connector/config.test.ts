@@ -1,0 +1,91 @@
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterEach, beforeEach, expect, test } from "vitest";
+import { loadConfig, parseRelayUrl, withEnvironment, type ConnectorInput } from "./config.ts";
+import { BACKOFF_CAP_MS, DRAIN_TIMEOUT_MS } from "./limits.ts";
+
+let folder: string;
+let input: ConnectorInput;
+beforeEach(() => {
+  folder = mkdtempSync(join(tmpdir(), "causeway-config-"));
+  const credentials = join(folder, "plant-1.json");
+  const content = {
+    relayUrl: "https://relay.example.com",
+    tenant: "acme",
+    connector: "plant-1",
+    keyId: "key_1",
+    privateKey: { kty: "OKP", crv: "Ed25519", x: "x".repeat(43), d: "d".repeat(43) },
+  };
+  writeFileSync(credentials, JSON.stringify(content), { mode: 0o600 });
+  input = { credentials, targets: ["demo=http://127.0.0.1:3000", "echo"], allowPlainHttp: false };
+});
+afterEach(() => rmSync(folder, { recursive: true }));
+
+test("the credentials file and one target are enough; the instance id survives", () => {
+  const first = loadConfig(input, {});
+  const second = loadConfig(input, {});
+  expect(first).toMatchObject({
+    ok: true,
+    value: {
+      warnings: [],
+      config: {
+        tenant: "acme",
+        connector: "plant-1",
+        lanes: ["a", "b"],
+        ca: null,
+        healthPort: null,
+        drainTimeoutMs: DRAIN_TIMEOUT_MS,
+        backoffCapMs: BACKOFF_CAP_MS,
+      },
+    },
+  });
+  if (!first.ok || !second.ok) throw new Error("not loaded");
+  expect(second.value.config.instanceId).toBe(first.value.config.instanceId);
+});
+
+test("flags win over the environment, and both over the file", () => {
+  const merged = withEnvironment(
+    { ...input, tenant: "globex" },
+    { CAUSEWAY_TENANT: "env", CAUSEWAY_CONNECTOR: "from-env", CAUSEWAY_LANES: "b", CAUSEWAY_TARGETS: "ping" },
+  );
+  expect(loadConfig(merged, {})).toMatchObject({
+    ok: true,
+    value: {
+      config: { tenant: "globex", connector: "from-env", lanes: ["b"], targets: [{ name: "demo" }, { name: "echo" }] },
+    },
+  });
+  const none = { ...input, targets: [] };
+  expect(loadConfig(withEnvironment(none, { CAUSEWAY_TARGETS: "ping, x=debug:echo" }), {})).toMatchObject({
+    value: { config: { targets: [{ name: "ping" }, { name: "x" }] } },
+  });
+});
+
+test.each<[Partial<ConnectorInput>, string]>([
+  [{ credentials: undefined }, "--credentials"],
+  [{ targets: [] }, "--target"],
+  [{ targets: ["echo", "echo=debug:ping"] }, "twice"],
+  [{ tenant: "Acme/x" }, "tenant"],
+  [{ connector: "a+b" }, "connector"],
+  [{ connector: "" }, "connector"],
+  [{ instance: "a/b" }, "instance"],
+  [{ lanes: "c" }, "lanes"],
+  [{ healthPort: "70000" }, "health port"],
+  [{ healthPort: "" }, "health port"],
+  [{ drainTimeout: "-1" }, "drain timeout"],
+  [{ ca: "/does/not/exist" }, "CA file"],
+  [{ url: "ftp://x" }, "https"],
+])("%o is refused with a clear message", (change, words) => {
+  const loaded = loadConfig({ ...input, ...change }, {});
+  expect(loaded.ok).toBe(false);
+  if (!loaded.ok) expect(loaded.error).toContain(words);
+});
+
+test("plain http is for this machine only, or by name", () => {
+  expect(parseRelayUrl("http://relay.causeway.localhost:8787", false).ok).toBe(true);
+  expect(parseRelayUrl("http://relay.example.com", false).ok).toBe(false);
+  expect(parseRelayUrl("http://relay.example.com", true).ok).toBe(true);
+  expect(loadConfig({ ...input, url: "http://relay.test", allowPlainHttp: true }, {})).toMatchObject({
+    value: { warnings: [expect.stringContaining("plain http")] },
+  });
+});

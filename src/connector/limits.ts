@@ -1,0 +1,94 @@
+import type { SendLimits, SessionLimits } from "../protocol/tunnel/session.ts";
+
+/** Every number of the connector, with its reason. */
+
+// --- what the relay may send us (announced in HELLO) ---
+
+const MIB = 1024 * 1024;
+
+export const SESSION_LIMITS: SessionLimits = {
+  /** Enough to batch well; a longer message would make everything behind it wait. */
+  messageBytes: 256 * 1024,
+  /** 100 MB/s at 100 ms round-trip time need 10 MB on the way; shrinks by itself when the budget below gets tight. */
+  streamWindowBytes: 16 * MIB,
+  /** All streams of one lane together. */
+  sessionWindowBytes: 32 * MIB,
+  /** Far above what two cores can serve at once, low enough that each can have a socket to its target. */
+  streams: 4096,
+  /** The usual limit of WebSocket servers for one message is 1 to 100 MiB; it is put together in memory. */
+  wsMessageBytes: 16 * MIB,
+};
+
+/** Bytes that relays may have sent us and targets have not taken, over all lanes: what the process may hold on top of its code. */
+export const RECEIVE_BUDGET_BYTES = 64 * MIB;
+
+// --- how we send ---
+
+/** Short queues keep tiny answers quick beside bulk ones; measured best on Node: 16 KiB frames, 64 KiB messages, 64 KiB high water. */
+export const SEND_LIMITS: SendLimits = {
+  messageBytes: 64 * 1024,
+  contendedFrameBytes: 16 * 1024,
+  aloneFrameBytes: 64 * 1024,
+  /** Two messages of one stream wait at most, so that its target is paused soon. */
+  streamQueueBytes: 128 * 1024,
+};
+/** Bytes in the socket's own queue before we stop filling it: what is there can't be reordered any more. */
+export const SOCKET_HIGH_WATER_BYTES = 64 * 1024;
+/** Length of the reused send buffers: one message and one frame that goes beyond it. */
+export const SLAB_BYTES = 2 * 64 * 1024 + 1024;
+/** Reused send buffers that are kept, for both lanes: what the high-water mark lets be under way, twice. */
+export const SLABS_KEPT = 8;
+
+// --- links ---
+
+/** TCP, proxy, TLS and upgrade together. Longer than a slow proxy needs. */
+export const DIAL_TIMEOUT_MS = 10_000;
+/** The relay's HELLO comes with the upgrade; without it the socket is of no use. */
+export const HELLO_TIMEOUT_MS = 10_000;
+/** First pause after a loss is a random part of this. */
+export const BACKOFF_BASE_MS = 250;
+/** With full jitter 99 % of the pauses are below this: back within 10 s after the network returns, 10,000 connectors spread over it. */
+export const BACKOFF_CAP_MS = 8_000;
+/** A link that stood this long was well: its next loss starts with the first pause again. */
+export const STABLE_AFTER_MS = 5_000;
+/** The longest Retry-After that we follow; more would leave a site offline for a mistake. */
+export const RETRY_AFTER_CAP_MS = 300_000;
+/** A lane that refuses our credential while another one takes it (a key may be published to one lane first) is asked again after this. */
+export const REFUSED_RETRY_MS = 2_000;
+/** Bytes of a refusal's body that are read for its reason. */
+export const REFUSAL_BODY_BYTES = 8 * 1024;
+
+/** An idle link is proved this often: middleboxes cut silent sockets at 60 to 100 s, and a relay object should sleep in between. */
+export const ECHO_IDLE_INTERVAL_MS = 25_000;
+/** With streams open the relay is awake anyway: silence is checked sooner. */
+export const ECHO_BUSY_INTERVAL_MS = 5_000;
+/** No byte at all for so long after an echo was asked for: the link is dead, whatever TCP says. */
+export const ECHO_TIMEOUT_MS = 8_000;
+/** How often the heartbeat looks. Well below the times above. */
+export const HEARTBEAT_TICK_MS = 1_000;
+
+// --- ends ---
+
+/** Open streams may finish for this long after SIGTERM; below the 30 s that orchestrators give. */
+export const DRAIN_TIMEOUT_MS = 25_000;
+/** The closing handshake of a socket; then it is cut. */
+export const CLOSE_TIMEOUT_MS = 1_000;
+/** How often a draining socket is asked whether its last stream has ended. */
+export const DRAIN_POLL_MS = 20;
+/** The same Ctrl-C often arrives twice, from the terminal and from a starter such as npm; a later one means "now". */
+export const SECOND_SIGNAL_AFTER_MS = 750;
+
+// --- targets ---
+
+/** TCP and TLS to a target: it is near, so more is a fault. */
+export const TARGET_CONNECT_TIMEOUT_MS = 5_000;
+/** Answer of a target when neither its own timeout nor the request's deadline says less. */
+export const TARGET_ANSWER_TIMEOUT_MS = 300_000;
+/** Response head of a target; the protocol's own bound for a head. */
+export const TARGET_HEAD_BYTES = 128 * 1024;
+/** A WebSocket message from a target; the relay's own limit may be lower. */
+export const TARGET_WS_MESSAGE_BYTES = 16 * MIB;
+/** A target that closed its WebSocket has this long to finish the handshake. */
+export const TARGET_WS_CLOSE_TIMEOUT_MS = 5_000;
+/** Targets of one connector: the protocol's bound. */
+export const TARGETS_MAX = 256;

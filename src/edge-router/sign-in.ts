@@ -156,7 +156,7 @@ function signOutPage(): Response {
 
 function htmlPage(title: string, bodyHtml: string): Response {
   return new Response(pageHtml(title, bodyHtml), {
-    headers: { "content-type": "text/html; charset=utf-8", ...PAGE_SECURITY_HEADERS, "referrer-policy": "same-origin" },
+    headers: { "content-type": "text/html; charset=utf-8", ...PAGE_SECURITY_HEADERS },
   });
 }
 

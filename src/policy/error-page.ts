@@ -28,13 +28,15 @@ ul{padding-left:1.2rem}
 export const PAGE_SECURITY_HEADERS: Readonly<Record<string, string>> = {
   "content-security-policy":
     "default-src 'none'; style-src 'unsafe-inline'; img-src data:; base-uri 'none'; frame-ancestors 'none'",
-  "referrer-policy": "no-referrer",
+  // Not `no-referrer`: browsers then send `Origin: null` with our own forms.
+  "referrer-policy": "same-origin",
   "x-content-type-options": "nosniff",
   "x-frame-options": "DENY",
   "cache-control": "no-store",
 };
 
-const MARK =
+/** The mark beside the name, as trusted HTML. */
+export const BRAND_MARK =
   '<svg viewBox="0 0 24 24" fill="none" stroke="currentColor" stroke-width="2" stroke-linecap="round" aria-hidden="true"><path d="M2 16h20M4 16a8 8 0 0 1 16 0M8 16v4M16 16v4"/></svg>';
 
 export function escapeHtml(text: string): string {
@@ -51,7 +53,7 @@ export function pageHtml(title: string, bodyHtml: string): string {
   return `<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width,initial-scale=1">
 <meta name="robots" content="noindex"><title>${escapeHtml(title)}</title><style>${PAGE_STYLE}</style></head>
-<body><main><div class="brand">${MARK}Causeway</div>${bodyHtml}</main></body></html>`;
+<body><main><div class="brand">${BRAND_MARK}Causeway</div>${bodyHtml}</main></body></html>`;
 }
 
 /** The page for people that says the same as the problem details say to programs. */

@@ -1,0 +1,157 @@
+/** @jsxRuntime automatic */
+/** @jsxImportSource hono/jsx */
+import { Hono, type Context } from "hono";
+import { z } from "zod";
+import { PAGE_SECURITY_HEADERS } from "../policy/error-page.ts";
+import { canonicalHost, parseHost } from "../policy/host.ts";
+import { prefersHtml } from "../policy/negotiate.ts";
+import { negotiatedProblem } from "../policy/problem-response.ts";
+import { HEADER } from "../protocol/headers.ts";
+import type { ErrorCode } from "../shared/problem.ts";
+import type { IdKind } from "../shared/ids.ts";
+import type { Logger } from "../shared/log.ts";
+import type { Accounts } from "./accounts.ts";
+import { authorize, authorizeRequest, type AuthorizePorts } from "./authorize.ts";
+import { LIMITS } from "./limits.ts";
+import { NotMemberPage, SignedOutPage, SignInPage, SignOutPage, UnknownHostPage, WelcomePage } from "./pages.tsx";
+import { portalOrigin, publicOrigin, type PortalSettings } from "./settings.ts";
+
+export interface PortalPorts extends Omit<AuthorizePorts, "isMember"> {
+  /** Accounts of this invocation. */
+  readonly accounts: () => Accounts;
+  readonly newId: (kind: IdKind) => string;
+  readonly log: Logger;
+}
+
+type App = { Variables: { requestId: string } };
+
+const signInForm = z.object({
+  email: z.string().max(254),
+  password: z.string().max(LIMITS.passwordMaxLength),
+  // A path of this portal and nothing else, so that a form can't send anybody elsewhere.
+  next: z
+    .string()
+    .max(2_000)
+    .regex(/^\/(?:authorize\?[^\\\s]*)?$/),
+});
+
+/** The portal: answers for every host that has no tenant, and signs people in on the platform's bare domain. */
+export function createPortal(ports: PortalPorts, settings: PortalSettings): Hono<App> {
+  const app = new Hono<App>();
+  const origin = portalOrigin(settings);
+
+  function problem(c: Context<App>, code: ErrorCode, detail: string, headers: Record<string, string> = {}): Response {
+    return negotiatedProblem(c.req.raw, code, detail, c.get("requestId"), headers);
+  }
+
+  app.use(async (c, next) => {
+    c.set("requestId", c.req.header(HEADER.requestId) ?? ports.newId("req"));
+    for (const [name, value] of Object.entries(PAGE_SECURITY_HEADERS)) c.header(name, value);
+    c.header("vary", "accept, cookie");
+    c.header(HEADER.requestId, c.get("requestId"));
+    const host = parseHost(c.req.header("host") ?? new URL(c.req.url).host, settings.baseDomains);
+    if (host.kind === "apex" && host.host === settings.baseDomains[0]) return await next();
+    if (host.kind === "apex") return c.redirect(`${origin}/`, 303);
+    return unknownHost(c, host.kind === "malformed" ? null : host.host);
+  });
+
+  function unknownHost(c: Context<App>, host: string | null): Response | Promise<Response> {
+    if (!prefersHtml(c.req.header("accept") ?? null)) {
+      return problem(c, "unknown-host", "No tenant has this host. Check the spelling.");
+    }
+    c.header(HEADER.error, "unknown-host");
+    return c.html(<UnknownHostPage host={host} portalUrl={`${origin}/`} requestId={c.get("requestId")} />, 404);
+  }
+
+  app.get("/", async (c) => {
+    if (c.req.header("cookie") === undefined) return c.html(<WelcomePage signedIn={null} />);
+    const accounts = ports.accounts();
+    const session = await accounts.current(c.req.raw);
+    if (session === null) return c.html(<WelcomePage signedIn={null} />);
+    const names = await accounts.tenantsOf(session.accountId);
+    const tenants = names.map((name) => ({
+      name,
+      url: name.includes("@") ? null : `${publicOrigin(settings, `${name}.${settings.baseDomains[0]}`)}/`,
+    }));
+    return c.html(<WelcomePage signedIn={{ email: session.email, tenants }} />);
+  });
+
+  app.get("/sign-in", (c) => c.html(<SignInPage host={null} next="/" email="" error={null} />));
+
+  app.post("/sign-in", async (c) => {
+    if (!isOwnForm(c.req.raw, origin))
+      return problem(c, "forbidden", "This form works from the portal's own page only.");
+    const length = Number(c.req.header("content-length") ?? "NaN");
+    if (!(length <= LIMITS.formBytes)) return problem(c, "body-too-large", "A sign-in form is small.");
+    const form = signInForm.safeParse(await c.req.parseBody());
+    if (!form.success) return problem(c, "bad-request", "The form is not complete.");
+    const { email, password, next } = form.data;
+
+    const result = await ports.accounts().signIn(c.req.raw, email, password);
+    if (result.kind === "signed-in") {
+      for (const cookie of result.setCookies) c.header("set-cookie", cookie, { append: true });
+      return c.redirect(next, 303);
+    }
+    const isWrong = result.kind === "wrong";
+    c.header(HEADER.error, isWrong ? "unauthorized" : "rate-limited");
+    if (result.kind === "too-many") c.header("retry-after", String(result.retryAfterSeconds));
+    const error = isWrong ? "E-mail or password is wrong." : "Too many tries. Wait a minute, then try again.";
+    const page = <SignInPage host={hostOfNext(next)} next={next} email={email} error={error} />;
+    return c.html(page, isWrong ? 401 : 429);
+  });
+
+  app.get("/sign-out", (c) => c.html(<SignOutPage />));
+
+  app.post("/sign-out", async (c) => {
+    if (!isOwnForm(c.req.raw, origin))
+      return problem(c, "forbidden", "This form works from the portal's own page only.");
+    for (const cookie of await ports.accounts().signOut(c.req.raw)) c.header("set-cookie", cookie, { append: true });
+    return c.html(<SignedOutPage />);
+  });
+
+  app.get("/authorize", async (c) => {
+    const request = authorizeRequest.safeParse(c.req.query());
+    if (!request.success)
+      return problem(c, "bad-request", "This sign-in link is not complete. Open the tenant's page again.");
+    const accounts = ports.accounts();
+    const session = await accounts.current(c.req.raw);
+    if (session === null) {
+      const next = `/authorize?${new URLSearchParams(request.data).toString()}`;
+      return c.html(<SignInPage host={request.data.host} next={next} email="" error={null} />);
+    }
+    const outcome = await authorize(
+      request.data,
+      session,
+      { ...ports, isMember: (accountId, tenantId) => accounts.isMember(accountId, tenantId) },
+      settings,
+    );
+    if (outcome.kind === "redirect") return c.redirect(outcome.location, 303);
+    if (outcome.kind === "refused") return problem(c, outcome.code, outcome.detail);
+    c.header(HEADER.error, "forbidden");
+    const { host } = request.data;
+    return c.html(<NotMemberPage email={session.email} host={host} requestId={c.get("requestId")} />, 403);
+  });
+
+  app.notFound((c) => problem(c, "not-found", "The portal has no such page."));
+  app.onError((error, c) => {
+    ports.log.error("request failed", {
+      requestId: c.get("requestId"),
+      error: error.name,
+      reason: error.message.slice(0, 200),
+    });
+    return problem(c, "not-available", "The portal has a problem right now. Try again in a moment.");
+  });
+  return app;
+}
+
+/** A form of this very host. Browsers say where a form comes from in at least one of two headers; who sends neither is refused. */
+function isOwnForm(request: Request, origin: string): boolean {
+  const site = request.headers.get("sec-fetch-site");
+  if (site !== null && site !== "same-origin") return false;
+  const sentOrigin = request.headers.get("origin");
+  return sentOrigin === null ? site === "same-origin" : sentOrigin === origin;
+}
+
+function hostOfNext(next: string): string | null {
+  return canonicalHost(new URLSearchParams(next.split("?")[1] ?? "").get("host") ?? "");
+}

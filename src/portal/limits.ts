@@ -1,0 +1,19 @@
+/** Numbers of the portal, each with its reason. */
+export const LIMITS = {
+  /** A browser follows the redirect at once; a stolen code must be worthless by the time that somebody tries it. */
+  codeLifetimeSeconds: 60,
+  /** A working day. Also the age after which entries of `notBefore` may go (design, section 4). */
+  tenantSessionSeconds: 12 * 3_600,
+  /** Of the portal's own session; used ones are prolonged once a day. */
+  portalSessionSeconds: 7 * 24 * 3_600,
+  portalSessionRenewSeconds: 24 * 3_600,
+  /** NIST SP 800-63B: at least 8; the maximum bounds what a request can make scrypt chew. */
+  passwordMinLength: 8,
+  passwordMaxLength: 128,
+  /** Tries to sign in per address: people mistype, programs guess. */
+  signInTries: { max: 10, windowSeconds: 60 },
+  /** A sign-in form has three short fields. */
+  formBytes: 8 * 1024,
+  /** Tenants listed on the start page. */
+  listedTenants: 50,
+} as const;

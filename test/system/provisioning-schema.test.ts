@@ -159,7 +159,7 @@ describe("the control database", () => {
       [1, 2].map(() => migrateControl(server.url(name), { rolePasswords: ROLE_PASSWORDS })),
     );
     const names = controlMigrations.map((migration) => migration.name);
-    expect(runs.map((applied) => applied.length).sort()).toEqual([0, names.length]);
+    expect(runs.flat()).toEqual(names);
   });
 
   test("an applied migration that was edited afterwards is refused", async () => {

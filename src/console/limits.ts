@@ -1,0 +1,28 @@
+/** Every number of the console, with its reason. */
+
+/** The largest body is a tenant with 200 routes (about 20 KB). */
+export const MAX_BODY_BYTES = 64 * 1024;
+
+export const DEFAULT_PAGE_SIZE = 50;
+/** One page stays one quick query and a readable answer. */
+export const MAX_PAGE_SIZE = 200;
+
+/** A client that lost the answer repeats within minutes; a day covers a night's outage. */
+export const IDEMPOTENCY_LIFETIME_MS = 24 * 60 * 60 * 1000;
+/** Room for a UUID with a prefix, and for nothing that would bloat the index. */
+export const MAX_IDEMPOTENCY_KEY_LENGTH = 128;
+
+/** Long enough to install a machine by hand, short enough that a forgotten token is worthless tomorrow. */
+export const ENROLMENT_LIFETIME_MS = 60 * 60 * 1000;
+
+/** Steps take 10-500 ms; a watcher sees each, at five small queries a second. */
+export const EVENTS_POLL_MS = 200;
+/** Proxies cut silent connections at 30-100 s. */
+export const EVENTS_HEARTBEAT_MS = 15_000;
+/** A watcher of a stuck operation is sent away; it may come back. */
+export const EVENTS_MAX_MS = 10 * 60 * 1000;
+
+/** As the directory record and the node's configuration have them. */
+export const MAX_ROUTES_PER_TENANT = 200;
+export const MAX_KEYS_PER_CONNECTOR = 8;
+export const MAX_TARGETS_PER_CONNECTOR = 256;

@@ -1,0 +1,173 @@
+import { and, count, eq, inArray, isNull, or, sql } from "drizzle-orm";
+import type { Db } from "../db/client.ts";
+import { enqueueOperation } from "../db/operations.ts";
+import type { Enqueued } from "../db/operations.ts";
+import { catalogue, clusters, hosts, nodes, routes, services, tenants, workspaces } from "../db/schema.ts";
+import type { ClusterRow, TenantRow } from "../db/tenants.ts";
+import { NAME_PROBLEM_TEXT, parseSlug } from "../policy/names.ts";
+import type { TenantRoute } from "../policy/record.ts";
+import { newId } from "../shared/ids.ts";
+import { ok } from "../shared/result.ts";
+import type { Result } from "../shared/result.ts";
+import { fail } from "./failure.ts";
+import type { Failure } from "./failure.ts";
+import { MAX_ROUTES_PER_TENANT } from "./limits.ts";
+
+export interface TenantRequest {
+  readonly slug: string;
+  readonly cluster: string | undefined;
+  readonly node: string | undefined;
+  /** Names in the cluster's catalogue; undefined: its defaults. */
+  readonly services: readonly string[] | undefined;
+  /** Added to those of the services; one with the same prefix replaces theirs. */
+  readonly routes: readonly TenantRoute[];
+  readonly multipleWorkspaces: boolean;
+}
+
+export interface NewTenant {
+  readonly tenant: TenantRow;
+  readonly cluster: ClusterRow;
+  readonly hosts: readonly string[];
+  readonly operation: Enqueued;
+}
+
+/**
+ * Checks a new tenant and writes all that it is: the row, its default workspace, hosts, services, routes, and the operation that makes it
+ * real. Runs in the caller's transaction, so a refusal leaves nothing.
+ */
+export async function createTenant(tx: Db, request: TenantRequest, now: Date): Promise<Result<NewTenant, Failure>> {
+  const { slug } = request;
+  // The lock makes creations in one cluster take turns, so that two can't both get the last free place.
+  const [cluster] = await tx
+    .select()
+    .from(clusters)
+    .where(request.cluster === undefined ? eq(clusters.isDefault, true) : eq(clusters.name, request.cluster))
+    .for("no key update");
+  if (cluster === undefined) return fail("bad-request", `There is no cluster "${request.cluster ?? "(default)"}".`);
+
+  const reserved = await tx
+    .select({ name: nodes.name })
+    .from(nodes)
+    .where(eq(nodes.name, slug))
+    .union(tx.select({ name: clusters.name }).from(clusters).where(eq(clusters.name, slug)));
+  const named = parseSlug(
+    slug,
+    reserved.map(({ name }) => name),
+  );
+  if (!named.ok) return fail("bad-request", `slug: ${NAME_PROBLEM_TEXT[named.error]}`);
+
+  const node = await roomFor(tx, cluster, request.node);
+  if (!node.ok) return node;
+
+  const wanted = await tx
+    .select()
+    .from(catalogue)
+    .where(
+      and(
+        eq(catalogue.clusterId, cluster.id),
+        request.services === undefined ? eq(catalogue.isDefault, true) : inArray(catalogue.name, [...request.services]),
+      ),
+    );
+  const missing = request.services?.find((name) => !wanted.some((service) => service.name === name));
+  if (missing !== undefined) return fail("bad-request", `Cluster "${cluster.name}" has no service "${missing}".`);
+
+  const byPrefix = new Map<string, TenantRoute>();
+  for (const service of wanted)
+    for (const { prefix, access } of service.routes)
+      byPrefix.set(prefix, { prefix, access, to: { kind: "service", service: service.name } });
+  for (const route of request.routes) {
+    const { to } = route;
+    if (to.kind === "service" && !wanted.some((service) => service.name === to.service))
+      return fail("bad-request", `Route ${route.prefix}: the tenant has no service "${to.service}".`);
+    byPrefix.set(route.prefix, route);
+  }
+  if (byPrefix.size > MAX_ROUTES_PER_TENANT)
+    return fail("bad-request", `A tenant has at most ${MAX_ROUTES_PER_TENANT} routes.`);
+
+  const tenantHosts = cluster.baseDomains.map((base) => `${slug}.${base}`);
+  const [domain] = await tx
+    .select({ name: clusters.name })
+    .from(clusters)
+    .where(sql`${clusters.baseDomains} && ${`{${tenantHosts.join(",")}}`}::text[]`);
+  if (domain !== undefined) return fail("conflict", `"${slug}" is the domain of cluster "${domain.name}".`);
+
+  const tenantId = newId("ten");
+  const [tenant] = await tx
+    .insert(tenants)
+    .values({
+      id: tenantId,
+      slug,
+      clusterId: cluster.id,
+      requestedNodeId: node.value,
+      createdAt: now,
+      updatedAt: now,
+      multipleWorkspaces: request.multipleWorkspaces,
+    })
+    .returning();
+  if (tenant === undefined) throw new Error("no row came back");
+  const workspaceId = newId("wks");
+  await tx.insert(workspaces).values({ id: workspaceId, tenantId, name: "default", isDefault: true, createdAt: now });
+  await tx.insert(hosts).values(tenantHosts.map((host) => ({ host, tenantId, kind: "primary" as const })));
+  if (wanted.length > 0)
+    await tx.insert(services).values(
+      wanted.map(({ name, driver, healthPath, needsSchema }) => ({
+        tenantId,
+        workspaceId,
+        name,
+        driver,
+        healthPath,
+        needsSchema,
+      })),
+    );
+  if (byPrefix.size > 0)
+    await tx.insert(routes).values([...byPrefix.values()].map((route) => routeRow(tenantId, route)));
+  const operation = await enqueueOperation(tx, { kind: "tenant-create", subjectId: tenantId, tenantId, now });
+  return ok({ tenant, cluster, hosts: tenantHosts, operation });
+}
+
+const routeRow = (tenantId: string, { prefix, access, to }: TenantRoute) => ({
+  tenantId,
+  prefix,
+  access,
+  kind: to.kind,
+  destination: to.kind === "service" ? to.service : to.target,
+});
+
+/**
+ * Whether the cluster (or the node asked for) has a free place; the id of the node asked for, or null. Tenants without a node yet count too.
+ * The provisioner's step choose-node decides for good; this only keeps a hopeless request from being accepted.
+ */
+async function roomFor(
+  tx: Db,
+  cluster: ClusterRow,
+  nodeName: string | undefined,
+): Promise<Result<string | null, Failure>> {
+  const inCluster = and(eq(nodes.clusterId, cluster.id), eq(nodes.state, "active"));
+  const active = await tx.select().from(nodes).where(inCluster);
+  if (nodeName !== undefined) {
+    const node = active.find(({ name }) => name === nodeName);
+    if (node === undefined) return fail("bad-request", `Cluster "${cluster.name}" has no active node "${nodeName}".`);
+    const waiting = and(isNull(tenants.nodeId), eq(tenants.requestedNodeId, node.id));
+    const [taken] = await tx
+      .select({ n: count() })
+      .from(tenants)
+      .where(or(eq(tenants.nodeId, node.id), waiting));
+    if ((taken?.n ?? 0) >= node.capacity)
+      return fail("no-capacity", `Node "${node.name}" is full: it takes ${node.capacity} tenants.`);
+    return ok(node.id);
+  }
+  if (active.length === 0)
+    return fail("no-capacity", `Cluster "${cluster.name}" has no active node. Register one first.`);
+  const ids = active.map(({ id }) => id);
+  const [taken] = await tx
+    .select({ n: count() })
+    .from(tenants)
+    .where(or(inArray(tenants.nodeId, ids), and(eq(tenants.clusterId, cluster.id), isNull(tenants.nodeId))));
+  const capacity = active.reduce((sum, node) => sum + node.capacity, 0);
+  if ((taken?.n ?? 0) >= capacity)
+    return fail(
+      "no-capacity",
+      `The nodes of cluster "${cluster.name}" are full: together they take ${capacity} tenants.`,
+    );
+  return ok(null);
+}

@@ -1,0 +1,19 @@
+import type { Db } from "../db/client.ts";
+import type { MembersRpc } from "../protocol/portal-rpc.ts";
+import type { ProvisioningMessage } from "../protocol/queue-messages.ts";
+import type { Clock } from "../shared/clock.ts";
+import type { Logger } from "../shared/log.ts";
+
+/** All that the console needs of its platform, made anew for each request (a database client may not outlive one in a Worker). */
+export interface ConsolePorts {
+  readonly db: Db;
+  /** Tells the provisioner that there is work. May fail: the outbox row stays and the sweep sends it. */
+  send(message: ProvisioningMessage): Promise<void>;
+  readonly members: MembersRpc;
+  readonly clock: Clock;
+  /** Resolves after that many milliseconds. */
+  sleep(ms: number): Promise<void>;
+  readonly log: Logger;
+  /** Lets work go on after the answer was sent. */
+  waitUntil(work: Promise<unknown>): void;
+}

@@ -1,0 +1,239 @@
+import { z } from "@hono/zod-openapi";
+import type { OperationRow, StepRow } from "../db/operations.ts";
+import { tenantName } from "../db/tenants.ts";
+import type { TenantAndCluster } from "../db/tenants.ts";
+import { NODE_STATES, OPERATION_KINDS, OPERATION_STATES, SERVICE_STATUSES, STEP_STATES } from "../db/schema.ts";
+import type { clusters, connectors, nodes } from "../db/schema.ts";
+import { accessMode, tenantRoute } from "../policy/record.ts";
+import { publicJwk } from "../protocol/jwk.ts";
+
+/** What the API shows, and how it is made from rows. Times are ISO 8601, UTC. */
+
+const time = z.iso.datetime();
+const iso = (date: Date): string => date.toISOString();
+const isoOrNull = (date: Date | null): string | null => (date === null ? null : date.toISOString());
+
+export const clusterView = z
+  .object({
+    id: z.string(),
+    name: z.string(),
+    baseDomains: z.array(z.string()),
+    databaseBinding: z.string(),
+    isDefault: z.boolean(),
+    createdAt: time,
+  })
+  .openapi("Cluster");
+
+export const viewCluster = (row: typeof clusters.$inferSelect): z.input<typeof clusterView> => ({
+  id: row.id,
+  name: row.name,
+  baseDomains: row.baseDomains,
+  databaseBinding: row.databaseBinding,
+  isDefault: row.isDefault,
+  createdAt: iso(row.createdAt),
+});
+
+export const nodeView = z
+  .object({
+    id: z.string(),
+    name: z.string(),
+    cluster: z.string(),
+    envoyUrl: z.string(),
+    capacity: z.number().int(),
+    /** Tenants that are on it. */
+    tenants: z.number().int(),
+    state: z.enum(NODE_STATES),
+    labels: z.record(z.string(), z.string()),
+    enrolled: z.boolean(),
+    online: z.boolean(),
+    lastSeenAt: time.nullable(),
+    createdAt: time,
+  })
+  .openapi("Node");
+
+export const viewNode = (
+  row: typeof nodes.$inferSelect,
+  cluster: string,
+  tenants: number,
+): z.input<typeof nodeView> => ({
+  id: row.id,
+  name: row.name,
+  cluster,
+  envoyUrl: row.envoyUrl,
+  capacity: row.capacity,
+  tenants,
+  state: row.state,
+  labels: row.labels,
+  enrolled: row.enrolledAt !== null,
+  online: row.online,
+  lastSeenAt: isoOrNull(row.lastSeenAt),
+  createdAt: iso(row.createdAt),
+});
+
+export const tenantView = z
+  .object({
+    id: z.string(),
+    slug: z.string(),
+    name: z.string().openapi({ description: "slug, or slug@cluster outside the default cluster" }),
+    cluster: z.string(),
+    node: z.string().nullable(),
+    state: z.enum(["provisioning", "active", "suspended", "failed", "deleting"]),
+    hosts: z.array(z.string()),
+    revision: z.number().int(),
+    accessRevision: z.number().int(),
+    multipleWorkspaces: z.boolean(),
+    createdAt: time,
+    updatedAt: time,
+  })
+  .openapi("Tenant");
+
+export const viewTenant = (
+  { tenant, cluster }: TenantAndCluster,
+  node: string | null,
+  hosts: readonly string[],
+): z.input<typeof tenantView> => ({
+  id: tenant.id,
+  slug: tenant.slug,
+  name: tenantName(tenant.slug, cluster),
+  cluster: cluster.name,
+  node,
+  state: tenant.state,
+  hosts: [...hosts],
+  revision: tenant.revision,
+  accessRevision: tenant.accessRevision,
+  multipleWorkspaces: tenant.multipleWorkspaces,
+  createdAt: iso(tenant.createdAt),
+  updatedAt: iso(tenant.updatedAt),
+});
+
+export const workspaceView = z
+  .object({ id: z.string(), name: z.string(), isDefault: z.boolean(), createdAt: time })
+  .openapi("Workspace");
+export const hostView = z
+  .object({ host: z.string(), kind: z.enum(["primary", "custom"]), createdAt: time })
+  .openapi("Host");
+export const routeView = tenantRoute.openapi("Route");
+export const serviceView = z
+  .object({
+    name: z.string(),
+    workspace: z.string(),
+    driver: z.string(),
+    status: z.enum(SERVICE_STATUSES),
+    updatedAt: time,
+  })
+  .openapi("Service");
+export const catalogueEntry = z
+  .object({
+    name: z.string(),
+    needsSchema: z.boolean(),
+    isDefault: z.boolean(),
+    routes: z.array(z.object({ prefix: z.string(), access: accessMode })),
+  })
+  .openapi("CatalogueEntry");
+
+export const connectorView = z
+  .object({
+    id: z.string(),
+    tenant: z.string(),
+    name: z.string(),
+    disabled: z.boolean(),
+    targets: z.array(z.string()).nullable().openapi({ description: "Targets that it may announce; null: any" }),
+    state: z.enum(["online", "offline"]),
+    lastSeenAt: time.nullable(),
+    revision: z.number().int(),
+    createdAt: time,
+  })
+  .openapi("Connector");
+
+export const viewConnector = (row: typeof connectors.$inferSelect, tenant: string): z.input<typeof connectorView> => ({
+  id: row.id,
+  tenant,
+  name: row.name,
+  disabled: row.disabled,
+  targets: row.targets,
+  state: row.state,
+  lastSeenAt: isoOrNull(row.lastSeenAt),
+  revision: row.revision,
+  createdAt: iso(row.createdAt),
+});
+
+export const keyView = z.object({ kid: z.string(), key: publicJwk, createdAt: time }).openapi("ConnectorKey");
+export const sessionView = z
+  .object({
+    id: z.string(),
+    instanceId: z.string(),
+    lane: z.enum(["a", "b"]),
+    onlineAt: time.nullable(),
+    offlineAt: time.nullable(),
+    reason: z.string().nullable(),
+  })
+  .openapi("ConnectorSession");
+
+const stepView = z
+  .object({
+    name: z.string(),
+    state: z.enum(STEP_STATES),
+    attempts: z.number().int().openapi({ description: "Attempts that ended in an error" }),
+    reason: z.string().nullable(),
+    startedAt: time.nullable(),
+    finishedAt: time.nullable(),
+  })
+  .openapi("OperationStep");
+
+export const operationView = z
+  .object({
+    id: z.string(),
+    kind: z.enum(OPERATION_KINDS),
+    subjectId: z.string(),
+    tenantId: z.string().nullable(),
+    state: z.enum(OPERATION_STATES),
+    attempts: z.number().int(),
+    reason: z.string().nullable().openapi({ description: "Why it waits or failed" }),
+    deadLettered: z.boolean(),
+    nextAttemptAt: time.nullable(),
+    createdAt: time,
+    startedAt: time.nullable(),
+    finishedAt: time.nullable(),
+    steps: z.array(stepView),
+  })
+  .openapi("Operation");
+export type OperationView = z.input<typeof operationView>;
+
+export function viewOperation({ operation, steps }: { operation: OperationRow; steps: StepRow[] }): OperationView {
+  const { id, kind, subjectId, tenantId, state, attempts, reason } = operation;
+  return {
+    id,
+    kind,
+    subjectId,
+    tenantId,
+    state,
+    attempts,
+    reason,
+    deadLettered: operation.deadLetteredAt !== null,
+    nextAttemptAt: state === "pending" ? iso(operation.nextAttemptAt) : null,
+    createdAt: iso(operation.createdAt),
+    startedAt: isoOrNull(operation.startedAt),
+    finishedAt: isoOrNull(operation.finishedAt),
+    steps: steps.map((step) => ({
+      name: step.name,
+      state: step.state,
+      attempts: step.attempts,
+      reason: step.reason,
+      startedAt: isoOrNull(step.startedAt),
+      finishedAt: isoOrNull(step.finishedAt),
+    })),
+  };
+}
+
+export const auditView = z
+  .object({
+    id: z.string(),
+    at: time,
+    actor: z.string(),
+    action: z.string(),
+    subjectId: z.string(),
+    tenantId: z.string().nullable(),
+    requestId: z.string().nullable(),
+    details: z.record(z.string(), z.unknown()),
+  })
+  .openapi("AuditEvent");

@@ -1,0 +1,123 @@
+import { and, asc, eq, gt, inArray, ne, sql } from "drizzle-orm";
+import { newId } from "../shared/ids.ts";
+import { err, ok } from "../shared/result.ts";
+import type { Result } from "../shared/result.ts";
+import type { Db } from "./client.ts";
+import { connectors, nodes, operations, operationSteps, outbox, tenants } from "./schema.ts";
+
+export type OperationKind = (typeof operations.$inferSelect)["kind"];
+export type OperationState = (typeof operations.$inferSelect)["state"];
+
+/** What each kind of operation does, in order. The provisioner has one file a step (src/provisioner/steps). */
+export const PLANS = {
+  "tenant-create": ["reserve-host", "schema", "choose-node", "push", "credentials", "publish", "activate"],
+  "tenant-suspend": ["publish"],
+  "tenant-resume": ["publish"],
+  "tenant-delete": ["withdraw-host", "remove-from-node", "remove-connectors", "drop-schema", "forget"],
+  "connector-publish": ["publish-connector"],
+  "connector-remove": ["remove-connector"],
+  "node-publish": ["publish-node"],
+} as const satisfies Record<OperationKind, readonly string[]>;
+
+export type StepName = (typeof PLANS)[OperationKind][number];
+
+/** A new operation and the outbox row that announces it; send the message once the transaction has committed. */
+export interface Enqueued {
+  readonly operationId: string;
+  readonly outboxId: string;
+}
+
+/**
+ * Writes an operation with its steps and its outbox row. In the same transaction the caller has changed or inserted the subject's row: that
+ * row's lock is what puts the operations of one subject in order.
+ */
+export async function enqueueOperation(
+  tx: Db,
+  operation: { kind: OperationKind; subjectId: string; tenantId: string | null; now: Date },
+): Promise<Enqueued> {
+  const operationId = newId("op");
+  await tx.insert(operations).values({
+    id: operationId,
+    kind: operation.kind,
+    subjectId: operation.subjectId,
+    tenantId: operation.tenantId,
+    nextAttemptAt: operation.now,
+    createdAt: operation.now,
+  });
+  await tx
+    .insert(operationSteps)
+    .values(PLANS[operation.kind].map((name, position) => ({ operationId, position, name })));
+  return { operationId, outboxId: await announce(tx, operationId, operation.now) };
+}
+
+async function announce(tx: Db, operationId: string, now: Date): Promise<string> {
+  const outboxId = newId("out");
+  await tx.insert(outbox).values({ id: outboxId, operationId, createdAt: now });
+  return outboxId;
+}
+
+export async function markSent(db: Db, outboxId: string, now: Date): Promise<void> {
+  await db.update(outbox).set({ sentAt: now }).where(eq(outbox.id, outboxId));
+}
+
+const nextRevision = sql`nextval('control.revision')`;
+
+/** Raises a subject's revision, so that what follows beats everything published before. Locks its row. */
+async function raiseRevision(tx: Db, kind: OperationKind, subjectId: string): Promise<void> {
+  const set = { revision: nextRevision };
+  if (kind.startsWith("tenant-")) await tx.update(tenants).set(set).where(eq(tenants.id, subjectId));
+  else if (kind.startsWith("connector-")) await tx.update(connectors).set(set).where(eq(connectors.id, subjectId));
+  else await tx.update(nodes).set(set).where(eq(nodes.id, subjectId));
+}
+
+export type RetryRefused = { readonly reason: "unknown" | "not-failed" | "superseded" };
+
+/**
+ * Puts a failed operation to work again from the step that failed. Only the newest one of its subject: after a later operation its outcome
+ * would be out of date. The revision is raised, so a node that refused the old one is asked anew.
+ */
+export async function retryOperation(tx: Db, id: string, now: Date): Promise<Result<Enqueued, RetryRefused>> {
+  const [found] = await tx.select().from(operations).where(eq(operations.id, id));
+  if (found === undefined) return err({ reason: "unknown" });
+  await raiseRevision(tx, found.kind, found.subjectId);
+  const [operation] = await tx.select().from(operations).where(eq(operations.id, id)).for("update");
+  if (operation?.state !== "failed") return err({ reason: "not-failed" });
+  const [newer] = await tx
+    .select({ id: operations.id })
+    .from(operations)
+    .where(and(eq(operations.subjectId, operation.subjectId), gt(operations.seq, operation.seq)))
+    .limit(1);
+  if (newer !== undefined) return err({ reason: "superseded" });
+  if (operation.kind === "tenant-create")
+    await tx.update(tenants).set({ state: "provisioning" }).where(eq(tenants.id, operation.subjectId));
+  await tx
+    .update(operations)
+    .set({ state: "pending", attempts: 0, reason: null, nextAttemptAt: now, finishedAt: null, deadLetteredAt: null })
+    .where(eq(operations.id, id));
+  await tx
+    .update(operationSteps)
+    .set({ state: "pending", attempts: 0, reason: null, startedAt: null, finishedAt: null })
+    .where(and(eq(operationSteps.operationId, id), ne(operationSteps.state, "done")));
+  return ok({ operationId: id, outboxId: await announce(tx, id, now) });
+}
+
+export type OperationRow = typeof operations.$inferSelect;
+export type StepRow = typeof operationSteps.$inferSelect;
+
+/** Operations with their steps, steps in order; the order of the operations is the caller's. */
+export async function withSteps(
+  db: Db,
+  rows: readonly OperationRow[],
+): Promise<{ operation: OperationRow; steps: StepRow[] }[]> {
+  if (rows.length === 0) return [];
+  const ids = rows.map((row) => row.id);
+  const steps = await db
+    .select()
+    .from(operationSteps)
+    .where(inArray(operationSteps.operationId, ids))
+    .orderBy(asc(operationSteps.position));
+  return rows.map((operation) => ({
+    operation,
+    steps: steps.filter((step) => step.operationId === operation.id),
+  }));
+}

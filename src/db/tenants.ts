@@ -1,0 +1,50 @@
+import { and, asc, eq } from "drizzle-orm";
+import type { TenantRoute } from "../policy/record.ts";
+import type { Db } from "./client.ts";
+import { clusters, hosts, routes, tenants } from "./schema.ts";
+
+/** `slug` in the default cluster, `slug@cluster` outside: how API, CLI, client ids and relay URLs name a tenant. */
+export const tenantName = (slug: string, cluster: { name: string; isDefault: boolean }): string =>
+  cluster.isDefault ? slug : `${slug}@${cluster.name}`;
+
+export type TenantRow = typeof tenants.$inferSelect;
+export type ClusterRow = typeof clusters.$inferSelect;
+export interface TenantAndCluster {
+  readonly tenant: TenantRow;
+  readonly cluster: ClusterRow;
+}
+
+/** `name`: `slug` or `slug@cluster`; the default cluster may be named as well. */
+export async function findTenant(db: Db, name: string): Promise<TenantAndCluster | null> {
+  const [slug = "", cluster] = name.split("@");
+  const [row] = await db
+    .select({ tenant: tenants, cluster: clusters })
+    .from(tenants)
+    .innerJoin(clusters, eq(clusters.id, tenants.clusterId))
+    .where(
+      and(eq(tenants.slug, slug), cluster === undefined ? eq(clusters.isDefault, true) : eq(clusters.name, cluster)),
+    );
+  return row ?? null;
+}
+
+export async function tenantById(db: Db, id: string): Promise<TenantAndCluster | null> {
+  const [row] = await db
+    .select({ tenant: tenants, cluster: clusters })
+    .from(tenants)
+    .innerJoin(clusters, eq(clusters.id, tenants.clusterId))
+    .where(eq(tenants.id, id));
+  return row ?? null;
+}
+
+export async function hostsOf(db: Db, tenantId: string): Promise<(typeof hosts.$inferSelect)[]> {
+  return await db.select().from(hosts).where(eq(hosts.tenantId, tenantId)).orderBy(asc(hosts.host));
+}
+
+export async function routesOf(db: Db, tenantId: string): Promise<TenantRoute[]> {
+  const rows = await db.select().from(routes).where(eq(routes.tenantId, tenantId)).orderBy(asc(routes.prefix));
+  return rows.map(({ prefix, access, kind, destination }) => ({
+    prefix,
+    access,
+    to: kind === "service" ? { kind, service: destination } : { kind, target: destination },
+  }));
+}

@@ -1,0 +1,231 @@
+import * as fc from "fast-check";
+import { describe, expect, test } from "vitest";
+import {
+  continueTrace,
+  cookieNames,
+  forwardedRequestHeaders,
+  isWebSocketUpgrade,
+  readCookie,
+  returnedResponseHeaders,
+  type Forwarding,
+} from "./headers.ts";
+
+const forwarding: Forwarding = {
+  hostWithPort: "acme.example.com:8787",
+  scheme: "http",
+  clientAddress: "192.0.2.7",
+  requestId: "req_1",
+  traceparent: "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
+  webSocket: false,
+};
+const forwarded = (inbound: HeadersInit, over: Partial<Forwarding> = {}) =>
+  forwardedRequestHeaders(new Headers(inbound), { ...forwarding, ...over });
+
+describe("request headers for the next hop", () => {
+  test("an application's own headers go through", () => {
+    const headers = forwarded({ accept: "text/html", authorization: "Bearer x", range: "bytes=0-1", "x-custom": "1" });
+    expect(Object.fromEntries(headers)).toMatchObject({
+      accept: "text/html",
+      authorization: "Bearer x",
+      range: "bytes=0-1",
+      "x-custom": "1",
+    });
+  });
+
+  test.each([
+    "causeway-proof",
+    "causeway-anything",
+    "x-causeway-host",
+    "x-edge-scope",
+    "x-edge-probe",
+    "x-envoy-original-path",
+    "x-tenant-id",
+    "x-tenant",
+    "tenant-id",
+    "x-real-ip",
+    "x-original-url",
+    "x-rewrite-url",
+    "x-forwarded-prefix",
+    "x-forwarded-user",
+    "cf-connecting-ip",
+    "true-client-ip",
+    "x-http-method-override",
+  ])("%s from outside is dropped (H10)", (name) => {
+    expect(forwarded({ [name]: "spoofed" }).has(name)).toBe(false);
+  });
+
+  test("forwarding headers say what we know, not what was sent (H09, P15)", () => {
+    const headers = forwarded({
+      "x-forwarded-for": "6.6.6.6",
+      "x-forwarded-host": "evil.example",
+      "x-forwarded-proto": "https",
+      "x-forwarded-port": "1",
+      forwarded: "for=6.6.6.6;host=evil.example",
+    });
+    expect(headers.get("x-forwarded-for")).toBe("192.0.2.7");
+    expect(headers.get("x-forwarded-host")).toBe("acme.example.com:8787");
+    expect(headers.get("x-forwarded-proto")).toBe("http");
+    expect(headers.get("x-forwarded-port")).toBe("8787");
+    expect(headers.get("forwarded")).toBe('for=192.0.2.7;host="acme.example.com:8787";proto=http');
+    expect(headers.get("causeway-request-id")).toBe("req_1");
+  });
+
+  test("the port follows from the scheme when none is typed; addresses of version 6 are quoted (RFC 7239)", () => {
+    const headers = forwarded({}, { hostWithPort: "acme.example.com", scheme: "https", clientAddress: "2001:db8::1" });
+    expect(headers.get("x-forwarded-port")).toBe("443");
+    expect(headers.get("forwarded")).toBe('for="[2001:db8::1]";host="acme.example.com";proto=https');
+    expect(forwarded({}, { clientAddress: null }).get("forwarded")).toMatch(/^for=unknown;/);
+    expect(forwarded({ "x-forwarded-for": "6.6.6.6" }, { clientAddress: null }).has("x-forwarded-for")).toBe(false);
+  });
+
+  test("hop-by-hop headers end here, those that Connection lists included (T14)", () => {
+    const headers = forwarded({
+      connection: "keep-alive, X-Private , close",
+      "keep-alive": "timeout=5",
+      "x-private": "1",
+      te: "trailers",
+      trailer: "x-sum",
+      "transfer-encoding": "chunked",
+      upgrade: "h2c",
+      "proxy-connection": "keep-alive",
+      "proxy-authorization": "Basic x",
+      expect: "100-continue",
+      "x-kept": "1",
+    });
+    expect([...headers.keys()].filter((name) => !/^(x-forwarded-|causeway-|forwarded|traceparent)/.test(name))).toEqual(
+      ["x-kept"],
+    );
+  });
+
+  test("a WebSocket's handshake is kept (H12)", () => {
+    const headers = forwarded(
+      {
+        connection: "keep-alive, Upgrade",
+        upgrade: "WebSocket",
+        "sec-websocket-key": "k",
+        "sec-websocket-version": "13",
+        "sec-websocket-protocol": "rpc",
+      },
+      { webSocket: true },
+    );
+    expect(headers.get("upgrade")).toBe("websocket");
+    expect(headers.get("connection")).toBe("Upgrade");
+    expect(headers.get("sec-websocket-key")).toBe("k");
+    expect(headers.get("sec-websocket-protocol")).toBe("rpc");
+  });
+
+  test("services see their own cookies and not the session", () => {
+    const cookie = "a=1; __Host-causeway=token; causeway=token; causeway-state-abc=x; b=2; causeways=3";
+    expect(forwarded({ cookie }).get("cookie")).toBe("a=1; b=2; causeways=3");
+    expect(forwarded({ cookie: "__Host-causeway=token" }).has("cookie")).toBe(false);
+  });
+
+  test("trace state goes only with the trace that it came with", () => {
+    const { traceparent } = forwarding;
+    expect(forwarded({ traceparent, tracestate: "a=b" }).get("tracestate")).toBe("a=b");
+    expect(forwarded({ traceparent: "nonsense", tracestate: "a=b" }).has("tracestate")).toBe(false);
+    expect(forwarded({ traceparent: "nonsense" }).get("traceparent")).toBe(traceparent);
+  });
+
+  test("whatever is sent, nothing that is ours gets through", () => {
+    const name = fc.constantFrom(
+      "Causeway-Proof",
+      "CAUSEWAY-Target",
+      "X-Edge-Scope",
+      "X-Tenant-Id",
+      "X-Envoy-Attempt-Count",
+    );
+    fc.assert(
+      fc.property(fc.array(name), (names) => {
+        const headers = forwarded(names.map((each): [string, string] => [each, "spoofed"]));
+        expect([...headers.values()]).not.toContain("spoofed");
+      }),
+    );
+  });
+});
+
+describe("response headers for the visitor", () => {
+  test("hop-by-hop, Envoy's and our own names are dropped", () => {
+    const upstream = new Headers({
+      connection: "close, x-private",
+      "x-private": "1",
+      "keep-alive": "timeout=5",
+      "x-envoy-upstream-service-time": "3",
+      "alt-svc": 'h3=":443"',
+      "causeway-error": "node-timeout",
+      "causeway-refused": "1",
+      "causeway-request-id": "theirs",
+      "content-type": "text/plain",
+      etag: '"x"',
+    });
+    expect(Object.fromEntries(returnedResponseHeaders(upstream, "req_1", false))).toEqual({
+      "causeway-request-id": "req_1",
+      "content-type": "text/plain",
+      etag: '"x"',
+    });
+  });
+
+  test("an error code of a hop of ours stays (P18), what is internal never", () => {
+    const headers = returnedResponseHeaders(
+      new Headers({ "causeway-error": "no-connector", "causeway-refused": "1" }),
+      "req_1",
+      true,
+    );
+    expect(headers.get("causeway-error")).toBe("no-connector");
+    expect(headers.has("causeway-refused")).toBe(false);
+  });
+
+  test("cookies stay apart, and nobody sets ours", () => {
+    const upstream = new Headers();
+    upstream.append("set-cookie", "a=1; Path=/, /x");
+    upstream.append("set-cookie", "__Host-causeway=fixed; Path=/; Secure");
+    upstream.append("set-cookie", "causeway=fixed");
+    upstream.append("set-cookie", "b=2; Expires=Wed, 21 Oct 2026 07:28:00 GMT");
+    expect(returnedResponseHeaders(upstream, "req_1", false).getSetCookie()).toEqual([
+      "a=1; Path=/, /x",
+      "b=2; Expires=Wed, 21 Oct 2026 07:28:00 GMT",
+    ]);
+  });
+
+  test("a doubled CORS header becomes one (H17)", () => {
+    const upstream = new Headers();
+    upstream.append("access-control-allow-origin", "https://a.example");
+    upstream.append("access-control-allow-origin", "https://a.example");
+    upstream.append("access-control-allow-methods", "GET, POST");
+    const headers = returnedResponseHeaders(upstream, "req_1", false);
+    expect(headers.get("access-control-allow-origin")).toBe("https://a.example");
+    expect(headers.get("access-control-allow-methods")).toBe("GET, POST");
+  });
+});
+
+test("cookies are read by name", () => {
+  expect(readCookie("a=1; b=x=y ;c", "b")).toBe("x=y");
+  expect(readCookie("a=1; a=2", "a")).toBe("1");
+  expect(readCookie(null, "a")).toBeNull();
+  expect(cookieNames("a=1;b=2; c")).toEqual(["a", "b"]);
+});
+
+test("only a GET that asks for websocket is an upgrade", () => {
+  const upgrade = new Headers({ upgrade: "WebSocket" });
+  expect(isWebSocketUpgrade("GET", upgrade)).toBe(true);
+  expect(isWebSocketUpgrade("POST", upgrade)).toBe(false);
+  expect(isWebSocketUpgrade("GET", new Headers({ upgrade: "h2c" }))).toBe(false);
+});
+
+describe("a trace", () => {
+  const fill = (bytes: Uint8Array) => void bytes.fill(0xab);
+  test("goes on when it is valid", () => {
+    expect(continueTrace(forwarding.traceparent, fill)).toBe(forwarding.traceparent);
+  });
+  test.each([
+    null,
+    "",
+    "00-x",
+    `00-${"0".repeat(32)}-b7ad6b7169203331-01`,
+    `00-0af7651916cd43dd8448eb211c80319c-${"0".repeat(16)}-01`,
+    "ff-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
+    "00-0AF7651916CD43DD8448EB211C80319C-b7ad6b7169203331-01",
+  ])("is made anew instead of %j", (inbound) => {
+    expect(continueTrace(inbound, fill)).toBe(`00-${"ab".repeat(16)}-${"ab".repeat(8)}-00`);
+  });
+});

@@ -1,0 +1,128 @@
+import * as fc from "fast-check";
+import { describe, expect, test } from "vitest";
+import type { TenantRoute } from "./record.ts";
+import { isUnderPrefix, matchRoute } from "./route.ts";
+
+const service = (prefix: string): TenantRoute => ({
+  prefix,
+  access: "public",
+  to: { kind: "service", service: prefix },
+});
+const routes = ["/app", "/app-frontend", "/manager", "/app/admin"].map(service);
+const prefixOf = (path: string, of = routes): string => {
+  const match = matchRoute(of, path);
+  return match.kind === "route" ? match.route.prefix : match.kind;
+};
+
+describe("the route of a path", () => {
+  test.each([
+    ["/app", "/app"],
+    ["/app/", "/app"],
+    ["/app/x/y", "/app"],
+    ["/app-frontend", "/app-frontend"],
+    ["/app-frontend/x", "/app-frontend"],
+    ["/app-front", "none"],
+    ["/apple", "none"],
+    ["/managerx", "none"],
+    ["/manager", "/manager"],
+    ["/app/admin", "/app/admin"],
+    ["/app/admin/x", "/app/admin"],
+    ["/app/administrator", "/app"],
+    ["/", "none"],
+    ["/App", "none"],
+  ])("%s belongs to %s (H31)", (path, expected) => {
+    expect(prefixOf(path)).toBe(expected);
+  });
+
+  test("the root takes what nothing longer takes", () => {
+    expect(prefixOf("/x", [...routes, service("/")])).toBe("/");
+    expect(prefixOf("/app/x", [service("/"), ...routes])).toBe("/app");
+  });
+
+  test.each([
+    ["/app", "/"],
+    ["/app/", "/"],
+    ["/app/x%20y/%E2%82%AC", "/x%20y/%E2%82%AC"],
+    ["/app//x", "//x"],
+  ])("the rest of %s is %s, still encoded", (path, rest) => {
+    expect(matchRoute(routes, path)).toMatchObject({ kind: "route", rest });
+  });
+
+  test("a path goes unchanged when its encoding does not matter for the route (H13)", () => {
+    for (const path of [
+      "/app/a%2Fb",
+      "/app/%61",
+      "/app//x",
+      "/app/a%5Cb",
+      "/app/%252e%252e/x",
+      "/app/caf%C3%A9",
+      "/app/a;b=c",
+    ]) {
+      expect(prefixOf(path)).toBe("/app");
+    }
+  });
+
+  test.each([
+    "/app/../manager",
+    "/app/./x",
+    "/app/..",
+    "/app/%2e%2e/manager",
+    "/app/.%2E/manager",
+    "/app/..%2fmanager",
+    "/app/..%2Fmanager",
+    "/app/..%5cmanager",
+    "/app/..\\manager",
+    "/app/x%00y",
+    "/app/..;/manager",
+    "/x/..%2fapp",
+    "app",
+    "*",
+  ])("%s is refused (T14)", (path) => {
+    expect(matchRoute(routes, path).kind).toBe("ambiguous");
+  });
+
+  test.each(["/%61pp/x", "/app%2Fx", "//app/x", "/\\app", "/app%2fadmin", "/app/%61dmin/x", "/app//admin"])(
+    "%s is refused because a service may read another route into it (T14)",
+    (path) => {
+      expect(matchRoute([...routes, service("/")], path).kind).toBe("ambiguous");
+    },
+  );
+
+  test("no encoding of a protected path reaches a less specific route", () => {
+    const guarded = [service("/"), service("/secret")];
+    const encode = fc.func(fc.constantFrom("plain", "lower", "upper"));
+    fc.assert(
+      fc.property(encode, fc.string({ unit: fc.constantFrom(..."abc/.%2f\\".split("")) }), (choose, tail) => {
+        const path = `/${Array.from("secret/", (character, at) => {
+          const form = choose(at);
+          if (form === "plain") return character;
+          const hex = character.charCodeAt(0).toString(16);
+          return `%${form === "upper" ? hex.toUpperCase() : hex}`;
+        }).join("")}${tail}`;
+        const match = matchRoute(guarded, path);
+        if (match.kind === "route") expect(match.route.prefix).toBe("/secret");
+      }),
+    );
+  });
+
+  test("the match is the longest prefix at a segment's end, in any order of the routes", () => {
+    const segment = fc.constantFrom("a", "b", "ab");
+    const path = fc.array(segment, { minLength: 1, maxLength: 4 }).map((parts) => `/${parts.join("/")}`);
+    fc.assert(
+      fc.property(fc.uniqueArray(path, { maxLength: 8 }), path, (prefixes, wanted) => {
+        const expected = prefixes
+          .filter((prefix) => wanted === prefix || wanted.startsWith(`${prefix}/`))
+          .sort((left, right) => right.length - left.length)[0];
+        expect(prefixOf(wanted, prefixes.map(service))).toBe(expected ?? "none");
+        expect(prefixOf(wanted, prefixes.toReversed().map(service))).toBe(expected ?? "none");
+      }),
+    );
+  });
+});
+
+test("a prefix covers itself and what is below", () => {
+  expect(isUnderPrefix("/app", "/app")).toBe(true);
+  expect(isUnderPrefix("/app/", "/app")).toBe(true);
+  expect(isUnderPrefix("/apps", "/app")).toBe(false);
+  expect(isUnderPrefix("/anything", "/")).toBe(true);
+});

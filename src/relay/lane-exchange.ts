@@ -1,0 +1,124 @@
+import type {
+  HeaderList,
+  OpenRefusal,
+  ResetReason,
+  ResponseHead,
+  Session,
+  Stream,
+} from "../protocol/tunnel/session.ts";
+import { createResponseBody, createSignal, type RequestBody } from "./lane-body.ts";
+import { responseHeaders } from "./lane-headers.ts";
+import { bridgeWebSocket, type VisitorSocket } from "./lane-websocket.ts";
+import { FIRST_BYTE_MS, STALLED_MS } from "./limits.ts";
+
+export interface TargetRequest {
+  readonly target: string;
+  readonly method: string;
+  readonly path: string;
+  readonly headers: HeaderList;
+  readonly body: RequestBody | null;
+  readonly webSocket: boolean;
+}
+
+/** `answered`: the head came, so nothing may be tried again. */
+export type Attempt =
+  | { readonly kind: "response"; readonly response: Response }
+  | { readonly kind: "failed"; readonly reason: ResetReason; readonly text: string; readonly answered: boolean }
+  | { readonly kind: "not-opened"; readonly error: OpenRefusal };
+
+/** One request at one connector, for the timers of the lane. */
+export interface Exchange {
+  /** Ends what waits for too long. */
+  sweep(nowMs: number): void;
+}
+
+/** Sends the request over the session and answers when the head has come, or when it is clear that none will. `running` holds it until its stream has ended. */
+export function exchange(session: Session, request: TargetRequest, running: Set<Exchange>): Promise<Attempt> {
+  return new Promise((resolve) => {
+    const room = createSignal();
+    const answer = createResponseBody(() => stream);
+    let head: ResponseHead | null = null;
+    let visitor: VisitorSocket | null = null;
+    let broken: { reason: ResetReason; text: string } | null = null;
+    let timedOut: { reason: ResetReason; text: string } | null = null;
+
+    const respond = (final: ResponseHead): void => {
+      if (broken !== null && visitor === null) resolve({ kind: "failed", ...broken, answered: true });
+      else resolve({ kind: "response", response: toResponse(final) });
+    };
+
+    const toResponse = ({ status, headers: fields }: ResponseHead): Response => {
+      const headers = responseHeaders(fields);
+      if (visitor !== null) return new Response(null, { status: 101, headers, webSocket: visitor.client });
+      // "manual": an encoded body goes through as the target encoded it.
+      const init: ResponseInit = { status, headers, encodeBody: "manual" };
+      if (request.method === "HEAD" || status === 204 || status === 205 || status === 304)
+        return new Response(null, init);
+      const whole = answer.whole();
+      if (whole !== null) return new Response(whole, init);
+      return new Response(answer.stream(declaredLength(headers)), init);
+    };
+
+    const opened = session.open(
+      {
+        target: request.target,
+        method: request.method,
+        path: request.path,
+        headers: request.headers,
+        end: request.body === null && !request.webSocket,
+        upgrade: request.webSocket ? "websocket" : null,
+        deadlineMs: FIRST_BYTE_MS,
+      },
+      {
+        head(next) {
+          if (next.status < 200 && next.status !== 101) return; // a Worker can't pass interim heads on
+          head = next;
+          if (next.status === 101) visitor = bridgeWebSocket(stream);
+          // A microtask later the rest of this message has been read: a small answer is here as a whole then.
+          queueMicrotask(() => respond(next));
+        },
+        data: (bytes) => answer.push(bytes),
+        end: () => answer.end(),
+        message: (message) => visitor?.events.message?.(message),
+        messageClose: (code, reason) => visitor?.events.messageClose?.(code, reason),
+        writable: () => room.raise(),
+        closed(outcome) {
+          running.delete(watched);
+          room.raise();
+          if (head !== null) request.body?.cancel(); // else another connector may get it
+          visitor?.events.closed?.(outcome);
+          if (outcome.kind === "finished") return;
+          broken = timedOut ?? { reason: outcome.reason, text: outcome.text };
+          answer.fail(`${broken.reason}: ${broken.text}`);
+          if (head === null) resolve({ kind: "failed", ...broken, answered: false });
+        },
+      },
+    );
+    if (!opened.ok) return resolve({ kind: "not-opened", error: opened.error });
+    const stream: Stream = opened.stream;
+
+    const watched: Exchange = {
+      sweep(nowMs) {
+        const quietMs = nowMs - stream.lastProgressMs;
+        if (head !== null) {
+          if (stream.heldBytes > 0 && quietMs > STALLED_MS) stream.reset("stalled", "the visitor takes nothing");
+        } else if (quietMs > FIRST_BYTE_MS) {
+          const sent = request.body === null || request.body.complete;
+          const limit = `limit ${FIRST_BYTE_MS / 1_000} s`;
+          timedOut = sent
+            ? { reason: "target-timeout", text: limit }
+            : { reason: "deadline-exceeded", text: `the request's body stopped coming, ${limit}` };
+          stream.reset("deadline-exceeded", limit);
+        }
+      },
+    };
+    running.add(watched);
+    if (request.body !== null) void request.body.feed(stream, room);
+  });
+}
+
+/** Only a plain number: a target may say anything. */
+function declaredLength(headers: Headers): number | null {
+  const text = headers.get("content-length");
+  return text !== null && /^[0-9]{1,15}$/.test(text) ? Number(text) : null;
+}

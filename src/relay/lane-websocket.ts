@@ -1,0 +1,97 @@
+import type { Stream, StreamEvents } from "../protocol/tunnel/session.ts";
+import { WS_DRAIN_POLL_MS, WS_HIGH_WATER_BYTES, WS_QUEUE_BYTES } from "./limits.ts";
+
+/** A visitor's WebSocket and the stream that carries it. */
+export interface VisitorSocket {
+  /** For the response with status 101. */
+  readonly client: WebSocket;
+  readonly events: Pick<StreamEvents, "message" | "messageClose" | "closed">;
+}
+
+const NO_CODE = 1005;
+const ABNORMAL = 1006;
+const INVALID_TEXT = 1007;
+const FAILED = 1011;
+const TRY_LATER = 1013;
+
+export function bridgeWebSocket(stream: Stream): VisitorSocket {
+  const { 0: client, 1: server } = new WebSocketPair();
+  // Half open: the target's answer to a close decides what the visitor gets, not the runtime.
+  server.accept({ allowHalfOpen: true });
+  server.binaryType = "arraybuffer";
+  const encoder = new TextEncoder();
+  const decoder = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
+  let waitingCredit = 0;
+  let closed = false;
+
+  const close = (code: number, reason: string): void => {
+    if (closed) return;
+    closed = true;
+    try {
+      if (code === NO_CODE) server.close();
+      else server.close(code === ABNORMAL ? FAILED : code, reason);
+    } catch {
+      server.close(FAILED, "the target's close code can't be passed on");
+    }
+  };
+
+  /** Credit goes back at once while the visitor reads; a reader that stands still holds it, where the runtime tells us so. */
+  const release = (credit: number): void => {
+    waitingCredit += credit;
+    if (buffered(server) < WS_HIGH_WATER_BYTES) {
+      stream.consumed(waitingCredit);
+      waitingCredit = 0;
+    } else if (waitingCredit === credit) {
+      const poll = (): void => {
+        if (closed || waitingCredit === 0) return;
+        if (buffered(server) >= WS_HIGH_WATER_BYTES) return void setTimeout(poll, WS_DRAIN_POLL_MS);
+        stream.consumed(waitingCredit);
+        waitingCredit = 0;
+      };
+      setTimeout(poll, WS_DRAIN_POLL_MS);
+    }
+  };
+
+  server.addEventListener("message", ({ data }) => {
+    if (typeof data === "string") stream.sendMessage("text", encoder.encode(data));
+    else if (data instanceof ArrayBuffer) stream.sendMessage("binary", new Uint8Array(data));
+    if (stream.queuedBytes <= WS_QUEUE_BYTES) return;
+    stream.reset("overload", "the visitor sends faster than the target reads");
+    close(TRY_LATER, "the target does not read this fast");
+  });
+  server.addEventListener("close", ({ code, reason }) => {
+    stream.sendMessageClose(code, reason);
+    // A visitor that is gone without a close takes nothing any more.
+    if (code === ABNORMAL) {
+      closed = true;
+      stream.reset("cancelled", "the visitor went away");
+    }
+  });
+  server.addEventListener("error", () => stream.reset("cancelled", "the visitor's socket failed"));
+
+  return {
+    client,
+    events: {
+      message({ kind, data, creditBytes }) {
+        if (closed) return stream.consumed(creditBytes);
+        try {
+          server.send(kind === "text" ? decoder.decode(data) : data);
+        } catch {
+          stream.reset("cancelled", "not sendable to the visitor");
+          return close(INVALID_TEXT, "the target sent text that is not UTF-8");
+        }
+        release(creditBytes);
+      },
+      messageClose: close,
+      closed(outcome) {
+        if (outcome.kind === "reset") close(FAILED, outcome.reason);
+      },
+    },
+  };
+}
+
+/** The types don't know it yet; 0 where the runtime does not either, and then only credit bounds what waits. */
+function buffered(socket: WebSocket): number {
+  const amount: unknown = Reflect.get(socket, "bufferedAmount");
+  return typeof amount === "number" ? amount : 0;
+}

@@ -1,0 +1,70 @@
+import type { SendLimits, SessionLimits } from "../protocol/tunnel/session.ts";
+
+/** Every number of the lanes, with its reason. Bounds of the protocol itself are in protocol/tunnel/limits.ts. */
+
+const KIB = 1024;
+const MIB = 1024 * KIB;
+
+/** What a lane accepts from a connector (announced in HELLO). */
+export const SESSION_LIMITS: SessionLimits = {
+  messageBytes: MIB,
+  /** One stream moves this much a round trip: 1 MiB measured best on workerd; more only with a measured bandwidth-delay product. */
+  streamWindowBytes: MIB,
+  /** Never the bottleneck: streams' own windows are held down by RECEIVE_BUDGET_BYTES; this only stops a connector that cheats. */
+  sessionWindowBytes: 48 * MIB,
+  /** Connectors open no streams. */
+  streams: 0,
+  /** Must be put together in memory before a visitor's socket gets it. */
+  wsMessageBytes: 8 * MIB,
+};
+
+export const SEND_LIMITS: SendLimits = {
+  /** Longer messages make small requests wait behind bulk; shorter ones cost events. */
+  messageBytes: 64 * KIB,
+  contendedFrameBytes: 16 * KIB,
+  aloneFrameBytes: 64 * KIB,
+  /** One flush takes a message; a little more keeps the next one full. */
+  streamQueueBytes: 128 * KIB,
+};
+
+/** Bytes held for slow visitors over all sockets of an object. An isolate has 128 MB and may host several objects. 1,000 stalled ones fit with 16 KiB each on top. */
+export const RECEIVE_BUDGET_BYTES = 24 * MIB;
+
+/** Of one tenant at one lane. */
+export const SOCKETS_MAX = 64;
+/** Requests and WebSockets under way at one lane: each costs some KiB beside its window. */
+export const IN_FLIGHT_MAX = 1_000;
+
+/** Connectors that one request is offered to, at most: each may cost a round trip. */
+export const ATTEMPTS_MAX = 3;
+
+/** A connector that dialled says HELLO at once. */
+export const HELLO_TIMEOUT_MS = 10_000;
+/** Until the final head, counted from the last byte of the request that went out. The edge has the same. */
+export const FIRST_BYTE_MS = 60_000;
+/** A visitor that takes nothing of what waits for it. Long enough for a paused download to be taken up again. */
+export const STALLED_MS = 300_000;
+/** How often deadlines are looked at while requests are under way; they are late by this much at most. */
+export const SWEEP_MS = 500;
+/** An open socket with requests under way that says nothing is asked by a PING, and dropped when it stays silent. */
+export const PING_AFTER_SILENCE_MS = 10_000;
+export const DEAD_AFTER_SILENCE_MS = 30_000;
+
+/** The request body is read in pieces of this size: each read is a call into the runtime, and small pieces cost ten times the CPU. */
+export const BODY_READ_BYTES = 64 * KIB;
+/** Of a request's body, so that it can be sent again to another connector. */
+export const REPLAY_BYTES = 64 * KIB;
+
+/** What a visitor's WebSocket sent and the connector has not given credit for. There is no way to make a browser wait. */
+export const WS_QUEUE_BYTES = 8 * MIB;
+/** What waits for a visitor's WebSocket before the target is made to wait, where the platform tells. */
+export const WS_HIGH_WATER_BYTES = 256 * KIB;
+export const WS_DRAIN_POLL_MS = 20;
+
+/** Used assertions remembered at one time. One connector makes one each time it dials, and they are forgotten after two minutes. */
+export const USED_ASSERTIONS_MAX = 4_096;
+/** A removal is remembered longer than any message that could still bring an older revision (queues: 14 days). */
+export const TOMBSTONE_MS = 30 * 24 * 3_600_000;
+
+/** Said to visitors and connectors as Retry-After. A connector that lost its socket is back in about this time. */
+export const RETRY_AFTER_SECONDS = 5;

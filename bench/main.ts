@@ -1,15 +1,16 @@
-/** `npm run bench`: docs/performance.md. */
+/** `npm run bench`: see docs/performance.md. */
 import { spawnSync } from "node:child_process";
 import { mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { inspect } from "node:util";
-import { BenchError } from "./core/bench-error.ts";
+import { CliError, EXIT, type ExitCode } from "../src/cli/frame/exit.ts";
 import { findLoadGenerator } from "./core/load-generator.ts";
 import { describeMachine } from "./core/machine.ts";
 import { measureRequests } from "./core/measure-requests.ts";
 import { runScenario, type ScenarioReport } from "./core/run-scenario.ts";
 import { helpText, type Options, parseOptions } from "./options.ts";
+import { headText, type ReportHead } from "./report/head.ts";
 import { scenarioTable } from "./report/table.ts";
 import { nodeScenario } from "./scenarios/node.ts";
 import { relayScenario } from "./scenarios/relay.ts";
@@ -20,23 +21,24 @@ const talk = (line: string): void => void process.stderr.write(`${line}\n`);
 
 const generator = findLoadGenerator();
 const requests = measureRequests(generator);
+/** A new scenario is a file in scenarios/ and an entry here; a new kind of measuring is another Measurement. */
 const scenarios = [nodeScenario(requests), relayScenario(requests)];
 
-async function bench(options: Options, signal: AbortSignal): Promise<0 | 1> {
-  const chosen = scenarios.filter((scenario) => options.scenario === "all" || scenario.name === options.scenario);
-  const startedAt = new Date().toISOString();
-  const head = {
-    startedAt,
+async function bench(options: Options, signal: AbortSignal): Promise<ExitCode> {
+  const { repeats, secondsPerSlot, connections } = options;
+  const head: ReportHead = {
+    startedAt: new Date().toISOString(),
     machine: describeMachine(),
     versions: {
-      workerd: spawnSync(workerdBinary(), ["--version"], { encoding: "utf8" }).stdout.trim(),
-      node: process.version,
+      workerd: spawnSync(workerdBinary(), ["--version"], { encoding: "utf8" }).stdout.trim().replace("workerd ", ""),
+      node: process.version.slice(1),
       load: generator.title,
     },
-    settings: { repeats: options.repeats, secondsPerSlot: options.secondsPerSlot, connections: options.connections },
+    settings: { repeats, secondsPerSlot, connections },
   };
   const reports: ScenarioReport[] = [];
-  for (const scenario of chosen) {
+  for (const scenario of scenarios) {
+    if (options.scenario !== "all" && options.scenario !== scenario.name) continue;
     const folder = await mkdtemp(join(tmpdir(), "causeway-bench-"));
     try {
       reports.push(await runScenario(scenario, options, { folder, progress: talk, signal }));
@@ -46,29 +48,41 @@ async function bench(options: Options, signal: AbortSignal): Promise<0 | 1> {
   }
   const json = JSON.stringify({ ...head, reports }, null, 2);
   await mkdir(RESULTS, { recursive: true });
-  const file = join(RESULTS, `${startedAt.replaceAll(":", "-")}.json`);
+  const file = join(RESULTS, `${head.startedAt.replaceAll(":", "-")}.json`);
   await writeFile(file, `${json}\n`);
-  process.stdout.write(options.json ? `${json}\n` : reports.map((report) => `${scenarioTable(report)}\n`).join(""));
+  const tables = [headText(head, reports), ...reports.map(scenarioTable)].join("\n");
+  process.stdout.write(options.json ? `${json}\n` : tables);
   talk(`Written to ${file}`);
-  return 0;
+  const failed = reports
+    .flatMap(({ rows }) => rows)
+    .some(({ samples }) => samples.some((it) => (it["failed"] ?? 0) > 0));
+  if (failed) talk('Some requests failed (column "failed"): the numbers of those rows mean nothing.');
+  return failed ? EXIT.failed : EXIT.ok;
 }
 
-const options = parseOptions(
-  process.argv.slice(2),
-  scenarios.map((scenario) => scenario.name),
-);
-if (!options.ok) {
-  talk(`${options.error}\nnpm run bench -- --help shows what there is.`);
-  process.exitCode = 2;
-} else if (options.value.help) {
-  process.stdout.write(helpText(scenarios));
-} else {
+async function main(): Promise<ExitCode> {
+  const options = parseOptions(
+    process.argv.slice(2),
+    scenarios.map((scenario) => scenario.name),
+  );
+  if (!options.ok) {
+    talk(`${options.error}\nnpm run bench -- --help shows what there is.`);
+    return EXIT.usage;
+  }
+  if (options.value.help) {
+    process.stdout.write(helpText(scenarios));
+    return EXIT.ok;
+  }
   const interrupted = new AbortController();
   for (const name of ["SIGINT", "SIGTERM"] as const) process.once(name, () => interrupted.abort());
   try {
-    process.exitCode = await bench(options.value, interrupted.signal);
+    return await bench(options.value, interrupted.signal);
   } catch (error) {
-    process.exitCode = interrupted.signal.aborted ? 130 : error instanceof BenchError ? error.exitCode : 1;
-    if (!interrupted.signal.aborted) talk(error instanceof BenchError ? error.message : inspect(error));
+    if (interrupted.signal.aborted) return EXIT.interrupted;
+    if (!(error instanceof CliError)) talk(inspect(error));
+    else talk(error.hint === null ? error.message : `${error.message}\n${error.hint}`);
+    return error instanceof CliError ? error.exitCode : EXIT.failed;
   }
 }
+
+process.exitCode = await main();

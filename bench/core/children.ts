@@ -4,7 +4,7 @@ import { createServer } from "node:net";
 import { join } from "node:path";
 import { Readable } from "node:stream";
 import { setTimeout as delay } from "node:timers/promises";
-import { BenchError } from "./bench-error.ts";
+import { CliError, EXIT } from "../../src/cli/frame/exit.ts";
 
 /** How long a process may take to be ready; the machine may be busy with builds. */
 const READY_TIMEOUT_MS = 30_000;
@@ -42,11 +42,12 @@ export async function startChild(options: {
   closeSync(log);
   const pid = await new Promise<number>((resolve, reject) => {
     child.once("spawn", () => resolve(child.pid ?? 0));
-    child.once("error", (error) => reject(new BenchError(4, `Could not start ${name}: ${error.message}`)));
+    child.once("error", (error) => reject(new CliError(EXIT.environment, `Could not start ${name}: ${error.message}`)));
   });
   const gone = () => child.exitCode !== null || child.signalCode !== null;
   const control = child.stdio[3];
-  const failure = (what: string) => new BenchError(1, `${name} ${what}. The end of its log:\n${endOf(logFile)}`);
+  const failure = (what: string) =>
+    new CliError(EXIT.failed, `${name} ${what}. The end of its log:\n${endOf(logFile)}`);
   return {
     name,
     pid,

@@ -1,7 +1,7 @@
 import { spawn, spawnSync } from "node:child_process";
 import { join } from "node:path";
 import { z } from "zod";
-import { BenchError } from "./bench-error.ts";
+import { CliError, EXIT } from "../../src/cli/frame/exit.ts";
 
 /** Closed loop: every connection sends its next GET when the last one was answered. */
 export const load = z.object({
@@ -27,7 +27,7 @@ export type LoadOutcome = z.infer<typeof loadOutcome>;
 export interface LoadGenerator {
   /** Name and version, for the report. */
   readonly title: string;
-  /** Rejects with a BenchError when the program fails; failed requests are part of the outcome. */
+  /** Rejects with a CliError when the program fails; failed requests are part of the outcome. */
   run(load: Load): Promise<LoadOutcome>;
 }
 
@@ -76,10 +76,13 @@ function run(command: string, args: string[], load: Load): Promise<LoadOutcome> 
     child.stderr.setEncoding("utf8").on("data", (text: string) => (stderr += text));
     child.stdin.on("error", () => {}); // wrk does not read it
     child.stdin.end(JSON.stringify(load));
-    child.on("error", (error) => reject(new BenchError(4, `Could not start ${command}: ${error.message}`)));
+    child.on("error", (error) =>
+      reject(new CliError(EXIT.environment, `Could not start ${command}: ${error.message}`)),
+    );
     child.on("close", (code) => {
       const outcome = parseOutcome(stdout);
-      if (outcome === null) reject(new BenchError(1, `${command} gave no result (exit ${code}): ${stderr || stdout}`));
+      if (outcome === null)
+        reject(new CliError(EXIT.failed, `${command} gave no result (exit ${code}): ${stderr || stdout}`));
       else resolve(outcome);
     });
   });

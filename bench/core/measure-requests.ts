@@ -18,7 +18,8 @@ export function measureRequests(generator: LoadGenerator): Measurement {
   return {
     name: "requests",
     columns: COLUMNS,
-    ratioColumn: "requestsPerSecond",
+    // CPU per request is steadier than the rate on a machine that has other work.
+    ratioColumns: ["requestsPerSecond", cpuKey("workerd")],
     variants: (settings) =>
       settings.connections.map((connections) => ({
         title: connections === 1 ? "1 connection" : `${connections} connections`,

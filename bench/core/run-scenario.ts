@@ -1,6 +1,6 @@
 import { pairedRatio, type Summary, summarize } from "./statistics.ts";
 import { answersWell, BODY_BYTES, probe } from "./probe.ts";
-import { BenchError } from "./bench-error.ts";
+import { CliError, EXIT } from "../../src/cli/frame/exit.ts";
 import type { Column, Path, Sample, Scenario, Settings, Setup, Variant } from "./types.ts";
 
 /** One row of the report: a path under one variant. */
@@ -18,6 +18,8 @@ export interface RatioRow {
   readonly of: string;
   readonly to: string;
   readonly variant: string;
+  /** Key of the column. */
+  readonly column: string;
   readonly ratio: Summary | null;
 }
 
@@ -73,7 +75,10 @@ async function checkPaths(setup: Setup): Promise<void> {
     const answer = await probe(path);
     if (answersWell(answer)) continue;
     const got = `${answer.status} with ${answer.body.length} bytes: ${answer.body.slice(0, 200)}`;
-    throw new BenchError(1, `${path.key} (${path.title}) should answer 200 with ${BODY_BYTES} bytes, but got ${got}`);
+    throw new CliError(
+      EXIT.failed,
+      `${path.key} (${path.title}) should answer 200 with ${BODY_BYTES} bytes, but got ${got}`,
+    );
   }
 }
 
@@ -98,7 +103,7 @@ async function measure(
       signal.throwIfAborted();
       const sample = await measurement.run(path, variant, settings.secondsPerSlot);
       samples.set(`${variant.title}/${path.key}`, [...samplesOf(path.key, variant.title), sample]);
-      const rate = Math.round(sample[measurement.ratioColumn] ?? 0);
+      const rate = Math.round(sample[measurement.ratioColumns[0]] ?? 0);
       progress(`${scenario.name}: repeat ${repeat + 1}/${settings.repeats}, ${variant.title}, ${path.key}: ${rate}`);
     }
   }
@@ -123,11 +128,12 @@ async function measure(
       })),
     ),
     ratios: variants.flatMap((variant) =>
-      setup.ratios.map(({ of, to }) => {
-        const column = measurement.ratioColumn;
-        const ratio = pairedRatio(values(of, variant.title, column), values(to, variant.title, column));
-        return { of, to, variant: variant.title, ratio };
-      }),
+      setup.ratios.flatMap(({ of, to }) =>
+        measurement.ratioColumns.map((column) => {
+          const ratio = pairedRatio(values(of, variant.title, column), values(to, variant.title, column));
+          return { of, to, variant: variant.title, column, ratio };
+        }),
+      ),
     ),
   };
 }

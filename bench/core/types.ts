@@ -36,7 +36,7 @@ export interface Scenario {
   readonly name: string;
   readonly title: string;
   readonly measurement: Measurement;
-  /** Rejects with a BenchError when something that it needs is missing or does not come up; leaves nothing running then. */
+  /** Rejects with a CliError when something that it needs is missing or does not come up; leaves nothing running then. */
   start(folder: string): Promise<Setup>;
 }
 
@@ -56,8 +56,8 @@ export interface Column {
 export interface Measurement {
   readonly name: string;
   readonly columns: readonly Column[];
-  /** The column of which ratios are taken. */
-  readonly ratioColumn: string;
+  /** Keys of the columns of which ratios are taken; the first is also what progress shows. */
+  readonly ratioColumns: readonly [string, ...string[]];
   /** The variants of a path, for example by number of connections. */
   variants(settings: Settings): readonly Variant[];
   run(path: Path, variant: Variant, seconds: number): Promise<Sample>;

@@ -11,7 +11,7 @@ export function scenarioTable(report: ScenarioReport): string {
   const blocks = variants.map((variant) => {
     const rows = report.rows.filter((row) => row.variant === variant);
     const ratios = report.ratios.filter((row) => row.variant === variant);
-    return [table(variant, report.columns, rows), ...ratios.map(ratioLine)].join("\n");
+    return [table(variant, report.columns, rows), ...ratioLines(report.columns, ratios)].join("\n");
   });
   const legend = [...new Map(report.rows.map((row) => [row.path, row.title]))].map(
     ([key, title]) => `  ${key}: ${title}`,
@@ -44,9 +44,17 @@ function cell(column: Column, row: Row): string {
   );
 }
 
-function ratioLine(row: RatioRow): string {
-  const value = row.ratio === null ? "n/a" : `${number(row.ratio.median * 100, 0)} % ${plusMinus(row.ratio)}`;
-  return `  ${row.of} / ${row.to}: ${value}`;
+/** One line per pair of paths, all its columns on it; a ratio that could not be had is left out. */
+function ratioLines(columns: readonly Column[], ratios: readonly RatioRow[]): string[] {
+  const pairs = new Map<string, string[]>();
+  for (const { of, to, column, ratio } of ratios) {
+    if (ratio === null) continue;
+    const title = columns.find(({ key }) => key === column)?.title ?? column;
+    const pair = `${of} / ${to}`;
+    const text = `${title} ${number(ratio.median * 100, 0)} % ${plusMinus(ratio).trim()}`;
+    pairs.set(pair, [...(pairs.get(pair) ?? []), text]);
+  }
+  return [...pairs].map(([pair, texts]) => `  ${pair}: ${texts.join(", ")}`);
 }
 
 const plusMinus = (summary: Summary): string => `±${number(summary.spread * 100, 0)}%`.padStart(5);

@@ -18,7 +18,7 @@ import { startXdsServer } from "../../src/node-agent/xds/server.ts";
 import type { PublicJwk } from "../../src/protocol/jwk.ts";
 import type { NodeTenant } from "../../src/protocol/node-channel.ts";
 import { createLogger } from "../../src/shared/log.ts";
-import { BenchError } from "../core/bench-error.ts";
+import { CliError, EXIT } from "../../src/cli/frame/exit.ts";
 import { freePort, startChild } from "../core/children.ts";
 import type { Hop } from "./yardsticks.ts";
 
@@ -36,7 +36,7 @@ export async function startEnvoy(
   services: ReadonlyMap<string, { readonly address: string; readonly port: number }>,
 ): Promise<Hop & { readonly stopXds: () => Promise<void>; readonly version: string }> {
   const binary = await findEnvoy({ cacheDir: join(PACKAGE_ROOT, "node_modules/.cache/causeway") });
-  if (!binary.ok) throw new BenchError(4, `${binary.error.reason}; ${binary.error.remedy}`);
+  if (!binary.ok) throw new CliError(EXIT.environment, binary.error.reason, binary.error.remedy);
   const paths = {
     xdsSocket: join(folder, "envoy-run/xds.sock"),
     probeSocket: join(folder, "envoy-run/probe.sock"),
@@ -71,7 +71,7 @@ export async function startEnvoy(
   const stopXds = () => xds.close();
   try {
     await child.until(() => {
-      if (rejected !== null) throw new BenchError(1, `Envoy rejected its configuration: ${rejected}`);
+      if (rejected !== null) throw new CliError(EXIT.failed, `Envoy rejected its configuration: ${rejected}`);
       return accepted ? true : null;
     });
   } catch (error) {

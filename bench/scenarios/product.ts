@@ -6,7 +6,7 @@ import { z } from "zod";
 import { bundleWorker } from "../../src/cli/workers/bundle.ts";
 import { configPath, WORKERS } from "../../src/cli/workers/list.ts";
 import { publicJwk, type PublicJwk } from "../../src/protocol/jwk.ts";
-import { BenchError } from "../core/bench-error.ts";
+import { CliError, EXIT } from "../../src/cli/frame/exit.ts";
 import { fromWrangler } from "../workerd/from-wrangler.ts";
 import { serveWorkers } from "../workerd/serve.ts";
 import { BENCH_WORKERS, benchWorker, type Hop } from "./yardsticks.ts";
@@ -80,7 +80,8 @@ export async function startProduct(folder: string): Promise<Product> {
     async call(calls) {
       const response = await fetch(url("bootstrap"), { method: "POST", body: JSON.stringify(calls) });
       const text = await response.text();
-      if (!response.ok) throw new BenchError(1, `Setting up the product's objects failed: ${text}\n${child.log()}`);
+      if (!response.ok)
+        throw new CliError(EXIT.failed, `Setting up the product's objects failed: ${text}\n${child.log()}`);
       return z.array(z.unknown()).parse(JSON.parse(text));
     },
   };

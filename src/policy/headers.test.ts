@@ -18,7 +18,7 @@ const forwarding: Forwarding = {
   traceparent: "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
   webSocket: false,
 };
-const forwarded = (inbound: HeadersInit, over: Partial<Forwarding> = {}) =>
+const forwarded = (inbound: Record<string, string> | [string, string][], over: Partial<Forwarding> = {}) =>
   forwardedRequestHeaders(new Headers(inbound), { ...forwarding, ...over });
 
 describe("request headers for the next hop", () => {

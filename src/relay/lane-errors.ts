@@ -31,13 +31,19 @@ const ENDINGS: Record<ResetReason, Ending> = {
   stalled: tooLate,
   "target-timeout": tooLate,
   "target-refused": ending("target-refused", (target) => `The target "${target}" refused the connection`),
-  "target-unresolved": ending("target-unresolved", (target) => `The name of the target "${target}" could not be resolved`),
+  "target-unresolved": ending(
+    "target-unresolved",
+    (target) => `The name of the target "${target}" could not be resolved`,
+  ),
   "target-tls": ending("target-tls", (target) => `The TLS connection to the target "${target}" failed`),
   "target-reset": brokeOff,
   cancelled: brokeOff,
   protocol: brokeOff,
   "body-too-large": ending("body-too-large", (target) => `The target "${target}" does not take a body of this size`),
-  "session-lost": ending("connector-lost", (target) => `The connector of "${target}" went away while it worked on the request`),
+  "session-lost": ending(
+    "connector-lost",
+    (target) => `The connector of "${target}" went away while it worked on the request`,
+  ),
   internal: ending("internal-error", (target) => `The connector of "${target}" failed`),
 };
 

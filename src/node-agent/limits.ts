@@ -51,6 +51,8 @@ export const LIMITS = {
   reconnectMaxMs: 30_000,
   /** The channel's upgrade must be answered within this time. */
   dialTimeoutMs: 10_000,
+  /** Longest answer of an enrolment that is read. */
+  answerChars: 64 * 1024,
   /** The channel is pinged this often; a pong that is missing this long means the link is dead (proxies cut idle links at about 100 s). */
   pingIntervalMs: 25_000,
   pongTimeoutMs: 10_000,

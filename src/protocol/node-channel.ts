@@ -58,7 +58,8 @@ export const toAgent = z.discriminatedUnion("type", [
     epoch: z.string(),
     proofKeys: publicJwks,
   }),
-  z.object({ type: z.literal("snapshot"), seq: z.number().int(), tenants: z.array(nodeTenant) }),
+  /** All tenants of the node, in one or more parts; a tenant that no part names is not on this node. Complete with `last`. */
+  z.object({ type: z.literal("snapshot"), seq: z.number().int(), tenants: z.array(nodeTenant), last: z.boolean() }),
   z.object({ type: z.literal("change"), seq: z.number().int(), change: nodeChange }),
   z.object({ type: z.literal("proof-keys"), proofKeys: publicJwks }),
 ]);

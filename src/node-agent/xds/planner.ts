@@ -56,6 +56,8 @@ export interface Planner {
   closed(): void;
   /** Nonce of the response under way. */
   waitingFor(): string | null;
+  /** Whether an Envoy is connected that has got its first answers, so that it listens. */
+  serving(): boolean;
 }
 
 interface Entry {
@@ -215,7 +217,8 @@ export function createPlanner(limits: PlannerLimits): Planner {
 
   const next = (): PlannerEffect[] => {
     const effects: PlannerEffect[] = [];
-    while (underWay === null && live.cluster) {
+    for (;;) {
+      if (underWay !== null || !live.cluster) return effects;
       const group = groups.shift();
       if (group !== undefined) {
         const parts = collect(group.phase, group.tenantIds, group.tenantIds.length);
@@ -237,9 +240,8 @@ export function createPlanner(limits: PlannerLimits): Planner {
         else effects.push(...settle(entry));
         if (underWay !== null) break;
       }
-      if (effects.length === before && dirty.size === size) break;
+      if (effects.length === before && dirty.size === size) return effects;
     }
-    return effects;
   };
 
   const nextBulk = (): PlannerEffect | null => {
@@ -332,5 +334,6 @@ export function createPlanner(limits: PlannerLimits): Planner {
       underWay = null;
     },
     waitingFor: () => underWay?.nonce ?? null,
+    serving: () => live.cluster && live.scope && !unanswered.cluster && !unanswered.scope,
   };
 }

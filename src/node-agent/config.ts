@@ -1,0 +1,93 @@
+import { readFileSync } from "node:fs";
+import { dirname, resolve } from "node:path";
+import { z } from "zod";
+import { err, ok, type Result } from "../shared/result.ts";
+import { LIMITS } from "./limits.ts";
+
+/** The agent's configuration file (JSON). Paths in it are relative to the file. */
+const port = z.number().int().min(1).max(65535);
+const agentFile = z.strictObject({
+  /** Everything the agent keeps: last known good, Envoy's files, services' ports and logs. Private to its user. */
+  stateDir: z.string().min(1),
+  /** What `causeway node enroll` wrote: the node's id and key. */
+  credentialsFile: z.string().min(1),
+  envoy: z.strictObject({
+    /** Path of the Envoy to run. Null: somebody else runs it, with the bootstrap file that the agent writes to `<stateDir>/envoy/bootstrap.json`. */
+    binary: z.string().min(1).nullable(),
+    /** Where the edge reaches this node. */
+    address: z.string().min(1).default("127.0.0.1"),
+    port,
+    /** Envoy's admin interface, on loopback. */
+    adminPort: port,
+    /** Worker threads; null: as many as the machine has cores. */
+    concurrency: z.number().int().min(1).max(256).nullable().default(null),
+  }),
+  /** Loopback port of /healthz and /readyz; null for none. */
+  healthPort: port.nullable().default(null),
+  /** What the `process` driver may run, by name. */
+  commands: z
+    .record(
+      z.string().regex(/^[a-z0-9][a-z0-9-]{0,63}$/),
+      z.strictObject({
+        argv: z.array(z.string()).min(1),
+        cwd: z.string().optional(),
+        env: z.record(z.string(), z.string()).default({}),
+      }),
+    )
+    .default({}),
+  servicePorts: z
+    .strictObject({ from: port, to: port })
+    .refine(({ from, to }) => from <= to, "from is greater than to")
+    .default({ from: LIMITS.servicePortFrom, to: LIMITS.servicePortTo }),
+  /** Whether SIGTERM ends tenant services and Envoy too. Default false: they go on, and the next agent adopts them. */
+  stopServices: z.boolean().default(false),
+});
+export type AgentConfig = z.infer<typeof agentFile>;
+/** What a configuration file may hold: everything with a default may be left out. */
+export type AgentFile = z.input<typeof agentFile>;
+
+/** node.json, mode 0600: who this node is. Holds its private key. */
+export const nodeCredentials = z.strictObject({
+  nodeId: z.string().min(1).max(64),
+  node: z.string().min(1).max(64),
+  /** Scheme and host of the relay, for example https://relay.example.com. */
+  relayUrl: z.url({ protocol: /^https?$/ }),
+  key: z.strictObject({
+    kty: z.literal("OKP"),
+    crv: z.literal("Ed25519"),
+    kid: z.string().min(1).max(64),
+    x: z.string().length(43),
+    d: z.string().length(43),
+  }),
+});
+export type NodeCredentials = z.infer<typeof nodeCredentials>;
+
+/** A sentence for people on failure; it never quotes the file's content. */
+export function readAgentConfig(path: string): Result<AgentConfig, string> {
+  const parsed = readJson(path, agentFile);
+  if (!parsed.ok) return parsed;
+  const from = (relative: string): string => resolve(dirname(path), relative);
+  const { stateDir, credentialsFile, ...rest } = parsed.value;
+  return ok({ ...rest, stateDir: from(stateDir), credentialsFile: from(credentialsFile) });
+}
+
+export const readCredentials = (path: string): Result<NodeCredentials, string> => readJson(path, nodeCredentials);
+
+function readJson<T>(path: string, schema: z.ZodType<T>): Result<T, string> {
+  let text: string;
+  try {
+    text = readFileSync(path, "utf8");
+  } catch (error) {
+    return err(`${path} can't be read: ${error instanceof Error ? error.message : String(error)}`);
+  }
+  let json: unknown;
+  try {
+    json = JSON.parse(text);
+  } catch {
+    return err(`${path} is not valid JSON`);
+  }
+  const parsed = schema.safeParse(json);
+  if (parsed.success) return ok(parsed.data);
+  const problems = parsed.error.issues.map(({ path: where, message }) => `${where.join(".") || "(top)"}: ${message}`);
+  return err(`${path} is not valid: ${problems.join("; ")}`);
+}

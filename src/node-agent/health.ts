@@ -1,0 +1,30 @@
+import { createServer, type Server } from "node:http";
+
+export interface AgentStatus {
+  readonly ready: boolean;
+  readonly node: string;
+  readonly channel: "online" | "offline";
+  readonly envoy: { readonly connected: boolean; readonly pid: number | null };
+  readonly tenants: Readonly<Record<string, number>>;
+  readonly services: readonly { readonly name: string; readonly pid: number | null; readonly port: number }[];
+}
+
+/** `/healthz`: the agent runs. `/readyz`: 200 when Envoy has its configuration from the agent, with the state of everything as JSON; else 503. Loopback only. */
+export async function serveHealth(port: number, status: () => AgentStatus): Promise<Server> {
+  const server = createServer((request, response) => {
+    const send = (code: number, body: object): void => {
+      response.writeHead(code, { "content-type": "application/json", "cache-control": "no-store" });
+      response.end(`${JSON.stringify(body)}\n`);
+    };
+    if (request.url === "/healthz") return send(200, { status: "ok" });
+    if (request.url !== "/readyz") return send(404, { status: "not found" });
+    const now = status();
+    return send(now.ready ? 200 : 503, now);
+  });
+  await new Promise<void>((resolve, reject) => {
+    server.once("error", reject);
+    server.listen(port, "127.0.0.1", resolve);
+  });
+  server.unref();
+  return server;
+}

@@ -1,0 +1,241 @@
+import { existsSync, readFileSync } from "node:fs";
+import { mkdir, readdir, rm } from "node:fs/promises";
+import { dirname, join } from "node:path";
+import type { PublicJwks } from "../protocol/jwk.ts";
+import type { ToAgent } from "../protocol/node-channel.ts";
+import { systemClock } from "../shared/clock.ts";
+import type { Logger } from "../shared/log.ts";
+import { err, ok, type Result } from "../shared/result.ts";
+import { openChannel, type Channel } from "./channel.ts";
+import { readAgentConfig, readCredentials, type AgentConfig, type NodeCredentials } from "./config.ts";
+import { replaceFile, replaceIfChanged } from "./envoy/files.ts";
+import { probeUntil } from "./envoy/probe.ts";
+import {
+  LISTENERS_FILE,
+  PROOF_FILTER_FILE,
+  renderBootstrap,
+  renderListeners,
+  renderProofFilter,
+} from "./envoy/static.ts";
+import { serveHealth, type AgentStatus } from "./health.ts";
+import { postJson } from "./http.ts";
+import { enrol, newNodeKey, nodeKey, signAssertion, type EnrolFailure, type NodeKey } from "./identity.ts";
+import { LIMITS } from "./limits.ts";
+import { lockHolder, takeLock } from "./lock.ts";
+import { agentPaths, type AgentPaths } from "./paths.ts";
+import { endRecorded, keepProcess, type KeptProcess } from "./services/kept-process.ts";
+import { createProcessDriver } from "./services/process-driver.ts";
+import { openStore, type ChannelRecord } from "./store.ts";
+import { createTenants } from "./tenants.ts";
+import { createPlanner } from "./xds/planner.ts";
+import { startXdsServer, type XdsServer } from "./xds/server.ts";
+
+export type { AgentConfig, AgentFile, NodeCredentials } from "./config.ts";
+export { readAgentConfig, readCredentials };
+
+const AGENT = "causeway-node-agent/0.1";
+
+export interface NodeAgent {
+  status(): AgentStatus;
+  /** Closes the channel and the xDS server. Envoy and the services go on, unless the configuration says `stopServices`. */
+  stop(): Promise<void>;
+}
+
+/** `locked`: another agent runs in the state directory. */
+export type StartFailure = { readonly kind: "locked" | "configuration"; readonly message: string };
+
+/** Starts the node agent: Envoy and all tenants from the disk first, then the channel. */
+export async function startNodeAgent(config: AgentConfig, log: Logger): Promise<Result<NodeAgent, StartFailure>> {
+  const read = readCredentials(config.credentialsFile);
+  if (!read.ok) return err({ kind: "configuration", message: read.error });
+  const credentials = read.value;
+  const paths = agentPaths(config.stateDir);
+  const lock = takeLock(paths.lock);
+  if (!lock.ok)
+    return err({ kind: "locked", message: `a node agent runs in ${config.stateDir} already (pid ${lock.error})` });
+
+  const { store, tenants: records, channel: channelRecord, damaged } = await openStore(paths.store);
+  for (const file of damaged)
+    log.error("a file of the store was damaged; its previous generation is used, if any", { file });
+  let followed: ChannelRecord = channelRecord;
+  let channel: Channel | null = null;
+
+  const planner = createPlanner(LIMITS);
+  let xds: XdsServer | null = null;
+  const driver = createProcessDriver({
+    dir: paths.services,
+    node: credentials.node,
+    catalogue: new Map(Object.entries(config.commands)),
+    ports: config.servicePorts,
+    random: Math.random,
+    log,
+    onMoved: (tenantId) => tenants.onServiceMoved(tenantId),
+  });
+  const tenants = createTenants({
+    store,
+    driver,
+    commands: new Set(Object.keys(config.commands)),
+    planner,
+    run: (effects) => xds?.run(effects),
+    probe: (host, expected, signal) => probeUntil(paths.envoyPaths.probeSocket, host, expected, signal),
+    report: (message) => channel?.send(message),
+    log,
+  });
+  // The planner is told everything before Envoy can ask: what it does not know then, it would have Envoy remove.
+  await tenants.restore(records);
+  const { xdsSocket } = paths.envoyPaths;
+  const server = await startXdsServer({
+    socketPath: xdsSocket,
+    planner,
+    onEffect: (effect) => tenants.onPlanned(effect),
+    log,
+  });
+  xds = server;
+  await writeEnvoyFiles(config, credentials, paths, followed.proofKeys);
+  const envoy = await runEnvoy(config, paths, log);
+  tenants.resume();
+
+  const followKeys = async (proofKeys: PublicJwks): Promise<void> => {
+    followed = { ...followed, proofKeys };
+    await writeProofFilter(credentials, paths, proofKeys);
+    await store.saveChannel(followed);
+  };
+  let epoch: string | null = followed.epoch;
+  let parts: Extract<ToAgent, { type: "snapshot" }>["tenants"] = [];
+  const onMessage = async (message: ToAgent): Promise<void> => {
+    switch (message.type) {
+      case "welcome":
+        if (message.nodeId !== credentials.nodeId) throw new Error("the channel is that of another node");
+        epoch = message.epoch;
+        parts = [];
+        await followKeys(message.proofKeys);
+        return tenants.reportAll();
+      case "proof-keys":
+        return followKeys(message.proofKeys);
+      case "snapshot":
+        parts.push(...message.tenants);
+        if (!message.last) return;
+        await tenants.replaceAll(parts);
+        parts = [];
+        break;
+      case "change":
+        if (message.change.kind === "put") await tenants.put(message.change.tenant);
+        else await tenants.remove(message.change.tenantId, message.change.revision);
+        break;
+    }
+    // Only after everything before it is durable.
+    followed = { ...followed, epoch, cursor: message.seq };
+    await store.saveChannel(followed);
+  };
+  channel = openChannel({
+    relayUrl: credentials.relayUrl,
+    sign: () => signAssertion(credentials, systemClock),
+    hello: () => ({ type: "hello", version: 1, agent: AGENT, epoch: followed.epoch, cursor: followed.cursor }),
+    onMessage,
+    log,
+    random: Math.random,
+  });
+
+  const status = (): AgentStatus => ({
+    ready: planner.serving(),
+    node: credentials.node,
+    channel: channel?.online() ? "online" : "offline",
+    envoy: { connected: server.connected(), pid: envoy?.pid() ?? null },
+    tenants: tenants.counts(),
+    services: driver.running(),
+  });
+  const health = config.healthPort === null ? null : await serveHealth(config.healthPort, status);
+  return ok({
+    status,
+    async stop() {
+      channel?.close();
+      tenants.close();
+      if (config.stopServices) await envoy?.stop();
+      else envoy?.leave();
+      await driver.close(config.stopServices);
+      await server.close();
+      health?.close();
+      lock.value();
+    },
+  });
+}
+
+async function writeEnvoyFiles(
+  config: AgentConfig,
+  credentials: NodeCredentials,
+  paths: AgentPaths,
+  keys: PublicJwks,
+): Promise<void> {
+  const { envoyPaths } = paths;
+  await replaceIfChanged(
+    join(envoyPaths.listenersDir, LISTENERS_FILE),
+    JSON.stringify(renderListeners(config.envoy, envoyPaths)),
+    0o600,
+  );
+  await writeProofFilter(credentials, paths, keys);
+  const bootstrap = JSON.stringify(renderBootstrap(credentials.node, config.envoy, envoyPaths));
+  // Envoy reads it only when it starts: one that runs with another has to start over.
+  if (await replaceIfChanged(paths.bootstrap, bootstrap, 0o600)) await endRecorded(paths.envoy);
+}
+
+const writeProofFilter = (credentials: NodeCredentials, paths: AgentPaths, { keys }: PublicJwks): Promise<boolean> =>
+  replaceIfChanged(
+    join(paths.envoyPaths.filtersDir, PROOF_FILTER_FILE),
+    JSON.stringify(renderProofFilter(credentials.nodeId, keys, keys.map(({ kid }) => kid).join(","))),
+    0o600,
+  );
+
+async function runEnvoy(config: AgentConfig, paths: AgentPaths, log: Logger): Promise<KeptProcess | null> {
+  const { binary, concurrency } = config.envoy;
+  if (binary === null) return null;
+  const threads = concurrency === null ? [] : ["--concurrency", String(concurrency)];
+  const flags = ["--disable-hot-restart", "--reject-unknown-dynamic-fields", "--log-level", "warning"];
+  const argv = [binary, "-c", paths.bootstrap, ...flags, ...threads];
+  if (await replaceIfChanged(paths.envoyCommand, JSON.stringify(argv), 0o600)) await endRecorded(paths.envoy);
+  return keepProcess({
+    dir: paths.envoy,
+    command: async () => ({ argv, env: {} }),
+    log: log.with({ process: "envoy" }),
+  });
+}
+
+/**
+ * Makes the node's key, registers it with the one-time token, and saves node.json (mode 0600). A key that an earlier, cut-off call made
+ * for the same file is used again, so that repeating is safe.
+ */
+export async function enrolNode(
+  relayUrl: string,
+  token: string,
+  credentialsFile: string,
+): Promise<Result<NodeCredentials, EnrolFailure>> {
+  await mkdir(dirname(credentialsFile), { recursive: true, mode: 0o700 });
+  const keyFile = `${credentialsFile}.key`;
+  const key = await unfinishedKey(keyFile);
+  const enrolled = await enrol(relayUrl, token, key, postJson);
+  if (!enrolled.ok) return enrolled;
+  await replaceFile(credentialsFile, `${JSON.stringify(enrolled.value, null, 2)}\n`, 0o600);
+  await rm(keyFile, { force: true });
+  return enrolled;
+}
+
+async function unfinishedKey(keyFile: string): Promise<NodeKey> {
+  if (existsSync(keyFile)) {
+    const kept = nodeKey.safeParse(JSON.parse(readFileSync(keyFile, "utf8")));
+    if (kept.success) return kept.data;
+  }
+  const made = await newNodeKey();
+  await replaceFile(keyFile, JSON.stringify(made), 0o600);
+  return made;
+}
+
+/** Ends Envoy and all services that an agent of this state directory left running. Refused (the pid) while an agent runs there. */
+export async function reapNode(stateDir: string): Promise<Result<null, number>> {
+  const paths = agentPaths(stateDir);
+  const holder = lockHolder(paths.lock);
+  if (holder !== null) return err(holder);
+  await endRecorded(paths.envoy);
+  const recorded = existsSync(paths.services) ? await readdir(paths.services, { recursive: true }) : [];
+  const dirs = recorded.filter((name) => name.endsWith("process.json")).map((name) => join(paths.services, name, ".."));
+  await Promise.all(dirs.map(endRecorded));
+  return ok(null);
+}

@@ -1,0 +1,46 @@
+import { createHash } from "node:crypto";
+import { tmpdir, userInfo } from "node:os";
+import { join } from "node:path";
+import type { EnvoyPaths } from "./envoy/static.ts";
+
+/** Where the agent keeps what, below its state directory (docs/storage.md, "Node agent"). */
+export interface AgentPaths {
+  readonly lock: string;
+  readonly store: string;
+  readonly services: string;
+  /** Envoy's files, log and process record. */
+  readonly envoy: string;
+  readonly bootstrap: string;
+  readonly envoyCommand: string;
+  readonly envoyPaths: EnvoyPaths;
+}
+
+/** A Unix socket's path may have 104 bytes on macOS and 108 on Linux, its end included. */
+const SOCKET_PATH_BYTES = 103;
+
+export function agentPaths(stateDir: string): AgentPaths {
+  const envoy = join(stateDir, "envoy");
+  const run = socketDir(stateDir);
+  return {
+    lock: join(stateDir, "agent.lock"),
+    store: join(stateDir, "store"),
+    services: join(stateDir, "services"),
+    envoy,
+    bootstrap: join(envoy, "bootstrap.json"),
+    envoyCommand: join(envoy, "command.json"),
+    envoyPaths: {
+      xdsSocket: join(run, "xds.sock"),
+      probeSocket: join(run, "probe.sock"),
+      listenersDir: join(envoy, "listeners"),
+      filtersDir: join(envoy, "filters"),
+    },
+  };
+}
+
+/** Beside the rest, or, where that path is too long for a socket, a directory of this user's in the temporary directory. */
+function socketDir(stateDir: string): string {
+  const beside = join(stateDir, "run");
+  if (Buffer.byteLength(join(beside, "probe.sock")) <= SOCKET_PATH_BYTES) return beside;
+  const name = createHash("sha256").update(`${userInfo().uid}:${stateDir}`).digest("hex").slice(0, 16);
+  return join(tmpdir(), `causeway-node-${name}`);
+}

@@ -1,0 +1,118 @@
+import { createHash } from "node:crypto";
+import { link, mkdir, readdir, readFile, rm } from "node:fs/promises";
+import { join } from "node:path";
+import { z } from "zod";
+import { publicJwks } from "../protocol/jwk.ts";
+import { nodeTenant } from "../protocol/node-channel.ts";
+import { replaceFile, syncDirectory } from "./envoy/files.ts";
+
+/**
+ * The agent's last known good on disk (docs/storage.md, "Node agent"): one file per tenant and one about the channel, each with a
+ * checksum, replaced in one step, with the previous generation beside it. A change costs one tenant's file, whatever the number of tenants.
+ */
+export const tenantRecord = z.object({
+  tenantId: z.string(),
+  /** Newest revision that the channel sent. Null with `revision`: removed at that revision (a tombstone once `gone`). */
+  want: nodeTenant.nullable(),
+  revision: z.number().int(),
+  state: z.enum(["pending", "accepted", "live", "rejected", "removing", "gone"]),
+  reason: z.string().nullable(),
+  /** Last revision that Envoy took: what is served. */
+  good: nodeTenant.nullable(),
+  /** Hash of the content of `want` that Envoy refused: never sent again unchanged. */
+  refused: z.string().nullable(),
+});
+export type TenantRecord = z.infer<typeof tenantRecord>;
+
+export const channelRecord = z.object({
+  epoch: z.string().nullable(),
+  cursor: z.number().int().nonnegative(),
+  proofKeys: publicJwks,
+});
+export type ChannelRecord = z.infer<typeof channelRecord>;
+
+export interface AgentStore {
+  saveTenant(record: TenantRecord): Promise<void>;
+  forgetTenant(tenantId: string): Promise<void>;
+  saveChannel(record: ChannelRecord): Promise<void>;
+}
+
+export interface Loaded {
+  readonly store: AgentStore;
+  readonly tenants: readonly TenantRecord[];
+  readonly channel: ChannelRecord;
+  /** Files of which only an older generation, or none, could be read. The channel is then asked for a whole snapshot. */
+  readonly damaged: readonly string[];
+}
+
+const FRESH: ChannelRecord = { epoch: null, cursor: 0, proofKeys: { keys: [] } };
+const SUFFIX = ".json";
+const PREVIOUS = ".previous";
+const envelope = z.object({ sum: z.string(), body: z.string() });
+const sumOf = (body: string): string => createHash("sha256").update(body).digest("hex");
+const isTenantId = (text: string): boolean => /^[A-Za-z0-9_-]{1,64}$/.test(text);
+
+export async function openStore(dir: string): Promise<Loaded> {
+  const tenantsDir = join(dir, "tenants");
+  await mkdir(tenantsDir, { recursive: true, mode: 0o700 });
+  const damaged: string[] = [];
+
+  const load = async <T>(path: string, schema: z.ZodType<T>): Promise<T | null> => {
+    const current = await readGeneration(path, schema);
+    if (current !== null) return current;
+    damaged.push(path);
+    return readGeneration(path + PREVIOUS, schema);
+  };
+
+  const names = await readdir(tenantsDir);
+  const tenants: TenantRecord[] = [];
+  for (const name of names) {
+    if (name.endsWith(".tmp")) await rm(join(tenantsDir, name), { force: true }); // Of a write that a crash cut off.
+    if (!name.endsWith(SUFFIX)) continue;
+    const found = await load(join(tenantsDir, name), tenantRecord);
+    if (found !== null) tenants.push(found);
+  }
+  const channelFile = join(dir, "channel.json");
+  const isNew = names.length === 0 && (await readFile(channelFile).catch(() => null)) === null;
+  const channel = isNew ? FRESH : ((await load(channelFile, channelRecord)) ?? FRESH);
+
+  const save = async (path: string, record: object): Promise<void> => {
+    const body = JSON.stringify(record);
+    // The previous generation gets a second name before the new one takes its place: at no moment is there no complete file.
+    await rm(path + PREVIOUS, { force: true });
+    await link(path, path + PREVIOUS).catch((error: unknown) => {
+      if (!isMissing(error)) throw error;
+    });
+    await replaceFile(path, JSON.stringify({ sum: sumOf(body), body }), 0o600);
+  };
+  const tenantFile = (tenantId: string): string => {
+    if (!isTenantId(tenantId)) throw new Error("not a tenant id");
+    return join(tenantsDir, tenantId + SUFFIX);
+  };
+
+  return {
+    tenants,
+    damaged,
+    channel: damaged.length === 0 ? channel : { ...channel, epoch: null, cursor: 0 },
+    store: {
+      saveTenant: (record) => save(tenantFile(record.tenantId), record),
+      async forgetTenant(tenantId) {
+        await rm(tenantFile(tenantId), { force: true });
+        await rm(tenantFile(tenantId) + PREVIOUS, { force: true });
+        await syncDirectory(tenantsDir);
+      },
+      saveChannel: (record) => save(channelFile, record),
+    },
+  };
+}
+
+async function readGeneration<T>(path: string, schema: z.ZodType<T>): Promise<T | null> {
+  try {
+    const { sum, body } = envelope.parse(JSON.parse(await readFile(path, "utf8")));
+    return sumOf(body) === sum ? schema.parse(JSON.parse(body)) : null;
+  } catch {
+    return null;
+  }
+}
+
+const isMissing = (error: unknown): boolean => error instanceof Error && "code" in error && error.code === "ENOENT";

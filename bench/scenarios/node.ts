@@ -43,7 +43,7 @@ async function start(folder: string): Promise<Setup> {
     cleanUp.push(yardsticks.child.stop);
 
     // Envoy lets nobody through without the edge's proof; it is short-lived, so every slot gets it anew.
-    const sign = createProofSigner(product.proofKey.private, Date.now);
+    const sign = createProofSigner(JSON.stringify(product.proofKey.private), Date.now);
     const proof = async () => ({
       [HEADER.proof]: await sign({ host: TENANT.host, tenantId: TENANT.id, nodeId: TENANT.nodeId }),
     });

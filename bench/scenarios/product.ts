@@ -1,14 +1,13 @@
 import { mkdir } from "node:fs/promises";
 import { join } from "node:path";
-import { generateKeyPair, exportJWK } from "jose";
 import { unstable_readConfig as readWranglerConfig } from "wrangler";
 import { z } from "zod";
 import { bundleWorker } from "../../src/cli/workers/bundle.ts";
 import { configPath, WORKERS } from "../../src/cli/workers/list.ts";
-import { publicJwk, type PublicJwk } from "../../src/protocol/jwk.ts";
 import { CliError, EXIT } from "../../src/cli/frame/exit.ts";
 import { fromWrangler } from "../workerd/from-wrangler.ts";
 import { serveWorkers } from "../workerd/serve.ts";
+import { type BenchKey, newKey } from "./keys.ts";
 import { BENCH_WORKERS, benchWorker, type Hop } from "./yardsticks.ts";
 
 /** The Workers that measured requests run through; whatever else they bind to is stood in for. */
@@ -26,22 +25,17 @@ export interface ObjectCall {
 
 /** The product's data plane on bare workerd: edge and relay, no control plane. */
 export interface Product extends Hop {
-  readonly proofKey: ProofKey;
+  /** Signs the proofs that nodes want. */
+  readonly proofKey: BenchKey;
   /** One after another; rejects when one does. */
   readonly call: (calls: readonly ObjectCall[]) => Promise<unknown[]>;
 }
 
-export interface ProofKey {
-  readonly public: PublicJwk;
-  /** A JSON Web Key as text: the edge's secret PROOF_PRIVATE_KEY. */
-  readonly private: string;
-}
-
 export async function startProduct(folder: string): Promise<Product> {
-  const proofKey = await newProofKey();
+  const proofKey = await newKey("bench-edge");
   const settings = {
     BASE_DOMAINS: BASE_DOMAIN,
-    PROOF_PRIVATE_KEY: proofKey.private,
+    PROOF_PRIVATE_KEY: JSON.stringify(proofKey.private),
     PROOF_PUBLIC_KEYS: JSON.stringify({ keys: [proofKey.public] }),
   };
   const workers = await Promise.all(
@@ -84,16 +78,5 @@ export async function startProduct(folder: string): Promise<Product> {
         throw new CliError(EXIT.failed, `Setting up the product's objects failed: ${text}\n${child.log()}`);
       return z.array(z.unknown()).parse(JSON.parse(text));
     },
-  };
-}
-
-/** Made for one run, and gone with it. */
-async function newProofKey(): Promise<ProofKey> {
-  const pair = await generateKeyPair("EdDSA", { crv: "Ed25519", extractable: true });
-  const { kty, crv, x } = await exportJWK(pair.publicKey);
-  const kid = "bench";
-  return {
-    public: publicJwk.parse({ kty, crv, x, kid, alg: "EdDSA", use: "sig" }),
-    private: JSON.stringify({ ...(await exportJWK(pair.privateKey)), kid }),
   };
 }

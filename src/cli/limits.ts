@@ -47,9 +47,9 @@ export const LOG_TAIL_BYTES = 256 * 1024;
 
 // --- ports ---
 
-/** Free ports of the stack are looked for here: below the ephemeral range, so that no outgoing connection sits on one at the next start. */
-export const PORT_RANGE_FIRST = 20_000;
-export const PORT_RANGE_LAST = 29_999;
+/** Free ports of the stack are looked for here: below the ephemeral range, so that no outgoing connection sits on one at the next start, and below the services of node agents (21,000). */
+export const PORT_RANGE_FIRST = 12_000;
+export const PORT_RANGE_LAST = 20_999;
 /** Tries for one free port. */
 export const PORT_TRIES = 50;
 

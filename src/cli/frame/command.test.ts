@@ -38,6 +38,7 @@ async function run(...argv: string[]) {
   const code = await runCommandLine(root, argv, {
     out: (text) => (printed.out += text),
     err: (text) => (printed.err += text),
+    colour: false,
   });
   return { code, ...printed };
 }

@@ -9,6 +9,8 @@ export type AnyCommand = CommandDef<any>;
 export interface CommandIo {
   readonly out: (text: string) => void;
   readonly err: (text: string) => void;
+  /** Whether help may have colours. */
+  readonly colour: boolean;
 }
 
 interface Resolved {
@@ -26,7 +28,11 @@ interface Resolved {
  */
 export async function runCommandLine(root: AnyCommand, argv: readonly string[], io: CommandIo): Promise<ExitCode> {
   const found = await resolveCommand(root, argv);
-  const help = async () => `${await renderUsage(found.command, found.parent)}\n`;
+  const help = async () => {
+    const text = await renderUsage(found.command, found.parent);
+    return `${io.colour ? text : plain(text)}
+`;
+  };
   if (found.problem !== null) {
     if (isHelp(found.rest[0] ?? "")) return printed(io.out, await help());
     io.err(`${await help()}\ncauseway: ${found.problem}\n`);

@@ -18,7 +18,6 @@ const recorded = (pid: number, more: Partial<LedgerEntry> = {}): LedgerEntry => 
   ...more,
 });
 const pids = (found: ProcessInfo[]) => found.map((process) => process.pid).sort((a, b) => a - b);
-const file = (...processes: LedgerEntry[]) => ({ supervisor: null, processes });
 
 test("only the very same process counts: pid, start and command line", () => {
   expect(isSame(recorded(7), running(7))).toBe(true);
@@ -35,12 +34,12 @@ test("a recorded process is found with its children and its group, strangers are
     running(10, { groupPid: 7 }),
     running(11),
   ];
-  expect(pids(leftovers(file(recorded(7)), table, []))).toEqual([7, 8, 9, 10]);
+  expect(pids(leftovers([recorded(7)], table, []))).toEqual([7, 8, 9, 10]);
 });
 
 test("a pid that belongs to somebody else by now is left alone, with its group", () => {
   const table = [running(7, { startedAt: "999" }), running(8, { groupPid: 7, command: "/ours/x" })];
-  expect(leftovers(file(recorded(7)), table, ["/ours"])).toEqual([]);
+  expect(leftovers([recorded(7)], table, ["/ours"])).toEqual([]);
 });
 
 test("the group of a dead leader is searched for what is ours", () => {
@@ -48,5 +47,5 @@ test("the group of a dead leader is searched for what is ours", () => {
     running(8, { groupPid: 7, command: "/ours/workerd" }),
     running(9, { groupPid: 7, command: "/theirs" }),
   ];
-  expect(pids(leftovers(file(recorded(7)), table, ["/ours"]))).toEqual([8]);
+  expect(pids(leftovers([recorded(7)], table, ["/ours"]))).toEqual([8]);
 });

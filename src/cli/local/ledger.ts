@@ -1,4 +1,4 @@
-import { rmSync } from "node:fs";
+import { linkSync, rmSync } from "node:fs";
 import { setTimeout as delay } from "node:timers/promises";
 import { z } from "zod";
 import { PROCESS_POLL_MS, REAP_GRACE_MS, REAP_TIMEOUT_MS } from "../limits.ts";
@@ -15,12 +15,10 @@ const entry = z.object({
   startedAt: z.string(),
   command: z.string(),
 });
-const ledgerFile = z.object({ supervisor: entry.nullable(), processes: z.array(entry) });
+const ledgerFile = z.object({ processes: z.array(entry) });
 export type LedgerEntry = z.infer<typeof entry>;
-export type LedgerFile = z.infer<typeof ledgerFile>;
 
-export const readLedger = (path: string): LedgerFile =>
-  readJson(path, ledgerFile) ?? { supervisor: null, processes: [] };
+export const readLedger = (path: string): readonly LedgerEntry[] => readJson(path, ledgerFile)?.processes ?? [];
 
 export interface Ledger {
   /** Records a process that runs now; nothing happens if it has ended already. */
@@ -30,20 +28,15 @@ export interface Ledger {
   clear(): void;
 }
 
-export function openLedger(path: string, supervisorPid: number): Ledger {
+export function openLedger(path: string): Ledger {
   const processes = new Map<number, LedgerEntry>();
-  const describe = (part: string, pid: number): LedgerEntry | null => {
-    const found = findProcess(pid);
-    return found === null ? null : { part, pid, startedAt: found.startedAt, command: found.command };
-  };
-  const supervisor = describe("supervisor", supervisorPid);
-  const save = () => writeJson(path, { supervisor, processes: [...processes.values()] } satisfies LedgerFile);
+  const save = () => writeJson(path, { processes: [...processes.values()] });
   save();
   return {
     add(part, pid) {
-      const described = describe(part, pid);
-      if (described === null) return;
-      processes.set(pid, described);
+      const found = describe(part, pid);
+      if (found === null) return;
+      processes.set(pid, found);
       save();
     },
     remove(pid) {
@@ -51,6 +44,35 @@ export function openLedger(path: string, supervisorPid: number): Ledger {
     },
     clear: () => rmSync(path, { force: true }),
   };
+}
+
+function describe(part: string, pid: number): LedgerEntry | null {
+  const found = findProcess(pid);
+  return found === null ? null : { part, pid, startedAt: found.startedAt, command: found.command };
+}
+
+/** The supervisor that holds this state folder, if it still runs. */
+export function lockHolder(lockPath: string): LedgerEntry | null {
+  const holder = readJson(lockPath, entry);
+  return holder !== null && isAlive(holder) ? holder : null;
+}
+
+/** Takes the state folder for this process. False when another one has it; a dead one's lock is taken over. */
+export function takeLock(lockPath: string): boolean {
+  const self = describe("supervisor", process.pid);
+  if (self === null) throw new Error("this process is not in the process table");
+  if (lockHolder(lockPath) !== null) return false;
+  rmSync(lockPath, { force: true });
+  const prepared = `${lockPath}.${process.pid}`;
+  writeJson(prepared, self);
+  try {
+    linkSync(prepared, lockPath); // Fails when another start was faster, and the file is whole from its first moment.
+    return true;
+  } catch {
+    return false;
+  } finally {
+    rmSync(prepared, { force: true });
+  }
 }
 
 /** Whether the recorded process is still that one, not a stranger with the same pid. */
@@ -70,7 +92,11 @@ export const isAlive = (recorded: LedgerEntry): boolean => isSame(recorded, find
  * All that is left of the recorded processes: they themselves, what they started (by parent or by process group), and, where a group's
  * leader is gone, those of its group whose command line bears one of our `marks` (a folder of ours).
  */
-export function leftovers(file: LedgerFile, running: readonly ProcessInfo[], marks: readonly string[]): ProcessInfo[] {
+export function leftovers(
+  recorded: readonly LedgerEntry[],
+  running: readonly ProcessInfo[],
+  marks: readonly string[],
+): ProcessInfo[] {
   const byPid = new Map(running.map((process) => [process.pid, process]));
   const found = new Map<number, ProcessInfo>();
   const take = (process: ProcessInfo): void => {
@@ -80,12 +106,12 @@ export function leftovers(file: LedgerFile, running: readonly ProcessInfo[], mar
       if (child.parentPid === process.pid || child.groupPid === process.pid) take(child);
     }
   };
-  for (const recorded of file.processes) {
-    const leader = byPid.get(recorded.pid);
-    if (leader !== undefined && isSame(recorded, leader)) take(leader);
+  for (const one of recorded) {
+    const leader = byPid.get(one.pid);
+    if (leader !== undefined && isSame(one, leader)) take(leader);
     else if (leader === undefined) {
       for (const process of running) {
-        if (process.groupPid === recorded.pid && marks.some((mark) => process.command.includes(mark))) take(process);
+        if (process.groupPid === one.pid && marks.some((mark) => process.command.includes(mark))) take(process);
       }
     }
   }
@@ -94,8 +120,7 @@ export function leftovers(file: LedgerFile, running: readonly ProcessInfo[], mar
 
 /** Ends what a killed run left behind: SIGTERM, a moment, SIGKILL. Answers what it ended. */
 export async function reapLeftovers(path: string, marks: readonly string[]): Promise<ProcessInfo[]> {
-  const file = readLedger(path);
-  const victims = leftovers(file, listProcesses(), marks).filter((victim) => victim.pid !== process.pid);
+  const victims = leftovers(readLedger(path), listProcesses(), marks).filter((victim) => victim.pid !== process.pid);
   await endProcesses(victims, REAP_GRACE_MS);
   return victims;
 }

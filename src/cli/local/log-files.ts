@@ -10,6 +10,7 @@ import {
   writeFileSync,
 } from "node:fs";
 import { join } from "node:path";
+import { setTimeout as delay } from "node:timers/promises";
 import { LOG_MAX_BYTES, LOG_TAIL_BYTES } from "../limits.ts";
 
 export const logPath = (logs: string, part: string): string => join(logs, `${part}.log`);
@@ -51,4 +52,38 @@ export function trimLog(path: string, maxBytes = LOG_MAX_BYTES): void {
   const content = readFileSync(path);
   const newer = content.subarray(content.length - Math.floor(maxBytes / 2));
   writeFileSync(path, newer.subarray(newer.indexOf(0x0a) + 1));
+}
+
+/** Prints whole new lines of these logs as they come, until `signal`. A log that was cut is read on from its start. */
+export async function followLogs(
+  logs: string,
+  parts: readonly string[],
+  print: (part: string, lines: readonly string[]) => void,
+  pollMs: number,
+  signal: AbortSignal,
+): Promise<void> {
+  const size = (part: string) => (existsSync(logPath(logs, part)) ? statSync(logPath(logs, part)).size : 0);
+  const seen = new Map(parts.map((part) => [part, { at: size(part), rest: "" }]));
+  while (!signal.aborted) {
+    await delay(pollMs, undefined, { signal }).catch(() => {});
+    for (const [part, state] of seen) {
+      const now = size(part);
+      if (now < state.at) state.at = 0;
+      if (now === state.at) continue;
+      const lines = (state.rest + readRange(logPath(logs, part), state.at, now)).split("\n");
+      state.rest = lines.pop() ?? "";
+      state.at = now;
+      print(part, lines);
+    }
+  }
+}
+
+function readRange(path: string, from: number, to: number): string {
+  const file = openSync(path, "r");
+  try {
+    const buffer = Buffer.alloc(to - from);
+    return buffer.toString("utf8", 0, readSync(file, buffer, 0, buffer.length, from));
+  } finally {
+    closeSync(file);
+  }
 }

@@ -10,7 +10,9 @@ export interface StatePaths {
   readonly dir: string;
   /** What users' programs read: addresses and a token (contract: present exactly while the stack is ready). */
   readonly localJson: string;
-  /** Processes of the running stack, for `down` and to find the leftovers of a killed run. */
+  /** Held by the running supervisor; what `down` signals. */
+  readonly lock: string;
+  /** Processes of the running stack, to find the leftovers of a killed run. */
   readonly ledger: string;
   readonly status: string;
   readonly secrets: string;
@@ -28,6 +30,7 @@ export function statePaths(dir: string): StatePaths {
   return {
     dir,
     localJson: join(dir, "local.json"),
+    lock: join(dir, "supervisor.json"),
     ledger: join(dir, "pids.json"),
     status: join(dir, "status.json"),
     secrets: join(dir, "secrets.json"),

@@ -27,8 +27,8 @@ export async function demandPort(port: number, what: string): Promise<void> {
 }
 
 /**
- * Ports nobody cares about, by name. They are kept for the next start (a node's address is published with its port) as long as they
- * are free; a new one is found otherwise.
+ * Ports nobody chose, by name. They stay the same for the life of the data: nodes' and databases' addresses are published with them. So a
+ * kept port that is taken by another program is an error too.
  */
 export async function choosePorts(
   path: string,
@@ -37,11 +37,18 @@ export async function choosePorts(
 ): Promise<Map<string, number>> {
   const known = readJson(path, portsFile) ?? {};
   const chosen = new Map<string, number>();
-  const taken = (port: number) => avoid.includes(port) || [...chosen.values()].includes(port);
+  const taken = (port: number) =>
+    avoid.includes(port) || Object.values(known).includes(port) || [...chosen.values()].includes(port);
   for (const name of names) {
     const before = known[name];
-    if (before !== undefined && !taken(before) && (await isFree(before))) chosen.set(name, before);
-    else chosen.set(name, await findFree(taken));
+    if (before !== undefined && !(await isFree(before))) {
+      throw new CliError(
+        EXIT.environment,
+        `port ${before} (${name} of this stack) is in use by another program`,
+        "Stop that program, or start anew without the old data: causeway up --fresh",
+      );
+    }
+    chosen.set(name, before ?? (await findFree(taken)));
   }
   writeJson(path, { ...known, ...Object.fromEntries(chosen) });
   return chosen;

@@ -169,8 +169,8 @@ export function createSupervisor(options: SupervisorOptions): Supervisor {
     const { pid } = child;
     // Whoever it started and does not end itself goes with it, also out of its group.
     const self = findProcess(pid);
-    const file = { supervisor: null, processes: self === null ? [] : [{ part: spec.name, ...self }] };
-    const offspring = leftovers(file, listProcesses(), []).filter((process) => process.pid !== pid);
+    const recorded = self === null ? [] : [{ part: spec.name, ...self }];
+    const offspring = leftovers(recorded, listProcesses(), []).filter((process) => process.pid !== pid);
     enter(part, "stopping");
     signal(pid, spec.stopSignal ?? "SIGTERM");
     const end = Date.now() + stopTimeoutMs;

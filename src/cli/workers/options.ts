@@ -21,6 +21,8 @@ const NO_DATABASE = "postgres://nobody:nothing@127.0.0.1:1/none";
  * reads its result. Answers each Worker's entry file.
  */
 export async function prepareOptions(buildDir: string): Promise<Map<string, string>> {
+  // Its warnings are about secrets, which the host puts in.
+  process.env["WRANGLER_LOG"] ??= "error";
   const { unstable_getMiniflareWorkerOptions: read } = await import("wrangler");
   const prepared: PreparedOptions = {};
   for (const worker of WORKERS) {

@@ -1,0 +1,52 @@
+import { z } from "zod";
+
+/** What the commands read of the management API's answers (docs/openapi.json has all of them). Unknown fields are kept for --json. */
+export const operation = z.looseObject({
+  id: z.string(),
+  kind: z.string(),
+  state: z.enum(["pending", "running", "succeeded", "failed"]),
+  reason: z.string().nullable(),
+  attempts: z.number(),
+  deadLettered: z.boolean(),
+  steps: z.array(
+    z.looseObject({
+      name: z.string(),
+      state: z.enum(["pending", "running", "done", "failed"]),
+      attempts: z.number(),
+      reason: z.string().nullable(),
+    }),
+  ),
+});
+export type Operation = z.infer<typeof operation>;
+
+export const tenant = z.looseObject({
+  id: z.string(),
+  slug: z.string(),
+  name: z.string(),
+  cluster: z.string(),
+  node: z.string().nullable(),
+  state: z.string(),
+  hosts: z.array(z.string()),
+  createdAt: z.string(),
+});
+export type Tenant = z.infer<typeof tenant>;
+
+export const node = z.looseObject({
+  id: z.string(),
+  name: z.string(),
+  envoyUrl: z.string(),
+  enrolled: z.boolean(),
+  online: z.boolean(),
+});
+
+export const connector = z.looseObject({
+  id: z.string(),
+  tenant: z.string(),
+  name: z.string(),
+  disabled: z.boolean(),
+  targets: z.array(z.string()).nullable(),
+  state: z.string(),
+  lastSeenAt: z.string().nullable(),
+});
+
+export const nodeEnrolment = z.looseObject({ operation, node, enrolmentToken: z.string() });

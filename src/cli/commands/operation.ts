@@ -1,0 +1,69 @@
+import { defineCommand } from "citty";
+import { z } from "zod";
+import type { Operation } from "../api/types.ts";
+import { operation } from "../api/types.ts";
+import { table } from "../frame/output.ts";
+import { commonArgs, connectApi, settle, waitArgs } from "./api.ts";
+
+const idArg = { id: { type: "positional", required: true, description: "The operation's id (op_...)" } } as const;
+const path = (id: string): string => `/operations/${encodeURIComponent(id)}`;
+
+function describe(found: Operation): string {
+  const rows = found.steps.map((step) => [step.name, step.state, String(step.attempts), step.reason ?? ""]);
+  const state = `${found.id}  ${found.kind}  ${found.state}${found.reason === null ? "" : `: ${found.reason}`}`;
+  return `${state}\n${table(["STEP", "STATE", "FAILED ATTEMPTS", "REASON"], rows)}`;
+}
+
+const show = defineCommand({
+  meta: { name: "show", description: "Show an operation and its steps" },
+  args: { ...idArg, ...waitArgs, ...commonArgs },
+  async run({ args }) {
+    const { api, output } = connectApi(args);
+    const found = await api.get(path(args.id), operation);
+    const shown = args.wait === true ? await settle(api, output, found, true) : found;
+    output.data(shown, describe(shown));
+  },
+});
+
+const list = defineCommand({
+  meta: { name: "list", description: "List operations, the newest first" },
+  args: {
+    tenant: { type: "string", description: "Only this tenant's" },
+    state: { type: "enum", options: ["pending", "running", "succeeded", "failed"], description: "Only in this state" },
+    ...commonArgs,
+  },
+  async run({ args }) {
+    const { api, output } = connectApi(args);
+    const query = new URLSearchParams();
+    if (args.tenant !== undefined) query.set("tenant", args.tenant);
+    if (args.state !== undefined) query.set("state", args.state);
+    const found = await api.list(`/operations?${query.toString()}`, operation);
+    if (output.json) {
+      for (const one of found) output.data(one, "");
+      return;
+    }
+    output.data(
+      {},
+      table(
+        ["OPERATION", "KIND", "STATE", "REASON"],
+        found.map((one) => [one.id, one.kind, one.state, one.reason ?? ""]),
+      ),
+    );
+  },
+});
+
+const retry = defineCommand({
+  meta: { name: "retry", description: "Try a failed operation again, from the step that failed" },
+  args: { ...idArg, ...waitArgs, ...commonArgs },
+  async run({ args }) {
+    const { api, output } = connectApi(args);
+    const answer = await api.post(`${path(args.id)}/retry`, {}, z.object({ operation }));
+    const shown = await settle(api, output, answer.operation, args.wait === true);
+    output.data(shown, describe(shown));
+  },
+});
+
+export default defineCommand({
+  meta: { name: "operation", description: "Show operations and try failed ones again" },
+  subCommands: { show, list, retry },
+});

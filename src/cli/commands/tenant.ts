@@ -1,0 +1,111 @@
+import { defineCommand } from "citty";
+import { z } from "zod";
+import { operation, tenant } from "../api/types.ts";
+import { CliError, EXIT } from "../frame/exit.ts";
+import { table } from "../frame/output.ts";
+import { commonArgs, connectApi, settle, waitArgs } from "./api.ts";
+
+const started = z.object({ operation, tenant });
+const nameArg = { name: { type: "positional", required: true, description: "slug, or slug@cluster" } } as const;
+const path = (name: string): string => `/tenants/${encodeURIComponent(name)}`;
+
+const create = defineCommand({
+  meta: { name: "create", description: "Create a tenant: database schema, services, routes, host" },
+  args: {
+    slug: { type: "positional", required: true, description: "3-40 characters a-z, 0-9 and -" },
+    cluster: { type: "string", description: "Cluster (default: the default one)" },
+    node: { type: "string", description: "Node (default: the one with the most room)" },
+    ...waitArgs,
+    ...commonArgs,
+  },
+  async run({ args }) {
+    const { api, output } = connectApi(args);
+    const { slug, cluster, node } = args;
+    const body = { slug, ...(cluster === undefined ? {} : { cluster }), ...(node === undefined ? {} : { node }) };
+    const answer = await api.post("/tenants", body, started);
+    await settle(api, output, answer.operation, args.wait === true);
+    const made = args.wait === true ? await api.get(path(answer.tenant.name), tenant) : answer.tenant;
+    output.data(
+      made,
+      `${made.name}  ${made.state}  ${made.hosts.join(" ")}${made.node === null ? "" : `  on ${made.node}`}`,
+    );
+  },
+});
+
+const list = defineCommand({
+  meta: { name: "list", description: "List tenants" },
+  args: commonArgs,
+  async run({ args }) {
+    const { api, output } = connectApi(args);
+    const tenants = await api.list("/tenants", tenant);
+    if (output.json) {
+      for (const one of tenants) output.data(one, "");
+      return;
+    }
+    const rows = tenants.map((one) => [one.name, one.state, one.node ?? "-", one.hosts.join(" ")]);
+    output.data({}, table(["TENANT", "STATE", "NODE", "HOSTS"], rows));
+  },
+});
+
+const show = defineCommand({
+  meta: { name: "show", description: "Show a tenant" },
+  args: { ...nameArg, ...commonArgs },
+  async run({ args }) {
+    const { api, output } = connectApi(args);
+    const found = await api.get(path(args.name), tenant);
+    const lines = Object.entries(found).map(([key, value]) => [
+      key,
+      typeof value === "string" ? value : JSON.stringify(value),
+    ]);
+    output.data(found, table(["FIELD", "VALUE"], lines));
+  },
+});
+
+function transition(name: "suspend" | "resume", description: string) {
+  return defineCommand({
+    meta: { name, description },
+    args: { ...nameArg, ...waitArgs, ...commonArgs },
+    async run({ args }) {
+      const { api, output } = connectApi(args);
+      const answer = await api.post(`${path(args.name)}/${name}`, {}, started);
+      await settle(api, output, answer.operation, args.wait === true);
+      output.data(answer.tenant, `${answer.tenant.name}  ${answer.tenant.state}`);
+    },
+  });
+}
+
+const remove = defineCommand({
+  meta: { name: "delete", description: "Delete a tenant and all its data" },
+  args: {
+    ...nameArg,
+    force: { type: "boolean", description: "Really do it; the data can't be brought back" },
+    ...waitArgs,
+    ...commonArgs,
+  },
+  async run({ args }) {
+    const { api, output } = connectApi(args);
+    if (args.force !== true) {
+      const found = await api.get(path(args.name), tenant);
+      throw new CliError(
+        EXIT.refused,
+        `this deletes ${found.name} (${found.state}, ${found.hosts.join(" ")}) with its database schema`,
+        "Nothing was changed. Repeat it with --force.",
+      );
+    }
+    const answer = await api.delete(path(args.name), started);
+    await settle(api, output, answer.operation, args.wait === true);
+    output.data(answer.tenant, `${answer.tenant.name}  ${args.wait === true ? "deleted" : answer.tenant.state}`);
+  },
+});
+
+export default defineCommand({
+  meta: { name: "tenant", description: "Create, show and change tenants" },
+  subCommands: {
+    create,
+    list,
+    show,
+    suspend: transition("suspend", "Show visitors a page instead of the tenant"),
+    resume: transition("resume", "End a suspension"),
+    delete: remove,
+  },
+});

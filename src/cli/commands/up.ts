@@ -1,0 +1,96 @@
+import process from "node:process";
+import { defineCommand } from "citty";
+import { CliError, EXIT } from "../frame/exit.ts";
+import { type Output, createOutput } from "../frame/output.ts";
+import { startInBackground } from "../local/background.ts";
+import { BASE_DOMAIN } from "../local/context.ts";
+import { DEMO_TENANTS, membersOf } from "../local/demo.ts";
+import { readJson } from "../local/files.ts";
+import { runInForeground } from "../local/foreground.ts";
+import { lockHolder } from "../local/ledger.ts";
+import { type LocalStack, localStack } from "../local/local-json.ts";
+import { type StatePaths, stateDirForUp, statePaths } from "../local/paths.ts";
+import { readSecrets } from "../local/secrets.ts";
+import { hostsLines, readySummary, withoutPassword } from "../local/summary.ts";
+import { jsonArgs, stateArgs } from "./state.ts";
+
+const DEFAULT_EDGE_PORT = 8787;
+
+export default defineCommand({
+  meta: {
+    name: "up",
+    description: "Start the local stack: Postgres, the Workers, two nodes, two tenants and a connected site",
+  },
+  args: {
+    port: {
+      type: "string",
+      description: `Port of the edge; the console takes the next one (default: ${DEFAULT_EDGE_PORT})`,
+      valueHint: "n",
+    },
+    detach: { type: "boolean", alias: "d", description: "Return when it is ready; it goes on in the background" },
+    fresh: { type: "boolean", description: "Wipe the data of earlier starts first" },
+    hosts: { type: "boolean", description: "Only print lines for /etc/hosts and stop" },
+    ...stateArgs,
+    ...jsonArgs,
+  },
+  async run({ args }) {
+    const output = createOutput(args.json === true);
+    const paths = statePaths(stateDirForUp(args["state-dir"], process.env));
+    if (args.hosts === true) {
+      const slugs = readJson(paths.localJson, localStack)?.tenants.map((tenant) => tenant.slug);
+      output.data(
+        { lines: hostsLines(BASE_DOMAIN, slugs ?? DEMO_TENANTS).split("\n") },
+        hostsLines(BASE_DOMAIN, slugs ?? DEMO_TENANTS),
+      );
+      return;
+    }
+    const edgePort = parsePort(args.port);
+    refuseSecondStart(paths);
+    const options = { paths, edgePort, fresh: args.fresh === true, output };
+    const onReady = (stack: LocalStack) => printReady(output, stack, paths);
+    if (args.detach === true) await startInBackground(options, onReady);
+    else await runInForeground(options, onReady);
+  },
+});
+
+export function parsePort(text: string | undefined): number {
+  if (text === undefined) return DEFAULT_EDGE_PORT;
+  const port = /^\d{1,5}$/.test(text) ? Number(text) : 0;
+  if (port >= 1 && port <= 65_534) return port;
+  throw new CliError(
+    EXIT.usage,
+    `--port ${text} is not a port`,
+    "Give a number from 1 to 65534; the console takes the next one.",
+  );
+}
+
+function refuseSecondStart(paths: StatePaths): void {
+  const running = lockHolder(paths.lock);
+  if (running === null) return;
+  const stack = readJson(paths.localJson, localStack);
+  throw new CliError(
+    EXIT.refused,
+    stack === null
+      ? `the local stack is starting or stopping already (pid ${running.pid})`
+      : `the local stack is running already (pid ${running.pid}): edge ${stack.edgeUrl}, console ${stack.consoleUrl}`,
+    "causeway status shows it, causeway down stops it.",
+  );
+}
+
+function printReady(output: Output, stack: LocalStack, paths: StatePaths): void {
+  const secrets = readSecrets(paths.secrets);
+  const members = secrets === null ? [] : membersOf(secrets);
+  // The API's token and the database's password stay in local.json: this output ends up in logs.
+  const { apiToken: _token, databaseUrl, ...shown } = stack;
+  output.data(
+    {
+      type: "ready",
+      ...shown,
+      databaseUrl: withoutPassword(databaseUrl),
+      stateFile: paths.localJson,
+      members,
+      notice: "demo, not for production",
+    },
+    readySummary(stack, members, paths),
+  );
+}

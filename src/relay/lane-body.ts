@@ -113,21 +113,55 @@ export function createResponseBody(stream: () => Stream): ResponseBody {
   let ended = false;
   let failure: string | null = null;
 
-  const pump = async (writer: WritableStreamDefaultWriter<Uint8Array>): Promise<void> => {
+  const visitorGone = (): void => {
+    chunks.length = 0;
+    stream().reset("cancelled", "the visitor went away");
+  };
+
+  /** The next chunk, or null at the end. Rejects when the answer broke off. */
+  const next = async (): Promise<Uint8Array | null> => {
     for (;;) {
       const chunk = chunks.shift();
-      if (chunk !== undefined) {
-        await writer.write(chunk);
-        stream().consumed(chunk.length);
-      } else if (failure !== null) {
-        return await writer.abort(new Error(failure));
-      } else if (ended) {
-        return await writer.close();
-      } else {
-        await change.wait();
-      }
+      if (chunk !== undefined) return chunk;
+      if (failure !== null) throw new Error(failure);
+      if (ended) return null;
+      await change.wait();
     }
   };
+
+  /** The runtime's own stream moves bulk a quarter faster, but does not tell that the visitor is gone until the next write. */
+  const fixed = (length: number): ReadableStream => {
+    const { readable, writable } = new FixedLengthStream(length);
+    const writer = writable.getWriter();
+    const pump = async (): Promise<void> => {
+      for (let chunk = await next(); chunk !== null; chunk = await next()) {
+        await writer.write(chunk);
+        stream().consumed(chunk.length);
+      }
+      await writer.close();
+    };
+    writer.closed.catch(visitorGone);
+    pump().catch((error: unknown) => {
+      visitorGone();
+      writer.abort(error).catch(() => undefined); // it may have failed already: that is why we are here
+    });
+    return readable;
+  };
+
+  /** For answers whose end nobody knows: events, long polls. A visitor who leaves ends them at once, also while nothing comes. */
+  const open = (): ReadableStream =>
+    new ReadableStream<Uint8Array>(
+      {
+        async pull(controller) {
+          const chunk = await next();
+          if (chunk === null) return controller.close();
+          controller.enqueue(chunk);
+          stream().consumed(chunk.length);
+        },
+        cancel: visitorGone,
+      },
+      { highWaterMark: 0 },
+    );
 
   return {
     push(bytes) {
@@ -149,17 +183,7 @@ export function createResponseBody(stream: () => Stream): ResponseBody {
       stream().consumed(bytes.length);
       return bytes;
     },
-    stream(length) {
-      const { readable, writable } = length === null ? new IdentityTransformStream() : new FixedLengthStream(length);
-      const writer = writable.getWriter();
-      const visitorGone = (): void => {
-        chunks.length = 0;
-        stream().reset("cancelled", "the visitor went away");
-      };
-      writer.closed.catch(visitorGone);
-      pump(writer).catch(visitorGone);
-      return readable;
-    },
+    stream: (length) => (length === null ? open() : fixed(length)),
   };
 }
 

@@ -1,5 +1,5 @@
 import { WebSocket, type RawData } from "ws";
-import { fromAgent, toAgent, type FromAgent, type ToAgent } from "../protocol/node-channel.ts";
+import { fromAgent, NODE_CHANNEL_CLOSE, toAgent, type FromAgent, type ToAgent } from "../protocol/node-channel.ts";
 import { localhostLookup } from "../shared/localhost-lookup.node.ts";
 import type { Logger } from "../shared/log.ts";
 import { LIMITS } from "./limits.ts";
@@ -27,10 +27,6 @@ export interface ChannelOptions {
   readonly log: Logger;
   readonly random: () => number;
 }
-
-/** Close codes of the channel (docs/protocol.md) after which an early new try is useless. */
-const REPLACED = 4409;
-const DISABLED = 4403;
 
 export function openChannel(options: ChannelOptions): Channel {
   const { log, random } = options;
@@ -121,9 +117,9 @@ export function openChannel(options: ChannelOptions): Channel {
     });
     opened.on("close", (code, reason) => {
       const why = refusal ?? (reason.length > 0 ? reason.toString("utf8") : String(code));
-      if (code === REPLACED)
+      if (code === NODE_CHANNEL_CLOSE.replaced)
         log.error("another agent with this node's key has taken the channel over; is it running twice?");
-      ended(code === REPLACED || code === DISABLED, why);
+      ended(code === NODE_CHANNEL_CLOSE.replaced || code === NODE_CHANNEL_CLOSE.refused, why);
     });
     const ended = (slowly: boolean, why: string): void => {
       stopPinging();

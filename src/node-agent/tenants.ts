@@ -267,7 +267,10 @@ export function createTenants(ports: TenantsPorts): Tenants {
   const remove = async (tenantId: string, revision: number): Promise<void> => {
     const found = tenants.get(tenantId);
     if (found !== undefined && found.record.revision > revision) return;
-    if (found?.record.state === "gone" || found?.record.state === "removing") return tell(found);
+    if (found?.record.state === "gone" || found?.record.state === "removing") {
+      await save(found, { revision });
+      return tell(found);
+    }
     const change = { want: null, revision, state: "removing", reason: null } as const;
     const tenant = found ?? add({ tenantId, good: null, refused: null, ...change });
     await save(tenant, change);

@@ -87,6 +87,14 @@ export const fromAgent = z.discriminatedUnion("type", [
 ]);
 export type FromAgent = z.infer<typeof fromAgent>;
 
+/** Close codes of the channel's own; the agent waits longer before it dials again after either. */
+export const NODE_CHANNEL_CLOSE = {
+  /** The node is disabled, or its key was replaced. */
+  refused: 4403,
+  /** Another agent with this node's identity has connected: the newest wins. */
+  replaced: 4409,
+} as const;
+
 /** POST relay.<base>/node/enroll: a one-time token buys the right to register a key. The token is `<nodeId>.<secret>`. */
 export const enrolRequest = z.strictObject({ token: z.string().max(256), key: publicJwk });
 export const enrolResponse = z.object({ nodeId: z.string(), node: z.string() });

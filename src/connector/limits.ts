@@ -36,6 +36,8 @@ export const SEND_LIMITS: SendLimits = {
 export const SOCKET_HIGH_WATER_BYTES = 64 * 1024;
 /** Length of the reused send buffers: one message and one frame that goes beyond it. */
 export const SLAB_BYTES = 2 * 64 * 1024 + 1024;
+/** Shorter messages come from Node's own pool, which is cheaper than a whole slab. */
+export const SMALL_MESSAGE_BYTES = 4 * 1024;
 /** Reused send buffers that are kept, for both lanes: what the high-water mark lets be under way, twice. */
 export const SLABS_KEPT = 8;
 
@@ -88,7 +90,5 @@ export const TARGET_ANSWER_TIMEOUT_MS = 300_000;
 export const TARGET_HEAD_BYTES = 128 * 1024;
 /** A WebSocket message from a target; the relay's own limit may be lower. */
 export const TARGET_WS_MESSAGE_BYTES = 16 * MIB;
-/** A target that closed its WebSocket has this long to finish the handshake. */
-export const TARGET_WS_CLOSE_TIMEOUT_MS = 5_000;
 /** Targets of one connector: the protocol's bound. */
 export const TARGETS_MAX = 256;

@@ -1,0 +1,179 @@
+import type { RawData, WebSocket } from "ws";
+import { CLOSE } from "../protocol/tunnel/close-codes.ts";
+import {
+  createSession,
+  type ByteBudget,
+  type GoAway,
+  type OpenRequest,
+  type PeerHello,
+  type Stream,
+  type StreamEvents,
+} from "../protocol/tunnel/session.ts";
+import { lossOfClose, type LinkLoss } from "./ending.ts";
+import { heartbeat } from "./heartbeat.ts";
+import {
+  CLOSE_TIMEOUT_MS,
+  DRAIN_POLL_MS,
+  HEARTBEAT_TICK_MS,
+  HELLO_TIMEOUT_MS,
+  SEND_LIMITS,
+  SESSION_LIMITS,
+  SOCKET_HIGH_WATER_BYTES,
+} from "./limits.ts";
+import type { Slabs } from "./slabs.ts";
+
+/** One socket with its session: moves messages both ways, finds out when it is dead, and ends it in order. */
+export interface Carrier {
+  readonly openStreams: number;
+  readonly rttMs: number | null;
+  /** Tells the relay to send nothing new, waits for the open streams up to the bound, then closes. */
+  drain(reason: string, withinMs: number): void;
+  /** As `drain`, for a relay that asked for it by itself. */
+  retire(withinMs: number): void;
+  /** Cuts it. */
+  terminate(): void;
+}
+
+export interface CarrierOptions {
+  readonly socket: WebSocket;
+  readonly instanceId: string;
+  readonly targets: readonly string[];
+  readonly software: string;
+  readonly budget: ByteBudget;
+  readonly slabs: Slabs;
+  readonly now: () => number;
+}
+
+export interface CarrierEvents {
+  /** The relay's HELLO came: requests may follow. */
+  ready(peer: PeerHello): void;
+  open(stream: Stream, request: OpenRequest): StreamEvents;
+  /** The relay will go away: dial another one while this one finishes. */
+  goAway(notice: GoAway): void;
+  /** Once, last. */
+  closed(loss: LinkLoss): void;
+}
+
+export function createCarrier(options: CarrierOptions, events: CarrierEvents): Carrier {
+  const { socket, slabs, now } = options;
+  let blocked = false;
+  let askedMs: number | null = null;
+  let replaced: string | null = null;
+  let ourEnd: { code: number; reason: string } | null = null;
+  let finishing: NodeJS.Timeout | null = null;
+  let closed = false;
+
+  const session = createSession({
+    role: "connector",
+    now,
+    limits: SESSION_LIMITS,
+    send: SEND_LIMITS,
+    identity: {
+      instanceId: options.instanceId,
+      targets: options.targets,
+      sessionId: "",
+      software: options.software,
+    },
+    budget: options.budget,
+    allocate: (bytes) => slabs.allocate(bytes),
+    events: {
+      // One message per turn of the event loop: measured a fifth to a quarter less CPU than one per frame or per microtask.
+      flushNeeded: () => void setImmediate(flush),
+      hello(peer) {
+        clearTimeout(greeting);
+        events.ready(peer);
+      },
+      open: (stream, request) => events.open(stream, request),
+      goAway: (notice) => events.goAway(notice),
+      replaced(reason) {
+        replaced = reason;
+      },
+      pong() {
+        askedMs = null;
+      },
+      failed: ({ closeCode, reason }) => close(closeCode, reason),
+    },
+  });
+
+  function flush(): void {
+    while (socket.readyState === socket.OPEN) {
+      if (socket.bufferedAmount >= SOCKET_HIGH_WATER_BYTES) {
+        blocked = true;
+        return;
+      }
+      const message = session.takeMessage();
+      if (message === null) return;
+      socket.send(message, (error) => {
+        slabs.release(message);
+        if (error === undefined || error === null) unblock();
+      });
+    }
+  }
+
+  function unblock(): void {
+    if (!blocked || socket.bufferedAmount >= SOCKET_HIGH_WATER_BYTES) return;
+    blocked = false;
+    flush();
+  }
+
+  /** What is queued still goes out. An end of ours without an answer is cut. */
+  function close(code: number, reason: string): void {
+    if (ourEnd !== null || closed) return;
+    ourEnd = { code, reason };
+    flush();
+    socket.close(code, reason.slice(0, 100));
+    setTimeout(() => socket.terminate(), CLOSE_TIMEOUT_MS).unref();
+  }
+
+  const greeting = setTimeout(() => close(CLOSE.timeout, "no HELLO from the relay"), HELLO_TIMEOUT_MS);
+
+  const beat = setInterval(() => {
+    const pulse = { lastReceivedMs: session.lastReceivedMs, askedMs, openStreams: session.openStreams };
+    const verdict = heartbeat(pulse, now());
+    if (verdict === "ask" && session.ping()) askedMs = now();
+    if (verdict !== "dead") return;
+    ourEnd ??= { code: CLOSE.timeout, reason: "the relay does not answer any more" };
+    socket.terminate(); // a closing handshake would not come through either
+  }, HEARTBEAT_TICK_MS);
+
+  socket.on("message", (data: RawData) => {
+    if (data instanceof Buffer) session.receive(data);
+  });
+
+  socket.once("close", (code, reason) => {
+    closed = true;
+    clearTimeout(greeting);
+    clearInterval(beat);
+    if (finishing !== null) clearInterval(finishing);
+    const loss = replaced === null ? lossOfClose(ourEnd?.code ?? code, ourEnd?.reason ?? reason.toString()) : null;
+    session.lost(loss?.text ?? "replaced");
+    events.closed(loss ?? { kind: "replaced", text: replaced ?? "" });
+  });
+
+  flush();
+
+  const finishWithin = (withinMs: number): void => {
+    if (finishing !== null || closed) return;
+    const until = now() + withinMs;
+    finishing = setInterval(() => {
+      const idle = session.openStreams === 0;
+      if (!idle && now() < until) return;
+      close(CLOSE.goneAway, idle ? "drained" : "the time to drain is over");
+    }, DRAIN_POLL_MS);
+  };
+
+  return {
+    get openStreams() {
+      return session.openStreams;
+    },
+    get rttMs() {
+      return session.rttMs;
+    },
+    drain(reason, withinMs) {
+      session.drain(reason);
+      finishWithin(withinMs);
+    },
+    retire: finishWithin,
+    terminate: () => socket.terminate(),
+  };
+}

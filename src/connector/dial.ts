@@ -1,0 +1,165 @@
+import { request as httpRequest, type IncomingMessage } from "node:http";
+import { request as httpsRequest } from "node:https";
+import { Socket } from "node:net";
+import { connect as tlsConnect, getCACertificates } from "node:tls";
+import { z } from "zod";
+import { WebSocket } from "ws";
+import { localhostLookup } from "../shared/localhost-lookup.node.ts";
+import { retryAfterMs } from "./backoff.ts";
+import { lossOfNetwork, lossOfRefusal, type LinkLoss } from "./ending.ts";
+import { DIAL_TIMEOUT_MS, REFUSAL_BODY_BYTES, SESSION_LIMITS } from "./limits.ts";
+import { networkError } from "./network-errors.ts";
+
+export interface DialOptions {
+  /** ws or wss, with the lane's path. */
+  readonly url: URL;
+  readonly proxy: URL | null;
+  /** PEM, trusted in addition to the machine's certificates. */
+  readonly ca: string | null;
+  /** Makes the assertion for this dial. */
+  readonly assertion: () => Promise<string>;
+  readonly now: () => number;
+  readonly software: string;
+}
+
+export interface DialEvents {
+  /** Attach listeners before returning: messages may follow at once. */
+  opened(socket: WebSocket): void;
+  failed(loss: LinkLoss): void;
+}
+
+/** Dials once; exactly one of the events is called, unless the returned function ends the attempt before. */
+export function dial(options: DialOptions, events: DialEvents): () => void {
+  const { url, proxy, now } = options;
+  let over = false;
+  let attempt: { destroy(): unknown } | null = null;
+
+  const timer = setTimeout(
+    () =>
+      fail(lossOfNetwork({ fault: "timeout", code: "timeout", message: `no connection within ${DIAL_TIMEOUT_MS} ms` })),
+    DIAL_TIMEOUT_MS,
+  );
+  const end = (): boolean => {
+    if (over) return false;
+    over = true;
+    clearTimeout(timer);
+    return true;
+  };
+  const fail = (loss: LinkLoss): void => {
+    if (!end()) return;
+    attempt?.destroy();
+    events.failed(loss);
+  };
+  const failed = (error: unknown): void => fail(lossOfNetwork(networkError(error)));
+
+  const upgrade = (assertion: string, tunnel: Socket | null): void => {
+    const secure = url.protocol === "wss:";
+    const trust = options.ca === null ? {} : { ca: [...getCACertificates("default"), options.ca] };
+    const servername = /^[\d.]+$|^\[/.test(url.hostname) ? "" : url.hostname;
+    const through = (inner: Socket) => (): Socket =>
+      secure ? tlsConnect({ socket: inner, servername, ...trust }) : inner;
+    const socket = new WebSocket(url, {
+      headers: { authorization: `Bearer ${assertion}`, "user-agent": options.software },
+      lookup: localhostLookup,
+      perMessageDeflate: false,
+      maxPayload: SESSION_LIMITS.messageBytes,
+      skipUTF8Validation: true, // no text messages are expected; a binary one has none
+      ...trust,
+      ...(tunnel === null ? {} : { createConnection: through(tunnel) }),
+    });
+    attempt = { destroy: () => socket.terminate() };
+    socket.on("error", failed); // stays: a socket without an error listener would end the process
+    socket.once("open", () => {
+      if (end()) events.opened(socket);
+    });
+    socket.once("unexpected-response", (_request, response) => {
+      void refusalOf(response, now()).then((refusal) => fail(lossOfRefusal(refusal)), failed);
+    });
+  };
+
+  const start = async (): Promise<void> => {
+    const assertion = await options.assertion();
+    if (over) return;
+    if (proxy === null) return upgrade(assertion, null);
+    attempt = connectThrough(proxy, url, options.software, (tunnel) => !over && upgrade(assertion, tunnel), fail);
+  };
+  start().catch(failed);
+
+  return () => {
+    if (end()) attempt?.destroy();
+  };
+}
+
+/** CONNECT through an HTTP proxy (RFC 9110, section 9.3.6). */
+function connectThrough(
+  proxy: URL,
+  relay: URL,
+  software: string,
+  connected: (tunnel: Socket) => void,
+  fail: (loss: LinkLoss) => void,
+): { destroy(): unknown } {
+  const port = relay.port === "" ? (relay.protocol === "wss:" ? "443" : "80") : relay.port;
+  const authority = `${relay.hostname}:${port}`;
+  const user = `${decodeURIComponent(proxy.username)}:${decodeURIComponent(proxy.password)}`;
+  const make = proxy.protocol === "https:" ? httpsRequest : httpRequest;
+  const request = make({
+    host: proxy.hostname.replace(/^\[|\]$/g, ""),
+    port: proxy.port === "" ? (proxy.protocol === "https:" ? 443 : 80) : Number(proxy.port),
+    method: "CONNECT",
+    path: authority,
+    lookup: localhostLookup,
+    headers: {
+      host: authority,
+      "user-agent": software,
+      ...(user === ":" ? {} : { "proxy-authorization": `Basic ${Buffer.from(user).toString("base64")}` }),
+    },
+  });
+  const refused = (text: string): void =>
+    fail({ kind: "retry", text: `the proxy ${proxy.host}: ${text}`, retryAfterMs: null });
+  request.once("connect", (response, socket, head) => {
+    if (response.statusCode !== 200 || !(socket instanceof Socket)) {
+      socket.destroy();
+      return refused(`refused the connection to ${authority} with status ${response.statusCode ?? 0}`);
+    }
+    if (head.length > 0) socket.unshift(head);
+    connected(socket);
+  });
+  request.once("response", (response) => {
+    response.destroy();
+    refused(`does not know CONNECT (status ${response.statusCode ?? 0})`);
+  });
+  request.on("error", (error) => {
+    const { code, message } = networkError(error);
+    refused(`${message} (${code})`);
+  });
+  request.end();
+  return request;
+}
+
+const problemDetail = z.object({ detail: z.string().max(1000) });
+
+async function refusalOf(response: IncomingMessage, nowMs: number): Promise<Parameters<typeof lossOfRefusal>[0]> {
+  const chunks: Buffer[] = [];
+  let bytes = 0;
+  for await (const chunk of response as AsyncIterable<Buffer>) {
+    bytes += chunk.length;
+    if (bytes > REFUSAL_BODY_BYTES) break;
+    chunks.push(chunk);
+  }
+  const date = Date.parse(response.headers.date ?? "");
+  return {
+    status: response.statusCode ?? 0,
+    retryAfterMs: retryAfterMs(response.headers["retry-after"], nowMs),
+    detail: detailOf(Buffer.concat(chunks).toString()),
+    clockDifferenceMs: Number.isNaN(date) ? null : date - nowMs,
+  };
+}
+
+function detailOf(body: string): string {
+  try {
+    const parsed = problemDetail.safeParse(JSON.parse(body));
+    return parsed.success ? parsed.data.detail : "";
+  } catch {
+    return "";
+  }
+}

@@ -1,0 +1,36 @@
+import { createServer, type Server } from "node:http";
+import { err, ok, type Result } from "../shared/result.ts";
+import type { Connector } from "./connector.ts";
+
+/**
+ * /healthz: the process works. /readyz: 200 while at least one lane can bring requests, else 503; both tell the links' states as JSON.
+ * On loopback only: the connector listens nowhere else.
+ */
+export function startHealthServer(
+  port: number,
+  connector: Pick<Connector, "ready" | "links">,
+): Promise<Result<{ port: number; close(): void }, string>> {
+  const server: Server = createServer((request, response) => {
+    const known = request.url === "/healthz" || request.url === "/readyz";
+    const status = !known ? 404 : request.url === "/readyz" && !connector.ready ? 503 : 200;
+    const body = known ? { ready: connector.ready, links: connector.links() } : {};
+    response.writeHead(status, { "content-type": "application/json", "cache-control": "no-store" });
+    response.end(`${JSON.stringify(body)}\n`);
+  });
+  const { promise, resolve } = Promise.withResolvers<Awaited<ReturnType<typeof startHealthServer>>>();
+  server.once("error", (error) => resolve(err(`the health port ${port} can't be used: ${error.message}`)));
+  server.listen(port, "127.0.0.1", () => {
+    const address = server.address();
+    const actual = typeof address === "object" && address !== null ? address.port : port;
+    resolve(
+      ok({
+        port: actual,
+        close() {
+          server.close();
+          server.closeAllConnections();
+        },
+      }),
+    );
+  });
+  return promise;
+}

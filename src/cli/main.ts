@@ -1,14 +1,11 @@
-import { readFileSync } from "node:fs";
 import process from "node:process";
 import { defineCommand } from "citty";
-import { z } from "zod";
+import manifest from "../../package.json" with { type: "json" };
 import { type AnyCommand, runCommandLine } from "./frame/command.ts";
 import { EXIT } from "./frame/exit.ts";
 
 /** The `causeway` command. Each command's module is loaded when it is asked for (or listed in the help). */
-const { version } = z
-  .object({ version: z.string() })
-  .parse(JSON.parse(readFileSync(new URL("../../package.json", import.meta.url), "utf8")));
+const { version } = manifest;
 
 const root: AnyCommand = defineCommand({
   meta: {
@@ -23,6 +20,7 @@ const root: AnyCommand = defineCommand({
     logs: () => import("./commands/logs.ts").then((module) => module.default),
     tenant: () => import("./commands/tenant.ts").then((module) => module.default),
     connector: () => import("./commands/connector.ts").then((module) => module.default),
+    connect: () => import("./commands/connect.ts").then((module) => module.default),
     node: () => import("./commands/node.ts").then((module) => module.nodeCommand),
     operation: () => import("./commands/operation.ts").then((module) => module.default),
   },
@@ -39,6 +37,7 @@ if (argv.length === 1 && (argv[0] === "--version" || argv[0] === "-v")) {
   process.stdout.write(`${version}\n`);
 } else {
   process.exitCode = await runCommandLine(root, argv, {
+    name: "causeway",
     out: (text) => process.stdout.write(text),
     err: (text) => process.stderr.write(text),
     colour: process.stdout.isTTY,

@@ -39,6 +39,7 @@ async function run(...argv: string[]) {
     out: (text) => (printed.out += text),
     err: (text) => (printed.err += text),
     colour: false,
+    name: "causeway",
   });
   return { code, ...printed };
 }

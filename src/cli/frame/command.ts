@@ -7,6 +7,8 @@ import { CliError, EXIT, type ExitCode } from "./exit.ts";
 export type AnyCommand = CommandDef<any>;
 
 export interface CommandIo {
+  /** How people call the program. */
+  readonly name: string;
   readonly out: (text: string) => void;
   readonly err: (text: string) => void;
   /** Whether help may have colours. */
@@ -27,7 +29,7 @@ interface Resolved {
  * positional too many is refused with the command's help (exit 2) before anything runs; failures end in their own exit codes.
  */
 export async function runCommandLine(root: AnyCommand, argv: readonly string[], io: CommandIo): Promise<ExitCode> {
-  const found = await resolveCommand(root, argv);
+  const found = await resolveCommand(root, argv, io.name);
   const help = async () => {
     const text = await renderUsage(found.command, found.parent);
     return `${io.colour ? text : plain(text)}
@@ -35,7 +37,7 @@ export async function runCommandLine(root: AnyCommand, argv: readonly string[], 
   };
   if (found.problem !== null) {
     if (isHelp(found.rest[0] ?? "")) return printed(io.out, await help());
-    io.err(`${await help()}\ncauseway: ${found.problem}\n`);
+    io.err(`${await help()}\n${found.path}: ${found.problem}\n`);
     return EXIT.usage;
   }
   if (beforeTerminator(found.rest).some(isHelp)) return printed(io.out, await help());
@@ -67,10 +69,10 @@ export function reportFailure(error: unknown, path: string, io: CommandIo): Exit
   return EXIT.failed;
 }
 
-async function resolveCommand(root: AnyCommand, argv: readonly string[]): Promise<Resolved> {
+async function resolveCommand(root: AnyCommand, argv: readonly string[], name: string): Promise<Resolved> {
   let command = root;
   let parent: AnyCommand | undefined;
-  let path = "causeway";
+  let path = name;
   let rest = [...argv];
   for (;;) {
     const subCommands = await resolvable(command.subCommands);

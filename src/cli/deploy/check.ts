@@ -1,0 +1,102 @@
+import type { WorkerConfig } from "./config.ts";
+
+/**
+ * What is wrong with the Workers' configuration. `broken`: can't work anywhere. `missing`: fine for the local stack, but a real account
+ * needs something else there first (docs/deploy.md).
+ */
+export interface Finding {
+  readonly worker: string;
+  readonly kind: "broken" | "missing";
+  readonly message: string;
+}
+
+/** `exported`: names that each Worker's bundle exports, by Worker. */
+export function checkConfigs(
+  configs: readonly WorkerConfig[],
+  exported: ReadonlyMap<string, ReadonlySet<string>>,
+): Finding[] {
+  const byName = new Map(configs.map((config) => [config.name, config]));
+  const findings: Finding[] = [];
+  const has = (script: string, name: string) => exported.get(script)?.has(name) === true;
+  for (const config of configs) {
+    const report = (kind: Finding["kind"], message: string) => findings.push({ worker: config.name, kind, message });
+    checkBindings(config, byName, has, report);
+    checkQueues(config, configs, report);
+    checkPlaceholders(config, report);
+  }
+  return findings;
+}
+
+type Report = (kind: Finding["kind"], message: string) => void;
+
+function checkBindings(
+  config: WorkerConfig,
+  byName: ReadonlyMap<string, WorkerConfig>,
+  has: (script: string, name: string) => boolean,
+  report: Report,
+): void {
+  for (const className of Object.keys(config.exports)) {
+    if (!has(config.name, className))
+      report("broken", `declares the class ${className}, but its code does not export it`);
+  }
+  for (const { name, class_name: className, script_name: scriptName = config.name } of config.durable_objects
+    .bindings) {
+    const owner = byName.get(scriptName);
+    if (owner === undefined) report("broken", `binding ${name}: there is no Worker ${scriptName}`);
+    else if (owner.exports[className]?.type !== "durable-object") {
+      report("broken", `binding ${name}: ${scriptName} declares no Durable Object class ${className}`);
+    }
+  }
+  for (const { binding, service, entrypoint = "default" } of config.services) {
+    if (!byName.has(service)) report("broken", `binding ${binding}: there is no Worker ${service}`);
+    else if (!has(service, entrypoint)) report("broken", `binding ${binding}: ${service} exports no ${entrypoint}`);
+  }
+}
+
+function checkQueues(config: WorkerConfig, configs: readonly WorkerConfig[], report: Report): void {
+  const consumed = new Set(configs.flatMap((other) => other.queues.consumers.map(({ queue }) => queue)));
+  const produced = new Set(
+    configs.flatMap((other) => [
+      ...other.queues.producers.map(({ queue }) => queue),
+      ...other.queues.consumers.flatMap(({ dead_letter_queue: dead }) => dead ?? []),
+    ]),
+  );
+  for (const { binding, queue } of config.queues.producers) {
+    if (!consumed.has(queue)) report("broken", `binding ${binding}: nobody consumes the queue ${queue}`);
+  }
+  for (const { queue, dead_letter_queue: dead } of config.queues.consumers) {
+    if (!produced.has(queue)) report("broken", `consumes the queue ${queue}, into which nobody sends`);
+    if (dead !== undefined && !consumed.has(dead))
+      report("broken", `nobody consumes the dead letters of ${queue} (${dead})`);
+  }
+}
+
+/** Ids of Cloudflare are 32 hexadecimal digits; the local stack has names in their place. */
+const CLOUDFLARE_ID = /^[0-9a-f]{32}$/;
+/** Workers that visitors, connectors or operators reach by a route of their own. */
+const NEEDS_ROUTES = new Set([
+  "causeway-edge",
+  "causeway-console",
+  "causeway-relay-a",
+  "causeway-relay-b",
+  "causeway-relay-control",
+]);
+
+function checkPlaceholders(config: WorkerConfig, report: Report): void {
+  for (const { binding, id } of config.kv_namespaces) {
+    if (id === undefined || !CLOUDFLARE_ID.test(id)) report("missing", `KV namespace ${binding}: put in its id`);
+  }
+  for (const { binding, id } of config.hyperdrive) {
+    if (!CLOUDFLARE_ID.test(id)) report("missing", `Hyperdrive ${binding}: put in its id`);
+  }
+  for (const [name, value] of Object.entries(config.vars)) {
+    if (typeof value !== "string") continue;
+    if (/(^|,)\s*[^,]*\.?localhost\b/.test(value)) report("missing", `variable ${name}: put in your own domain`);
+    if (name === "PUBLIC_SCHEME" && value !== "https") report("missing", "variable PUBLIC_SCHEME: https");
+    if (name === "PUBLIC_PORT" && value !== "") report("missing", "variable PUBLIC_PORT: empty");
+    if (name.endsWith("_PUBLIC_KEYS") && value === '{"keys":[]}')
+      report("missing", `variable ${name}: put in the public keys`);
+  }
+  if (NEEDS_ROUTES.has(config.name) && (config.routes ?? []).length === 0)
+    report("missing", "no routes: put in the routes of your zone");
+}

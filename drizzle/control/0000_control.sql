@@ -119,6 +119,7 @@ CREATE TABLE "control"."nodes" (
 	"labels" jsonb DEFAULT '{}'::jsonb NOT NULL,
 	"revision" bigint DEFAULT nextval('control.revision') NOT NULL,
 	"enrolment_hash" text,
+	"enrolment_opened_at" timestamp with time zone,
 	"enrolment_expires_at" timestamp with time zone,
 	"enrolled_at" timestamp with time zone,
 	"online" boolean DEFAULT false NOT NULL,

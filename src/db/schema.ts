@@ -82,6 +82,8 @@ export const nodes = control.table(
     revision: revision(),
     /** SHA-256 of the open enrolment secret, hex; null when none is open. */
     enrolmentHash: text("enrolment_hash"),
+    /** So that a late report of an older enrolment does not close a newer one. */
+    enrolmentOpenedAt: at("enrolment_opened_at"),
     enrolmentExpiresAt: at("enrolment_expires_at"),
     enrolledAt: at("enrolled_at"),
     online: boolean("online").notNull().default(false),

@@ -62,7 +62,7 @@ async function openEnrolment(nodeId: string, now: Date) {
   const secret = newSecret();
   const expiresAt = new Date(now.getTime() + ENROLMENT_LIFETIME_MS);
   return {
-    columns: { enrolmentHash: await sha256Hex(secret), enrolmentExpiresAt: expiresAt },
+    columns: { enrolmentHash: await sha256Hex(secret), enrolmentOpenedAt: now, enrolmentExpiresAt: expiresAt },
     shown: { enrolmentToken: `${nodeId}.${secret}`, enrolmentExpiresAt: expiresAt.toISOString() },
   };
 }

@@ -1,0 +1,30 @@
+/** Every number of the provisioner, with its reason. */
+
+/** A run that died is taken over after this. Longer than any one step: the longest waits PUSH_WAIT_MS for a node. Renewed by every step. */
+export const LEASE_MS = 20_000;
+
+/** How long one attempt waits for a node's report: most come within 300 ms; longer waits go back to the queue, so they block nobody. */
+export const PUSH_WAIT_MS = 4_000;
+
+/** Errors of one step until its operation is given up: with the backoff below about two minutes, then a person should look. */
+export const MAX_STEP_ATTEMPTS = 8;
+export const BACKOFF_FIRST_MS = 1_000;
+export const BACKOFF_MAX_MS = 60_000;
+
+/** A step that waits for something outside (a node coming online, room on a node) is given up after this. */
+export const MAX_WAIT_MS = 10 * 60_000;
+/** Looks again after a quarter of the time that it has waited, within these. */
+export const WAIT_MIN_MS = 1_000;
+export const WAIT_MAX_MS = 15_000;
+
+/** Outbox rows and due operations are left to their own message for this long before the sweep sends another. */
+export const SWEEP_GRACE_MS = 5_000;
+/** Messages a sweep: it runs every minute, and one invocation may send some hundreds in its time. */
+export const SWEEP_BATCH = 200;
+
+/** Sent outbox rows and ended sessions are kept this long for looking back. */
+export const OUTBOX_RETENTION_MS = 7 * 24 * 60 * 60_000;
+export const SESSION_RETENTION_MS = 30 * 24 * 60 * 60_000;
+
+/** Reasons go to rows and to people; a driver's or Envoy's own words can be long. */
+export const MAX_REASON_LENGTH = 2_000;

@@ -1,0 +1,41 @@
+import { asc, eq } from "drizzle-orm";
+import type { Db } from "../db/client.ts";
+import { services, workspaces } from "../db/schema.ts";
+import type { SealingKey } from "../db/secrets.ts";
+import { tenantDatabaseUrl } from "../db/tenant-database.ts";
+import { hostsOf, routesOf } from "../db/tenants.ts";
+import type { TenantAndCluster } from "../db/tenants.ts";
+import type { NodeTenant } from "../protocol/node-channel.ts";
+import { databasePassword } from "./database-password.ts";
+
+/** All that a node is told of a tenant. Holds secrets: never log it. In a fenced transaction, see step.ts. */
+export async function nodeTenantOf(
+  tx: Db,
+  key: SealingKey,
+  { tenant, cluster }: TenantAndCluster,
+): Promise<NodeTenant> {
+  const rows = await tx
+    .select({ service: services, workspace: workspaces.name })
+    .from(services)
+    .innerJoin(workspaces, eq(workspaces.id, services.workspaceId))
+    .where(eq(services.tenantId, tenant.id))
+    .orderBy(asc(services.name), asc(workspaces.name));
+  const databaseUrl = rows.some(({ service }) => service.needsSchema)
+    ? tenantDatabaseUrl(cluster.databaseAddress, tenant.id, await databasePassword(tx, key, tenant.id))
+    : null;
+  const routes = await routesOf(tx, tenant.id);
+  return {
+    tenantId: tenant.id,
+    slug: tenant.slug,
+    revision: tenant.revision,
+    hosts: (await hostsOf(tx, tenant.id)).map(({ host }) => host),
+    routes: routes.flatMap(({ prefix, to }) => (to.kind === "service" ? [{ prefix, service: to.service }] : [])),
+    services: rows.map(({ service, workspace }) => ({
+      name: service.name,
+      workspace,
+      driver: service.driver,
+      healthPath: service.healthPath,
+      secrets: service.needsSchema && databaseUrl !== null ? { DATABASE_URL: databaseUrl } : {},
+    })),
+  };
+}

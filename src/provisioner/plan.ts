@@ -1,0 +1,35 @@
+import type { StepName } from "../db/operations.ts";
+import type { Step } from "./step.ts";
+import { activate } from "./steps/activate.ts";
+import { chooseNode } from "./steps/choose-node.ts";
+import { credentials, publishConnector, removeConnector, removeConnectors } from "./steps/connectors.ts";
+import { dropSchema, forget, removeFromNode, withdrawHost } from "./steps/delete-tenant.ts";
+import { publishNode } from "./steps/publish-node.ts";
+import { publish } from "./steps/publish.ts";
+import { push } from "./steps/push.ts";
+import { reserveHost } from "./steps/reserve-host.ts";
+import { schema } from "./steps/schema.ts";
+
+/** What does each step of src/db/operations.ts, PLANS. */
+const STEPS: Readonly<Record<StepName, Step>> = {
+  "reserve-host": reserveHost,
+  schema,
+  "choose-node": chooseNode,
+  push,
+  credentials,
+  publish,
+  activate,
+  "withdraw-host": withdrawHost,
+  "remove-from-node": removeFromNode,
+  "remove-connectors": removeConnectors,
+  "drop-schema": dropSchema,
+  forget,
+  "publish-connector": publishConnector,
+  "remove-connector": removeConnector,
+  "publish-node": publishNode,
+};
+
+const steps: ReadonlyMap<string, Step> = new Map(Object.entries(STEPS));
+
+/** Null for a name that this version does not know: written by a newer one. */
+export const stepByName = (name: string): Step | null => steps.get(name) ?? null;

@@ -1,0 +1,28 @@
+import type { Db, Sql } from "../db/client.ts";
+import type { SealingKey } from "../db/secrets.ts";
+import type { DirectoryRpc } from "../policy/record.ts";
+import type { LaneRpc } from "../protocol/lane.ts";
+import type { NodeChannelRpc } from "../protocol/node-channel.ts";
+import type { ProvisioningMessage } from "../protocol/queue-messages.ts";
+import type { Clock } from "../shared/clock.ts";
+import type { Logger } from "../shared/log.ts";
+
+/** All that the provisioner needs of its platform, made anew for each invocation. */
+export interface ProvisionerPorts {
+  /** Control data. */
+  readonly db: Db;
+  /** The database of a cluster, by the name of its binding; null when there is no such binding. */
+  clusterDatabase(binding: string): Sql | null;
+  /** The directory object that holds a host. */
+  directory(host: string): DirectoryRpc;
+  nodeChannel(nodeId: string): NodeChannelRpc;
+  /** Both lanes of a tenant. */
+  lanes(tenantId: string): readonly LaneRpc[];
+  /** Encrypts credentials at rest. */
+  sealingKey(): Promise<SealingKey>;
+  send(message: ProvisioningMessage, delaySeconds: number): Promise<void>;
+  readonly clock: Clock;
+  /** In [0, 1). */
+  random(): number;
+  readonly log: Logger;
+}

@@ -1,0 +1,20 @@
+import { and, eq } from "drizzle-orm";
+import { services, tenants } from "../../db/schema.ts";
+import { DONE } from "../step.ts";
+import type { Step } from "../step.ts";
+
+/** Nodes and directory have all that they need; now the control data says so too. */
+export const activate: Step = async ({ ports, operation, commit }) => {
+  const now = new Date(ports.clock());
+  await commit(async (tx) => {
+    await tx
+      .update(tenants)
+      .set({ state: "active", updatedAt: now })
+      .where(and(eq(tenants.id, operation.subjectId), eq(tenants.state, "provisioning")));
+    await tx
+      .update(services)
+      .set({ status: "RUNNING", updatedAt: now })
+      .where(eq(services.tenantId, operation.subjectId));
+  });
+  return DONE;
+};

@@ -1,0 +1,48 @@
+import { eq, sql } from "drizzle-orm";
+import { tenants } from "../../db/schema.ts";
+import { dropTenantSchema } from "../../db/tenant-database.ts";
+import { hostsOf, tenantById } from "../../db/tenants.ts";
+import { PUSH_WAIT_MS } from "../limits.ts";
+import { DONE, tenantOf } from "../step.ts";
+import type { Step } from "../step.ts";
+
+/** No visitor finds the tenant any more: its hosts are unknown again. */
+export const withdrawHost: Step = async ({ ports, operation, commit }) => {
+  const { hosts, revision } = await commit(async (tx) => {
+    const [tenant] = await tx
+      .update(tenants)
+      .set({ revision: sql`nextval('control.revision')` })
+      .where(eq(tenants.id, operation.subjectId))
+      .returning();
+    return { hosts: await hostsOf(tx, operation.subjectId), revision: tenant?.revision ?? 0 };
+  });
+  for (const { host } of hosts) await ports.directory(host).withdraw(host, operation.subjectId, revision);
+  return DONE;
+};
+
+/** The node has dropped routes and services. A tenant that never got a node has none to tell. */
+export const removeFromNode: Step = async ({ ports, operation }) => {
+  const { tenant } = await tenantOf(ports.db, operation);
+  if (tenant.nodeId === null) return DONE;
+  const channel = ports.nodeChannel(tenant.nodeId);
+  await channel.push({ kind: "remove", tenantId: tenant.id, revision: tenant.revision });
+  const left = await channel.waitSettled(tenant.id, tenant.revision, PUSH_WAIT_MS);
+  return left === null ? DONE : { kind: "wait", reason: "the node has not reported the tenant removed yet" };
+};
+
+/** The tenant's data. Nothing serves it any more. */
+export const dropSchema: Step = async ({ ports, operation }) => {
+  const { tenant, cluster } = await tenantOf(ports.db, operation);
+  const database = ports.clusterDatabase(cluster.databaseBinding);
+  if (database === null)
+    return { kind: "give-up", reason: `the provisioner has no binding ${cluster.databaseBinding} for this cluster` };
+  await dropTenantSchema(database, tenant.id);
+  return DONE;
+};
+
+/** The last trace in the control data but operations and audit events. Its slug and hosts are free again. */
+export const forget: Step = async ({ ports, operation, commit }) => {
+  if ((await tenantById(ports.db, operation.subjectId)) === null) return DONE;
+  await commit((tx) => tx.delete(tenants).where(eq(tenants.id, operation.subjectId)));
+  return DONE;
+};

@@ -1,0 +1,28 @@
+import { PUSH_WAIT_MS } from "../limits.ts";
+import { nodeTenantOf } from "../node-tenant.ts";
+import { DONE, tenantOf } from "../step.ts";
+import type { Step } from "../step.ts";
+
+/** Sends the tenant to its node and waits until a request through the node's data path has seen it. */
+export const push: Step = async ({ ports, operation, commit }) => {
+  const key = await ports.sealingKey();
+  const wanted = await commit(async (tx) => {
+    const found = await tenantOf(tx, operation);
+    const { nodeId } = found.tenant;
+    return nodeId === null ? null : { nodeId, tenant: await nodeTenantOf(tx, key, found) };
+  });
+  if (wanted === null) throw new Error("the tenant has no node");
+  const { tenantId, revision } = wanted.tenant;
+  const channel = ports.nodeChannel(wanted.nodeId);
+  const pushed = await channel.push({ kind: "put", tenant: wanted.tenant });
+  if (!pushed.applied && pushed.revision > revision)
+    return { kind: "error", reason: `the node holds a newer revision (${pushed.revision}) of this tenant` };
+  const status = await channel.waitSettled(tenantId, revision, PUSH_WAIT_MS);
+  if (status?.revision === revision && status.state === "live") return DONE;
+  if (status?.revision === revision && status.state === "rejected")
+    return { kind: "give-up", reason: `the node rejected the configuration: ${status.reason ?? "no reason given"}` };
+  const { online, enrolled } = await channel.presence();
+  if (!enrolled) return { kind: "wait", reason: "the node has not enrolled yet" };
+  if (!online) return { kind: "wait", reason: "the node is offline" };
+  return { kind: "wait", reason: "the node has not reported the tenant live yet" };
+};

@@ -1,0 +1,53 @@
+import { and, asc, inArray, isNotNull, isNull, lt, or } from "drizzle-orm";
+import { markSent } from "../db/operations.ts";
+import { connectorSessions, idempotencyKeys, operations, outbox } from "../db/schema.ts";
+import { OUTBOX_RETENTION_MS, SESSION_RETENTION_MS, SWEEP_BATCH, SWEEP_GRACE_MS } from "./limits.ts";
+import type { ProvisionerPorts } from "./ports.ts";
+
+/**
+ * What keeps lost messages from mattering: sends what the outbox still holds, and reminds of operations that are due (a message that never
+ * came, a run that died with its lease). One message too many is harmless. Returns how many it sent.
+ */
+export async function sweep(ports: ProvisionerPorts): Promise<number> {
+  const { db } = ports;
+  const nowMs = ports.clock();
+  const overdue = new Date(nowMs - SWEEP_GRACE_MS);
+  const sent = new Set<string>();
+
+  const unsent = await db
+    .select()
+    .from(outbox)
+    .where(and(isNull(outbox.sentAt), lt(outbox.createdAt, overdue)))
+    .orderBy(asc(outbox.createdAt))
+    .limit(SWEEP_BATCH);
+  for (const row of unsent) {
+    await ports.send({ kind: "operation", operationId: row.operationId, outboxId: row.id }, 0);
+    await markSent(db, row.id, new Date(nowMs));
+    sent.add(row.operationId);
+  }
+
+  const due = await db
+    .select({ id: operations.id })
+    .from(operations)
+    .where(
+      and(
+        inArray(operations.state, ["pending", "running"]),
+        lt(operations.nextAttemptAt, overdue),
+        or(isNull(operations.leaseUntil), lt(operations.leaseUntil, new Date(nowMs))),
+      ),
+    )
+    .orderBy(asc(operations.nextAttemptAt))
+    .limit(SWEEP_BATCH);
+  for (const { id } of due) {
+    if (sent.has(id)) continue;
+    await ports.send({ kind: "operation", operationId: id, outboxId: null }, 0);
+    sent.add(id);
+  }
+
+  await db
+    .delete(outbox)
+    .where(and(isNotNull(outbox.sentAt), lt(outbox.createdAt, new Date(nowMs - OUTBOX_RETENTION_MS))));
+  await db.delete(idempotencyKeys).where(lt(idempotencyKeys.expiresAt, new Date(nowMs)));
+  await db.delete(connectorSessions).where(lt(connectorSessions.offlineAt, new Date(nowMs - SESSION_RETENTION_MS)));
+  return sent.size;
+}

@@ -1,0 +1,78 @@
+import { connect, connectSql } from "../db/client.ts";
+import type { Sql } from "../db/client.ts";
+import { importSealingKey } from "../db/secrets.ts";
+import { directoryShard } from "../policy/record.ts";
+import type { DirectoryRpc } from "../policy/record.ts";
+import type { LaneRpc } from "../protocol/lane.ts";
+import type { NodeChannelRpc } from "../protocol/node-channel.ts";
+import type { ProvisioningMessage } from "../protocol/queue-messages.ts";
+import { systemClock } from "../shared/clock.ts";
+import { createLogger } from "../shared/log.ts";
+import { consume, onDeadLetter, onEvent, onProvisioning } from "./consume.ts";
+import type { ProvisionerPorts } from "./ports.ts";
+import { sweep } from "./sweep.ts";
+
+/** A namespace of objects that we call by name. */
+interface Objects<Rpc> {
+  getByName(name: string): Rpc;
+}
+
+export interface Env {
+  readonly CONTROL_DB: Hyperdrive;
+  readonly PROVISIONING: Queue<ProvisioningMessage>;
+  readonly DIRECTORY: Objects<DirectoryRpc>;
+  readonly NODE_CHANNEL: Objects<NodeChannelRpc>;
+  readonly LANE_A: Objects<LaneRpc>;
+  readonly LANE_B: Objects<LaneRpc>;
+  readonly CREDENTIAL_KEY: string;
+  /** A database a cluster, named in its row. */
+  readonly [binding: `CLUSTER_DB_${string}`]: Hyperdrive;
+}
+
+const log = createLogger("provisioner", (line) => console.log(line));
+
+function portsOf(env: Env): ProvisionerPorts {
+  const databases = new Map<string, Sql>();
+  return {
+    db: connect(env.CONTROL_DB.connectionString).db,
+    clusterDatabase(binding) {
+      const hyperdrive = isClusterBinding(binding) ? env[binding] : undefined;
+      if (hyperdrive === undefined) return null;
+      const open = databases.get(binding) ?? connectSql(hyperdrive.connectionString);
+      databases.set(binding, open);
+      return open;
+    },
+    directory: (host) => env.DIRECTORY.getByName(directoryShard(host)),
+    nodeChannel: (nodeId) => env.NODE_CHANNEL.getByName(nodeId),
+    lanes: (tenantId) => [env.LANE_A.getByName(tenantId), env.LANE_B.getByName(tenantId)],
+    sealingKey: () => importSealingKey(env.CREDENTIAL_KEY),
+    send: async (message, delaySeconds) => {
+      await env.PROVISIONING.send(message, { delaySeconds });
+    },
+    clock: systemClock,
+    random: () => Math.random(),
+    log,
+  };
+}
+
+const isClusterBinding = (name: string): name is `CLUSTER_DB_${string}` => name.startsWith("CLUSTER_DB_");
+
+export default {
+  async queue(batch, env) {
+    const ports = portsOf(env);
+    switch (batch.queue) {
+      case "causeway-provisioning":
+        return await consume(ports, batch.messages, onProvisioning);
+      case "causeway-provisioning-dead":
+        return await consume(ports, batch.messages, onDeadLetter);
+      case "causeway-events":
+        return await consume(ports, batch.messages, onEvent);
+      default:
+        throw new Error(`a queue that is not ours: ${batch.queue}`);
+    }
+  },
+  async scheduled(_controller, env) {
+    const sent = await sweep(portsOf(env));
+    if (sent > 0) log.info("sweep sent messages", { sent });
+  },
+} satisfies ExportedHandler<Env>;

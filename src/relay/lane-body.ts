@@ -103,6 +103,8 @@ export interface ResponseBody {
   fail(reason: string): void;
   /** All of it, when it has come already: no stream is needed then. */
   whole(): Uint8Array | null;
+  /** The visitor gets no body, whatever comes. */
+  discard(): void;
   /** The rest as a stream. `length`: announced by the target, null when it did not say. */
   stream(length: number | null): ReadableStream;
 }
@@ -112,6 +114,7 @@ export function createResponseBody(stream: () => Stream): ResponseBody {
   const change = createSignal();
   let ended = false;
   let failure: string | null = null;
+  let discarding = false;
 
   const visitorGone = (): void => {
     chunks.length = 0;
@@ -165,6 +168,7 @@ export function createResponseBody(stream: () => Stream): ResponseBody {
 
   return {
     push(bytes) {
+      if (discarding) return stream().consumed(bytes.length);
       chunks.push(bytes);
       change.raise();
     },
@@ -182,6 +186,10 @@ export function createResponseBody(stream: () => Stream): ResponseBody {
       const bytes = joined(chunks);
       stream().consumed(bytes.length);
       return bytes;
+    },
+    discard() {
+      discarding = true;
+      stream().consumed(joined(chunks.splice(0)).length);
     },
     stream: (length) => (length === null ? open() : fixed(length)),
   };

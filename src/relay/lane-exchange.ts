@@ -41,10 +41,17 @@ export function exchange(session: Session, request: TargetRequest, running: Set<
     let visitor: VisitorSocket | null = null;
     let broken: { reason: ResetReason; text: string } | null = null;
     let timedOut: { reason: ResetReason; text: string } | null = null;
+    let answered = false;
+
+    /** It counts as under way until the visitor has taken what came. */
+    const settle = (): void => {
+      if (stream.closed && stream.heldBytes === 0) running.delete(watched);
+    };
 
     const respond = (final: ResponseHead): void => {
       if (broken !== null && visitor === null) resolve({ kind: "failed", ...broken, answered: true });
       else resolve({ kind: "response", response: toResponse(final) });
+      settle();
     };
 
     const toResponse = ({ status, headers: fields }: ResponseHead): Response => {
@@ -78,12 +85,15 @@ export function exchange(session: Session, request: TargetRequest, running: Set<
           queueMicrotask(() => respond(next));
         },
         data: (bytes) => answer.push(bytes),
-        end: () => answer.end(),
+        end() {
+          answered = true;
+          answer.end();
+        },
         message: (message) => visitor?.events.message?.(message),
         messageClose: (code, reason) => visitor?.events.messageClose?.(code, reason),
         writable: () => room.raise(),
         closed(outcome) {
-          running.delete(watched);
+          settle();
           room.raise();
           if (head !== null) request.body?.cancel(); // else another connector may get it
           visitor?.events.closed?.(outcome);
@@ -99,9 +109,14 @@ export function exchange(session: Session, request: TargetRequest, running: Set<
 
     const watched: Exchange = {
       sweep(nowMs) {
+        settle();
         const quietMs = nowMs - stream.lastProgressMs;
         if (head !== null) {
-          if (stream.heldBytes > 0 && quietMs > STALLED_MS) stream.reset("stalled", "the visitor takes nothing");
+          // A connector that has answered and neither takes the rest of the request nor says STOP.
+          if (answered && !stream.closed && quietMs > FIRST_BYTE_MS) return stream.reset("cancelled", "answered");
+          if (stream.heldBytes === 0 || quietMs <= STALLED_MS) return;
+          stream.reset("stalled", "the visitor takes nothing");
+          answer.fail("stalled"); // the stream may have been over already
         } else if (quietMs > FIRST_BYTE_MS) {
           const sent = request.body === null || request.body.complete;
           const limit = `limit ${FIRST_BYTE_MS / 1_000} s`;

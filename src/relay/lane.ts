@@ -154,6 +154,7 @@ export class Lane extends DurableObject<LaneEnv> implements LaneRpc {
 
   override webSocketClose(socket: WebSocket, code: number, reason: string): void {
     this.#links.gone(socket, `closed with ${code}${reason === "" ? "" : ` ${reason}`}`);
+    answerClose(socket, code);
   }
 
   override webSocketError(socket: WebSocket, error: unknown): void {
@@ -263,6 +264,16 @@ export class Lane extends DurableObject<LaneEnv> implements LaneRpc {
       clearInterval(this.#sweeper);
       this.#sweeper = null;
     }, SWEEP_MS);
+  }
+}
+
+/** The runtime answers a close by itself on ordinary sockets only; without one a hibernatable socket of the peer hangs half closed. */
+function answerClose(socket: WebSocket, code: number): void {
+  try {
+    if (code === 1000 || (code >= 3000 && code < 5000)) socket.close(code);
+    else socket.close(1000);
+  } catch {
+    // It was we who closed first, or the peer is gone: there is nobody to answer.
   }
 }
 

@@ -3,7 +3,15 @@ import { exportJWK, generateKeyPair, SignJWT } from "jose";
 import type { ConnectorGrant } from "../../../src/protocol/lane.ts";
 import { publicJwk, type PublicJwk } from "../../../src/protocol/jwk.ts";
 import { createSession } from "../../../src/protocol/tunnel/session.ts";
-import type { GoAway, OpenRequest, SendLimits, Session, SessionLimits, Stream, StreamEvents } from "../../../src/protocol/tunnel/session.ts";
+import type {
+  GoAway,
+  OpenRequest,
+  SendLimits,
+  Session,
+  SessionLimits,
+  Stream,
+  StreamEvents,
+} from "../../../src/protocol/tunnel/session.ts";
 
 export const RELAY = "http://relay.causeway.localhost";
 
@@ -27,7 +35,14 @@ export async function makeKey(kid: string, alg: "EdDSA" | "ES256" = "EdDSA"): Pr
   const { kty, crv, x, y } = exported;
   return {
     jwk: publicJwk.parse(alg === "EdDSA" ? { kty, crv, x, kid } : { kty, crv, x, y, kid }),
-    sign: ({ identity, audience = RELAY, issuedAt = Math.floor(Date.now() / 1_000), lifetimeSeconds = 60, jti = crypto.randomUUID(), ...rest }) =>
+    sign: ({
+      identity,
+      audience = RELAY,
+      issuedAt = Math.floor(Date.now() / 1_000),
+      lifetimeSeconds = 60,
+      jti = crypto.randomUUID(),
+      ...rest
+    }) =>
       new SignJWT({ jti })
         .setProtectedHeader({ alg, kid: rest.kid ?? kid })
         .setIssuer(identity)
@@ -68,7 +83,9 @@ export async function grantConnector(
 
 export const dial = (token: string | null, path = "/connect/a"): Promise<Response> =>
   exports.default.fetch(
-    new Request(`${RELAY}${path}`, { headers: { upgrade: "websocket", ...(token === null ? {} : { authorization: `Bearer ${token}` }) } }),
+    new Request(`${RELAY}${path}`, {
+      headers: { upgrade: "websocket", ...(token === null ? {} : { authorization: `Bearer ${token}` }) },
+    }),
   );
 
 const LIMITS: SessionLimits = {
@@ -78,7 +95,12 @@ const LIMITS: SessionLimits = {
   streams: 100,
   wsMessageBytes: 8 * 1024 * 1024,
 };
-const SEND: SendLimits = { messageBytes: 64 * 1024, contendedFrameBytes: 16 * 1024, aloneFrameBytes: 64 * 1024, streamQueueBytes: 128 * 1024 };
+const SEND: SendLimits = {
+  messageBytes: 64 * 1024,
+  contendedFrameBytes: 16 * 1024,
+  aloneFrameBytes: 64 * 1024,
+  streamQueueBytes: 128 * 1024,
+};
 
 /** A connector in the test's own hands: the same session core over a real socket, and a handler in place of targets. */
 export interface Peer {
@@ -136,7 +158,15 @@ export async function connect(
       },
     },
   });
-  const peer: Peer = { session, socket, requests: [], notices: [], goAways: [], closed: closed.promise, onOpen: options.onOpen ?? (() => ({})) };
+  const peer: Peer = {
+    session,
+    socket,
+    requests: [],
+    notices: [],
+    goAways: [],
+    closed: closed.promise,
+    onOpen: options.onOpen ?? (() => ({})),
+  };
   socket.addEventListener("message", ({ data }) => {
     if (data instanceof ArrayBuffer) session.receive(new Uint8Array(data));
     else peer.notices.push(`text: ${String(data)}`);
@@ -174,6 +204,7 @@ export const answering =
     stream.respond({ status, headers: [["content-type", "text/plain"]] }, false);
     stream.write(bytesOf(text));
     stream.end();
+    stream.stopReceiving();
     return {};
   };
 
@@ -186,4 +217,5 @@ export async function until(text: string, condition: () => boolean | Promise<boo
   }
 }
 
-export const events = async (): Promise<Record<string, unknown>[]> => await (await env.SINK.fetch("http://sink/")).json();
+export const events = async (): Promise<Record<string, unknown>[]> =>
+  await (await env.SINK.fetch("http://sink/")).json();

@@ -48,9 +48,16 @@ describe("a visitor's request", () => {
   });
 
   it("may be HEAD, and an answer may be 204 or 304, with a length and no body", async () => {
-    for (const [method, status] of [["HEAD", 200], ["GET", 204], ["GET", 304]] as const) {
+    for (const [method, status] of [
+      ["HEAD", 200],
+      ["GET", 204],
+      ["GET", 304],
+    ] as const) {
       peer.onOpen = (stream) => {
-        stream.respond({ status, headers: [["etag", '"x"'], ...(status === 200 ? [["content-length", "1234"] as const] : [])] }, true);
+        stream.respond(
+          { status, headers: [["etag", '"x"'], ...(status === 200 ? [["content-length", "1234"] as const] : [])] },
+          true,
+        );
         return {};
       };
       const response = await visit(TENANT, "/", { method });
@@ -70,7 +77,9 @@ describe("a visitor's request", () => {
 
   it("keeps an encoded body as the target encoded it", async () => {
     const zipped = new Uint8Array(
-      await new Response(new Blob(["x".repeat(1000)]).stream().pipeThrough(new CompressionStream("gzip"))).arrayBuffer(),
+      await new Response(
+        new Blob(["x".repeat(1000)]).stream().pipeThrough(new CompressionStream("gzip")),
+      ).arrayBuffer(),
     );
     peer.onOpen = (stream) => {
       stream.respond({ status: 200, headers: [["content-encoding", "gzip"]] }, false);
@@ -221,7 +230,10 @@ describe("bodies of any size", () => {
   });
 
   it("share windows that are far too small for all of them", async () => {
-    const narrow = await connect(connector, { targets: ["narrow"], limits: { streamWindowBytes: 16 * 1024, sessionWindowBytes: 40 * 1024 } });
+    const narrow = await connect(connector, {
+      targets: ["narrow"],
+      limits: { streamWindowBytes: 16 * 1024, sessionWindowBytes: 40 * 1024 },
+    });
     narrow.onOpen = (stream) => {
       let sum = 0;
       return {
@@ -238,7 +250,10 @@ describe("bodies of any size", () => {
     };
     const sizes = Array.from({ length: 30 }, (_, i) => 10_000 + i * 5_000);
     const answers = await Promise.all(
-      sizes.map(async (size) => await (await visit(TENANT, "/", { target: "narrow", method: "POST", body: new Uint8Array(size) })).text()),
+      sizes.map(
+        async (size) =>
+          await (await visit(TENANT, "/", { target: "narrow", method: "POST", body: new Uint8Array(size) })).text(),
+      ),
     );
     expect(answers).toEqual(sizes.map(String));
     narrow.socket.close(1000, "done");
@@ -264,7 +279,12 @@ describe("what a target or connector does wrong", () => {
       const response = await visit(TENANT, "/");
       expect([response.status, response.headers.get("causeway-error")]).toEqual([status, code]);
       expect(response.headers.get("content-type")).toBe("application/problem+json");
-      expect(await response.json()).toMatchObject({ code, status, requestId: "req_test", detail: expect.stringContaining('"web"') });
+      expect(await response.json()).toMatchObject({
+        code,
+        status,
+        requestId: "req_test",
+        detail: expect.stringContaining('"web"'),
+      });
     }
     peer.onOpen = answering("own error", 502);
     const own = await visit(TENANT, "/");
@@ -288,9 +308,17 @@ describe("what a target or connector does wrong", () => {
 
   it("says what it is when nobody serves the target, or nobody is there", async () => {
     const unknown = await visit(TENANT, "/", { target: "nosuch" });
-    expect([unknown.status, unknown.headers.get("causeway-error"), unknown.headers.get("causeway-refused")]).toEqual([404, "unknown-target", "1"]);
+    expect([unknown.status, unknown.headers.get("causeway-error"), unknown.headers.get("causeway-refused")]).toEqual([
+      404,
+      "unknown-target",
+      "1",
+    ]);
     const nobody = await visit("ten_globex", "/");
-    expect([nobody.status, nobody.headers.get("causeway-error"), nobody.headers.get("retry-after")]).toEqual([503, "no-connector", "5"]);
+    expect([nobody.status, nobody.headers.get("causeway-error"), nobody.headers.get("retry-after")]).toEqual([
+      503,
+      "no-connector",
+      "5",
+    ]);
     expect(nobody.headers.get("causeway-refused")).toBe("1");
   });
 });

@@ -1,6 +1,6 @@
 import type { TransactionSql } from "postgres";
 import { quoteIdentifier, quoteLiteral } from "./identifiers.ts";
-import { scramVerifier } from "./scram.ts";
+import { scramIterations, scramVerifier } from "./scram.ts";
 import { systemRandom } from "./secrets.ts";
 
 /** Our three logins to the control database. None owns anything; `causeway migrate` does, under the role that it is run with. */
@@ -10,7 +10,7 @@ export type RolePasswords = Readonly<Record<ServiceRole, string>>;
 
 /** Makes the login if it is missing and sets its password. ASCII passwords only. */
 export async function ensureRole(tx: TransactionSql, name: string, password: string): Promise<void> {
-  const verifier = quoteLiteral(await scramVerifier(password, systemRandom(16)));
+  const verifier = quoteLiteral(await scramVerifier(password, systemRandom(16), await scramIterations(tx)));
   const role = quoteIdentifier(name);
   const [existing] = await tx`select 1 from pg_roles where rolname = ${name}`;
   await tx.unsafe(`${existing === undefined ? "create" : "alter"} role ${role} login password ${verifier}`);

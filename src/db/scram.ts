@@ -1,8 +1,18 @@
+import type { TransactionSql } from "postgres";
+
 /**
  * A SCRAM-SHA-256 verifier as PostgreSQL stores it (RFC 5803 in its notation). CREATE ROLE takes it in place of the password, so the password
  * itself never travels in an SQL statement and can't end up in a server log.
  */
-const ITERATIONS = 4096; // PostgreSQL's default; our passwords are 256 random bits, more rounds would add nothing
+
+/** PostgreSQL's default, for versions without the setting (before 16). */
+const DEFAULT_ITERATIONS = 4096;
+
+/** The rounds that the server wants for new passwords. */
+export async function scramIterations(tx: TransactionSql): Promise<number> {
+  const [row] = await tx<{ value: string | null }[]>`select current_setting('scram_iterations', true) as value`;
+  return Number(row?.value ?? DEFAULT_ITERATIONS);
+}
 
 const base64 = (bytes: Uint8Array): string => btoa(String.fromCharCode(...bytes));
 
@@ -12,14 +22,18 @@ async function hmac(key: Uint8Array<ArrayBuffer>, text: string): Promise<Uint8Ar
 }
 
 /** `password` must be ASCII (no SASLprep here); `salt` is 16 random bytes. */
-export async function scramVerifier(password: string, salt: Uint8Array<ArrayBuffer>): Promise<string> {
+export async function scramVerifier(
+  password: string,
+  salt: Uint8Array<ArrayBuffer>,
+  iterations = DEFAULT_ITERATIONS,
+): Promise<string> {
   const imported = await crypto.subtle.importKey("raw", new TextEncoder().encode(password), "PBKDF2", false, [
     "deriveBits",
   ]);
   const salted = new Uint8Array(
-    await crypto.subtle.deriveBits({ name: "PBKDF2", hash: "SHA-256", salt, iterations: ITERATIONS }, imported, 256),
+    await crypto.subtle.deriveBits({ name: "PBKDF2", hash: "SHA-256", salt, iterations }, imported, 256),
   );
   const storedKey = new Uint8Array(await crypto.subtle.digest("SHA-256", await hmac(salted, "Client Key")));
   const serverKey = await hmac(salted, "Server Key");
-  return `SCRAM-SHA-256$${ITERATIONS}:${base64(salt)}$${base64(storedKey)}:${base64(serverKey)}`;
+  return `SCRAM-SHA-256$${iterations}:${base64(salt)}$${base64(storedKey)}:${base64(serverKey)}`;
 }

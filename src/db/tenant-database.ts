@@ -4,7 +4,7 @@ import { quoteIdentifier, quoteLiteral, tenantSchemaName } from "./identifiers.t
 import { ledgerTable, runMigrations } from "./migrate.ts";
 import type { Migration } from "./migrate.ts";
 import { tenantMigrations } from "./migrations/tenant.ts";
-import { scramVerifier } from "./scram.ts";
+import { scramIterations, scramVerifier } from "./scram.ts";
 import { systemRandom } from "./secrets.ts";
 
 /** Connections that one tenant's services may hold together: one busy tenant must not use up the server. */
@@ -27,11 +27,11 @@ export async function ensureTenantSchema(
 ): Promise<string[]> {
   const name = tenantSchemaName(tenant.tenantId);
   const quoted = quoteIdentifier(name);
-  const verifier = quoteLiteral(await scramVerifier(tenant.password, systemRandom(16)));
   await sql.begin(async (tx) => {
+    const verifier = await scramVerifier(tenant.password, systemRandom(16), await scramIterations(tx));
     const [role] = await tx`select 1 from pg_roles where rolname = ${name}`;
     await tx.unsafe(
-      `${role === undefined ? "create" : "alter"} role ${quoted} login connection limit ${TENANT_CONNECTION_LIMIT} password ${verifier}`,
+      `${role === undefined ? "create" : "alter"} role ${quoted} login connection limit ${TENANT_CONNECTION_LIMIT} password ${quoteLiteral(verifier)}`,
     );
     // Creating a role gives the right to administer it; to own or act as it takes membership (PostgreSQL 16).
     if (role === undefined) await tx.unsafe(`grant ${quoted} to current_user`);

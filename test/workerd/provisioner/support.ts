@@ -1,0 +1,147 @@
+import { env } from "cloudflare:workers";
+import { eq } from "drizzle-orm";
+import { inject } from "vitest";
+import { connect, connectSql } from "../../../src/db/client.ts";
+import type { Db, Sql } from "../../../src/db/client.ts";
+import { withSteps } from "../../../src/db/operations.ts";
+import { catalogue, clusters, nodes, operations, tenants } from "../../../src/db/schema.ts";
+import { importSealingKey } from "../../../src/db/secrets.ts";
+import { createTenant } from "../../../src/console/new-tenant.ts";
+import { directoryShard } from "../../../src/policy/record.ts";
+import type { DirectoryRecord, DirectoryRpc } from "../../../src/policy/record.ts";
+import type { LaneRpc } from "../../../src/protocol/lane.ts";
+import type { NodeChannelRpc } from "../../../src/protocol/node-channel.ts";
+import type { ProvisioningMessage } from "../../../src/protocol/queue-messages.ts";
+import type { ProvisionerPorts } from "../../../src/provisioner/ports.ts";
+import { newId } from "../../../src/shared/ids.ts";
+import { createLogger } from "../../../src/shared/log.ts";
+import type * as Control from "./fixtures/control.ts";
+import type * as Lanes from "./fixtures/lane.ts";
+
+interface Objects<Rpc> {
+  getByName(name: string): Rpc;
+}
+interface TestEnv {
+  readonly DIRECTORY: Objects<DirectoryRpc & Pick<Control.Directory, "failNext">>;
+  readonly NODE_CHANNEL: Objects<NodeChannelRpc & Pick<Control.NodeChannel, "behave" | "seen">>;
+  readonly LANE_A: Objects<LaneRpc & Pick<Lanes.Lane, "told">>;
+  readonly LANE_B: Objects<LaneRpc & Pick<Lanes.Lane, "told">>;
+  readonly CONTROL_DB: { readonly connectionString: string };
+  readonly CREDENTIAL_KEY: string;
+}
+export const bindings = env as unknown as TestEnv;
+
+export interface World {
+  readonly db: Db;
+  readonly admin: Sql;
+  readonly ports: ProvisionerPorts;
+  /** Messages that were sent, oldest first; take them out to deliver them. */
+  readonly sent: { message: ProvisioningMessage; delaySeconds: number }[];
+  readonly logs: string[];
+  /** Moves the clock. */
+  advance(ms: number): void;
+}
+
+/** The provisioner's core with its real database and objects; time and the queue are in the test's hand. */
+export function world(): World {
+  const { db } = connect(bindings.CONTROL_DB.connectionString);
+  const { provisionerUrl, adminUrl } = inject("database");
+  let offsetMs = 0;
+  const sent: World["sent"] = [];
+  const logs: string[] = [];
+  let cluster: Sql | null = null;
+  const ports: ProvisionerPorts = {
+    db,
+    clusterDatabase: (binding) => (binding === "CLUSTER_DB_DEFAULT" ? (cluster ??= connectSql(provisionerUrl)) : null),
+    directory: (host) => bindings.DIRECTORY.getByName(directoryShard(host)),
+    nodeChannel: (nodeId) => bindings.NODE_CHANNEL.getByName(nodeId),
+    lanes: (tenantId) => [bindings.LANE_A.getByName(tenantId), bindings.LANE_B.getByName(tenantId)],
+    sealingKey: () => importSealingKey(bindings.CREDENTIAL_KEY),
+    send: async (message, delaySeconds) => void sent.push({ message, delaySeconds }),
+    clock: () => Date.now() + offsetMs,
+    random: () => 0.5,
+    log: createLogger("provisioner", (line) => void logs.push(line)),
+  };
+  return { db, admin: connectSql(adminUrl, 2), ports, sent, logs, advance: (ms) => void (offsetMs += ms) };
+}
+
+let counter = 0;
+
+/** A cluster of its own, so that tests don't share nodes or names. */
+export async function makeCluster(
+  { admin, db }: World,
+  nodeCapacities: readonly number[] = [10],
+): Promise<{ cluster: string; domain: string; nodeIds: string[] }> {
+  const cluster = `c${newId("clu").slice(4, 12)}${(counter += 1)}`;
+  const domain = `${cluster}.localhost`;
+  const adminDb = connect(inject("database").adminUrl, 1).db;
+  const clusterId = newId("clu");
+  const address = new URL(inject("database").adminUrl);
+  address.username = "";
+  address.password = "";
+  await adminDb.insert(clusters).values({
+    id: clusterId,
+    name: cluster,
+    baseDomains: [domain],
+    databaseBinding: "CLUSTER_DB_DEFAULT",
+    databaseAddress: address.href,
+  });
+  await adminDb.insert(catalogue).values(
+    ["app", "connectors", "manager"].map((name) => ({
+      clusterId,
+      name,
+      driver: { kind: "process" as const, command: "demo-service" },
+      needsSchema: name === "app",
+      routes: [{ prefix: `/${name}`, access: "public" as const }],
+    })),
+  );
+  const nodeIds: string[] = [];
+  for (const [index, capacity] of nodeCapacities.entries()) {
+    const id = newId("nod");
+    await adminDb.insert(nodes).values({
+      id,
+      clusterId,
+      name: `${cluster}-n${index}`,
+      envoyUrl: `http://127.0.0.1:${10_000 + index}`,
+      capacity,
+      online: true,
+    });
+    nodeIds.push(id);
+  }
+  void admin;
+  void db;
+  return { cluster, domain, nodeIds };
+}
+
+/** What POST /tenants writes. */
+export async function requestTenant(
+  cluster: string,
+  slug: string,
+  node?: string,
+): Promise<{ tenantId: string; operationId: string; host: string }> {
+  const { db } = connect(inject("database").consoleUrl, 1);
+  const created = await db.transaction((tx) =>
+    createTenant(
+      tx,
+      { slug, cluster, node, services: undefined, routes: [], multipleWorkspaces: false },
+      new Date(Date.now() - 1),
+    ),
+  );
+  if (!created.ok) throw new Error(created.error.detail);
+  const { tenant, hosts, operation } = created.value;
+  return { tenantId: tenant.id, operationId: operation.operationId, host: hosts[0] ?? "" };
+}
+
+export async function operationOf({ db }: World, id: string) {
+  const [found] = await withSteps(db, await db.select().from(operations).where(eq(operations.id, id)));
+  if (found === undefined) throw new Error(`no operation ${id}`);
+  return found;
+}
+
+export async function tenantRow({ db }: World, id: string) {
+  const [row] = await db.select().from(tenants).where(eq(tenants.id, id));
+  return row;
+}
+
+export const lookup = (host: string): Promise<DirectoryRecord | null> =>
+  bindings.DIRECTORY.getByName(directoryShard(host)).lookup(host);

@@ -100,6 +100,7 @@ export interface Agent {
   readonly messages: ToAgent[];
   readonly closed: Promise<{ code: number; reason: string }>;
   send(message: FromAgent): void;
+  sendText(text: string): void;
   close(): void;
 }
 
@@ -111,14 +112,15 @@ export async function connect(
   const socket = response.webSocket;
   if (socket === null) throw new Error(`${response.status} ${await response.text()}`);
   const messages: ToAgent[] = [];
-  socket.addEventListener("message", ({ data }) => messages.push(toAgent.parse(JSON.parse(String(data)))));
+  socket.addEventListener("message", ({ data }) => void messages.push(toAgent.parse(JSON.parse(String(data)))));
   const closed = new Promise<{ code: number; reason: string }>((resolve) => {
     socket.addEventListener("close", ({ code, reason }) => resolve({ code, reason }));
   });
   socket.accept();
-  const send = (message: FromAgent): void => socket.send(JSON.stringify(message));
+  const sendText = (text: string): void => socket.send(text);
+  const send = (message: FromAgent): void => sendText(JSON.stringify(message));
   send({ type: "hello", version: 1, agent: "test", ...from });
-  return { messages, closed, send, close: () => socket.close(1000, "done") };
+  return { messages, closed, send, sendText, close: () => socket.close(1000, "done") };
 }
 
 export async function until<T>(

@@ -183,7 +183,7 @@ describe("how far a tenant has come", () => {
 it("an agent that does not speak the protocol is cut off", async () => {
   const node = await enrolledNode();
   const agent = await connect(node);
-  agent.send({ type: "unheard-of" } as never);
+  agent.sendText(JSON.stringify({ type: "unheard-of" }));
   expect((await agent.closed).code).toBe(1002);
 });
 

@@ -1,6 +1,9 @@
+import { z } from "zod";
 import { forwardedRequestHeaders, returnedResponseHeaders } from "../policy/headers.ts";
+import { prefersHtml } from "../policy/negotiate.ts";
 import type { DirectoryRecord } from "../policy/record.ts";
 import { HEADER } from "../protocol/headers.ts";
+import { PROBLEMS, type ErrorCode } from "../shared/problem.ts";
 import { declaredLength, observedBody } from "./body.ts";
 import { otherLane, type LaneLoad, type Weight } from "./lane-load.ts";
 import { LIMITS } from "./limits.ts";
@@ -52,15 +55,16 @@ export async function proxyToTarget(
   const second = otherLane(lane);
 
   const attempt = await attemptOn(lane);
-  if (attempt.kind === "answer") return attempt.response;
+  if (attempt.kind === "answer") return await readable(visit, attempt.response);
   const mayRepeat = body.kind !== "once" && (attempt.kind === "refused" || IDEMPOTENT.has(visit.request.method));
-  if (!mayRepeat) return attempt.kind === "refused" ? attempt.response : lost();
+  if (!mayRepeat) return attempt.kind === "refused" ? await readable(visit, attempt.response) : lost();
 
   const repeated = await attemptOn(second);
-  if (repeated.kind === "answer") return repeated.response;
+  if (repeated.kind === "answer") return await readable(visit, repeated.response);
   const refusals = [attempt, repeated].flatMap((each) => (each.kind === "refused" ? [each.response] : []));
   // A lane with connectors knows more than one without.
-  return refusals.find((response) => response.headers.get(HEADER.error) !== "no-connector") ?? refusals[0] ?? lost();
+  const telling = refusals.find((response) => response.headers.get(HEADER.error) !== "no-connector") ?? refusals[0];
+  return telling === undefined ? lost() : await readable(visit, telling);
 
   function lost(): Response {
     return refuse(visit, "not-available", "The relay did not answer. Try again in a moment.", { "retry-after": "1" });
@@ -148,3 +152,15 @@ function returned(
   const observed = observedBody(response.body, length);
   return { answer: new Response(observed.body, init), ended: observed.ended };
 }
+
+/** A lane says what is wrong as problem details; a browser gets the page with the same words. */
+async function readable(visit: Visit, response: Response): Promise<Response> {
+  if (!response.headers.has(HEADER.error) || !prefersHtml(visit.request.headers.get("accept"))) return response;
+  const said = laneProblem.safeParse(await response.json().catch(() => null));
+  if (!said.success) return refuse(visit, "internal-error", "The relay said something that it never should.");
+  const retryAfter = response.headers.get("retry-after");
+  return refuse(visit, said.data.code, said.data.detail, retryAfter === null ? {} : { "retry-after": retryAfter });
+}
+
+const isErrorCode = (code: string): code is ErrorCode => Object.hasOwn(PROBLEMS, code);
+const laneProblem = z.object({ code: z.string().refine(isErrorCode), detail: z.string() });

@@ -92,9 +92,16 @@ describe("request headers for the next hop", () => {
       expect: "100-continue",
       "x-kept": "1",
     });
-    expect([...headers.keys()].filter((name) => !/^(x-forwarded-|causeway-|forwarded|traceparent)/.test(name))).toEqual(
-      ["x-kept"],
-    );
+    expect(
+      [...headers.keys()].filter(
+        (name) => !/^(x-forwarded-|causeway-|forwarded|traceparent|accept-encoding)/.test(name),
+      ),
+    ).toEqual(["x-kept"]);
+  });
+
+  test("a visitor who names no encoding gets none", () => {
+    expect(forwarded({}).get("accept-encoding")).toBe("identity");
+    expect(forwarded({ "accept-encoding": "br" }).get("accept-encoding")).toBe("br");
   });
 
   test("a WebSocket's handshake is kept (H12)", () => {

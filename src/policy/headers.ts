@@ -77,6 +77,8 @@ export function forwardedRequestHeaders(inbound: Headers, forwarding: Forwarding
     headers.set("connection", "Upgrade");
     headers.set("upgrade", "websocket");
   }
+  // Left out, the runtime would ask for compression that the visitor may not understand.
+  if (!inbound.has("accept-encoding")) headers.set("accept-encoding", "identity");
   const cookie = withoutOwnCookies(inbound.get("cookie"));
   if (cookie !== null) headers.set("cookie", cookie);
 

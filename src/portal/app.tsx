@@ -12,6 +12,7 @@ import type { IdKind } from "../shared/ids.ts";
 import type { Logger } from "../shared/log.ts";
 import type { Accounts } from "./accounts.ts";
 import { authorize, authorizeRequest, type AuthorizePorts } from "./authorize.ts";
+import { errorFields } from "./error-fields.ts";
 import { LIMITS } from "./limits.ts";
 import { NotMemberPage, SignedOutPage, SignInPage, SignOutPage, UnknownHostPage, WelcomePage } from "./pages.tsx";
 import { portalOrigin, publicOrigin, type PortalSettings } from "./settings.ts";
@@ -134,11 +135,7 @@ export function createPortal(ports: PortalPorts, settings: PortalSettings): Hono
 
   app.notFound((c) => problem(c, "not-found", "The portal has no such page."));
   app.onError((error, c) => {
-    ports.log.error("request failed", {
-      requestId: c.get("requestId"),
-      error: error.name,
-      reason: error.message.slice(0, 200),
-    });
+    ports.log.error("request failed", { requestId: c.get("requestId"), ...errorFields(error) });
     return problem(c, "not-available", "The portal has a problem right now. Try again in a moment.");
   });
   return app;

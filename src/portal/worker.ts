@@ -16,6 +16,7 @@ import { createLogger } from "../shared/log.ts";
 import { createAccounts } from "./accounts.ts";
 import { createPortal } from "./app.tsx";
 import { issueCode, redeemCode } from "./codes.ts";
+import { errorFields } from "./error-fields.ts";
 import { ensureMember } from "./members.ts";
 import { signSessionToken } from "./session-token.ts";
 import type { PortalSettings } from "./settings.ts";
@@ -70,7 +71,10 @@ export default {
 /** For the console: accounts and memberships that operators make. */
 export class Members extends WorkerEntrypoint<PortalEnv> implements MembersRpc {
   async ensureMember(input: EnsureMemberInput): Promise<{ accountId: string; created: boolean }> {
-    return await ensureMember(database(this.env), settingsOf(this.env), log, ensureMemberInput.parse(input));
+    const parsed = ensureMemberInput.parse(input);
+    return await withoutDetails("ensureMember", () =>
+      ensureMember(database(this.env), settingsOf(this.env), log, parsed),
+    );
   }
 }
 
@@ -78,6 +82,16 @@ export class Members extends WorkerEntrypoint<PortalEnv> implements MembersRpc {
 export class Sessions extends WorkerEntrypoint<PortalEnv> implements SessionsRpc {
   async redeem(input: RedeemInput): Promise<{ token: string; expiresAtSeconds: number } | null> {
     const parsed = redeemInput.parse(input);
+    return await withoutDetails("redeem", () => this.#redeem(parsed));
+  }
+
+  async end(sessionId: string): Promise<void> {
+    await withoutDetails("end", () =>
+      createAccounts(database(this.env), settingsOf(this.env), log).endSession(sessionId),
+    );
+  }
+
+  async #redeem(parsed: RedeemInput): Promise<{ token: string; expiresAtSeconds: number } | null> {
     const db = database(this.env);
     const redeemed = await redeemCode(db, parsed, systemClock);
     if (redeemed === null) return null;
@@ -89,8 +103,16 @@ export class Sessions extends WorkerEntrypoint<PortalEnv> implements SessionsRpc
     const of = { tenantId, accountId, sessionId, accessRevision };
     return await signSessionToken(this.env.SESSION_PRIVATE_KEY, of, systemClock());
   }
+}
 
-  async end(sessionId: string): Promise<void> {
-    await createAccounts(database(this.env), settingsOf(this.env), log).endSession(sessionId);
+/** A failed query's error quotes its parameters, a password's hash among them; neither a caller nor a log gets that. */
+async function withoutDetails<T>(call: string, work: () => Promise<T>): Promise<T> {
+  try {
+    return await work();
+  } catch (error) {
+    const fields = errorFields(error);
+    log.error("call failed", { call, ...fields });
+    // oxlint-disable-next-line preserve-caught-error -- the cause is what must not travel
+    throw new Error(`the portal could not do ${call} (${fields.sqlState ?? fields.error})`);
   }
 }

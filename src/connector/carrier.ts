@@ -57,7 +57,9 @@ export interface CarrierEvents {
 export function createCarrier(options: CarrierOptions, events: CarrierEvents): Carrier {
   const { socket, slabs, now } = options;
   let blocked = false;
-  let askedMs: number | null = null;
+  let echoAskedMs: number | null = null;
+  let pingAskedMs: number | null = null;
+  let lastPongMs = now();
   let replaced: string | null = null;
   let ourEnd: { code: number; reason: string } | null = null;
   let finishing: NodeJS.Timeout | null = null;
@@ -89,7 +91,7 @@ export function createCarrier(options: CarrierOptions, events: CarrierEvents): C
         replaced = reason;
       },
       pong() {
-        askedMs = null;
+        echoAskedMs = null;
       },
       failed: ({ closeCode, reason }) => close(closeCode, reason),
     },
@@ -128,13 +130,25 @@ export function createCarrier(options: CarrierOptions, events: CarrierEvents): C
   const greeting = setTimeout(() => close(CLOSE.timeout, "no HELLO from the relay"), HELLO_TIMEOUT_MS);
 
   const beat = setInterval(() => {
-    const pulse = { lastReceivedMs: session.lastReceivedMs, askedMs, openStreams: session.openStreams };
-    const verdict = heartbeat(pulse, now());
-    if (verdict === "ask" && session.ping()) askedMs = now();
+    const { lastReceivedMs: lastMessageMs, openStreams } = session;
+    const lastSignMs = Math.max(lastMessageMs, lastPongMs);
+    const verdict = heartbeat({ lastMessageMs, lastSignMs, echoAskedMs, pingAskedMs, openStreams }, now());
+    if (verdict === "echo") {
+      session.ping(); // does nothing while an older one is unanswered; any message will do
+      echoAskedMs = now();
+    }
+    if (verdict === "ping" && socket.readyState === socket.OPEN) {
+      pingAskedMs = now();
+      socket.ping();
+    }
     if (verdict !== "dead") return;
     ourEnd ??= { code: CLOSE.timeout, reason: "the relay does not answer any more" };
     socket.terminate(); // a closing handshake would not come through either
   }, HEARTBEAT_TICK_MS);
+
+  socket.on("pong", () => {
+    lastPongMs = now();
+  });
 
   socket.on("message", (data: RawData) => {
     if (data instanceof Buffer) session.receive(data);

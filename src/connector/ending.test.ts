@@ -25,7 +25,6 @@ test("a wrong clock is named, since it looks like a wrong key", () => {
 test("close codes say what to do", () => {
   expect(lossOfClose(CLOSE.unauthorized, "").kind).toBe("auth");
   expect(lossOfClose(CLOSE.revoked, "disabled").kind).toBe("auth");
-  expect(lossOfClose(1008, "").kind).toBe("auth");
   expect(lossOfClose(CLOSE.replaced, "newer socket")).toEqual({ kind: "replaced", text: "newer socket" });
   expect(lossOfClose(CLOSE.version, "").kind).toBe("version");
   for (const code of [1000, 1001, 1006, 1011, 1012, CLOSE.timeout, CLOSE.overload, CLOSE.goneAway, CLOSE.internal]) {

@@ -47,7 +47,6 @@ export function lossOfClose(code: number, reason: string): LinkLoss {
   switch (code) {
     case CLOSE.unauthorized:
     case CLOSE.revoked:
-    case 1008: // policy, by a proxy or a platform
       return { kind: "auth", text: `the relay ended the connection: ${says}` };
     case CLOSE.replaced:
       return { kind: "replaced", text: reason === "" ? "another process with this instance id connected" : reason };

@@ -1,25 +1,33 @@
 import { expect, test } from "vitest";
-import { heartbeat } from "./heartbeat.ts";
-import { ECHO_BUSY_INTERVAL_MS, ECHO_IDLE_INTERVAL_MS, ECHO_TIMEOUT_MS } from "./limits.ts";
+import { heartbeat, type Pulse } from "./heartbeat.ts";
+import { ECHO_BUSY_INTERVAL_MS, ECHO_IDLE_INTERVAL_MS, ECHO_TIMEOUT_MS, KEEP_ALIVE_INTERVAL_MS } from "./limits.ts";
 
-test("silence makes it ask, sooner while streams are open", () => {
-  const idle = { lastReceivedMs: 0, askedMs: null, openStreams: 0 };
-  expect(heartbeat(idle, ECHO_BUSY_INTERVAL_MS)).toBe("well");
-  expect(heartbeat(idle, ECHO_IDLE_INTERVAL_MS)).toBe("ask");
-  expect(heartbeat({ ...idle, openStreams: 1 }, ECHO_BUSY_INTERVAL_MS)).toBe("ask");
+const idle: Pulse = { lastMessageMs: 0, lastSignMs: 0, echoAskedMs: null, pingAskedMs: null, openStreams: 0 };
+
+test("an idle socket is kept alive by pings that wake nobody, and proved now and then by an echo", () => {
+  expect(heartbeat(idle, KEEP_ALIVE_INTERVAL_MS - 1)).toBe("well");
+  expect(heartbeat(idle, KEEP_ALIVE_INTERVAL_MS)).toBe("ping");
+  expect(heartbeat({ ...idle, pingAskedMs: KEEP_ALIVE_INTERVAL_MS }, KEEP_ALIVE_INTERVAL_MS + 1)).toBe("well");
+  expect(heartbeat({ ...idle, lastSignMs: ECHO_IDLE_INTERVAL_MS - 1 }, ECHO_IDLE_INTERVAL_MS)).toBe("echo");
 });
 
-test("no byte after the question is death", () => {
-  const asked = { lastReceivedMs: 0, askedMs: 30_000, openStreams: 0 };
-  expect(heartbeat(asked, 30_000 + ECHO_TIMEOUT_MS - 1)).toBe("well");
+test("with streams open silence is asked about sooner", () => {
+  expect(heartbeat({ ...idle, openStreams: 1 }, ECHO_BUSY_INTERVAL_MS)).toBe("echo");
+});
+
+test("no message after an echo, or no sign after a ping, is death", () => {
+  const asked = { ...idle, echoAskedMs: 30_000, lastSignMs: 31_000 };
+  expect(heartbeat(asked, 30_000 + ECHO_TIMEOUT_MS - 1)).not.toBe("dead");
   expect(heartbeat(asked, 30_000 + ECHO_TIMEOUT_MS)).toBe("dead");
+  expect(heartbeat({ ...idle, pingAskedMs: 30_000 }, 30_000 + ECHO_TIMEOUT_MS)).toBe("dead");
 });
 
-test("any byte after the question is life, even when the answer itself is late", () => {
+test("any message after the echo is life, even when the answer itself is late", () => {
   const now = 30_000 + ECHO_TIMEOUT_MS;
-  expect(heartbeat({ lastReceivedMs: now - 1, askedMs: 30_000, openStreams: 3 }, now)).toBe("well");
+  const bulk = { ...idle, lastMessageMs: now - 1, lastSignMs: now - 1, echoAskedMs: 30_000, openStreams: 3 };
+  expect(heartbeat(bulk, now)).toBe("well");
 });
 
 test("a machine that slept asks first", () => {
-  expect(heartbeat({ lastReceivedMs: 0, askedMs: null, openStreams: 0 }, 3_600_000)).toBe("ask");
+  expect(heartbeat(idle, 3_600_000)).toBe("echo");
 });

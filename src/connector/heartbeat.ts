@@ -1,20 +1,28 @@
-import { ECHO_BUSY_INTERVAL_MS, ECHO_IDLE_INTERVAL_MS, ECHO_TIMEOUT_MS } from "./limits.ts";
+import { ECHO_BUSY_INTERVAL_MS, ECHO_IDLE_INTERVAL_MS, ECHO_TIMEOUT_MS, KEEP_ALIVE_INTERVAL_MS } from "./limits.ts";
 
 /**
- * Half-open and black-holed links look well to TCP for many minutes. So the data path itself is asked for an echo, and any byte that comes
- * counts as life: behind a bulk transfer the answer itself may be late.
+ * Half-open and black-holed links look well to TCP for many minutes. So the data path itself is asked for an echo (PING), and any message
+ * that comes counts as life: behind a bulk transfer the answer itself may be late. In between, WebSocket pings keep middleboxes from
+ * cutting a silent socket; the relay's runtime answers them without waking its object.
  */
 export interface Pulse {
   /** When a message last came. */
-  readonly lastReceivedMs: number;
-  /** When the echo that is under way was asked for; null when none is. */
-  readonly askedMs: number | null;
+  readonly lastMessageMs: number;
+  /** When a message or the answer to a WebSocket ping last came. */
+  readonly lastSignMs: number;
+  /** When the echo, or the WebSocket ping, that is under way was asked for; null when none is. */
+  readonly echoAskedMs: number | null;
+  readonly pingAskedMs: number | null;
   readonly openStreams: number;
 }
 
-export function heartbeat(pulse: Pulse, nowMs: number): "well" | "ask" | "dead" {
-  const { lastReceivedMs, askedMs, openStreams } = pulse;
-  if (askedMs !== null && lastReceivedMs <= askedMs) return nowMs - askedMs >= ECHO_TIMEOUT_MS ? "dead" : "well";
-  const interval = openStreams > 0 ? ECHO_BUSY_INTERVAL_MS : ECHO_IDLE_INTERVAL_MS;
-  return nowMs - lastReceivedMs >= interval ? "ask" : "well";
+export function heartbeat(pulse: Pulse, nowMs: number): "well" | "echo" | "ping" | "dead" {
+  const { lastMessageMs, lastSignMs, echoAskedMs, pingAskedMs, openStreams } = pulse;
+  const echoOpen = echoAskedMs !== null && lastMessageMs <= echoAskedMs;
+  const pingOpen = pingAskedMs !== null && lastSignMs <= pingAskedMs;
+  if (echoOpen && nowMs - echoAskedMs >= ECHO_TIMEOUT_MS) return "dead";
+  if (pingOpen && nowMs - pingAskedMs >= ECHO_TIMEOUT_MS) return "dead";
+  const silence = openStreams > 0 ? ECHO_BUSY_INTERVAL_MS : ECHO_IDLE_INTERVAL_MS;
+  if (!echoOpen && nowMs - lastMessageMs >= silence) return "echo";
+  return !pingOpen && nowMs - lastSignMs >= KEEP_ALIVE_INTERVAL_MS ? "ping" : "well";
 }

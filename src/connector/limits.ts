@@ -60,12 +60,14 @@ export const REFUSED_RETRY_MS = 2_000;
 /** Bytes of a refusal's body that are read for its reason. */
 export const REFUSAL_BODY_BYTES = 8 * 1024;
 
-/** An idle link is proved this often: middleboxes cut silent sockets at 60 to 100 s, and a relay object should sleep in between. */
-export const ECHO_IDLE_INTERVAL_MS = 25_000;
-/** With streams open the relay is awake anyway: silence is checked sooner. */
+/** Middleboxes cut silent sockets at 60 to 100 s; WebSocket pings this often prevent it and wake no object. */
+export const KEEP_ALIVE_INTERVAL_MS = 25_000;
+/** An idle link's data path is proved this often: each echo wakes the lane's object. */
+export const ECHO_IDLE_INTERVAL_MS = 60_000;
+/** With streams open the object is awake anyway: silence is asked about sooner. */
 export const ECHO_BUSY_INTERVAL_MS = 5_000;
-/** No byte at all for so long after an echo was asked for: the link is dead, whatever TCP says. */
-export const ECHO_TIMEOUT_MS = 8_000;
+/** Nothing came for so long after it was asked for: the link is dead, whatever TCP says. A busy relay needs a few seconds at most. */
+export const ECHO_TIMEOUT_MS = 20_000;
 /** How often the heartbeat looks. Well below the times above. */
 export const HEARTBEAT_TICK_MS = 1_000;
 

@@ -1,0 +1,170 @@
+import { createServer, type IncomingMessage, type Server } from "node:http";
+import { createServer as createTlsServer } from "node:https";
+import type { Duplex } from "node:stream";
+import { importJWK, jwtVerify } from "jose";
+import { WebSocketServer, type WebSocket } from "ws";
+import {
+  createSession,
+  type PeerHello,
+  type Session,
+  type SessionLimits,
+} from "../../../src/protocol/tunnel/session.ts";
+import type { PublicJwk } from "../../../src/protocol/jwk.ts";
+import { until } from "../../support/until.ts";
+import { openExchange, type Exchange, type ExchangeRequest } from "./exchange.ts";
+import { listenOnLoopback } from "./listen.ts";
+
+/**
+ * A relay in the test's own hands: the real session core in the role of the relay over real WebSockets on /connect/a and /connect/b, and
+ * whatever a relay may do to a connector (refuse, drop, go away, replace).
+ */
+export interface TestRelay {
+  /** http(s)://relay.causeway.localhost:port */
+  readonly url: string;
+  readonly port: number;
+  /** Upgrades asked for so far, refused ones included. */
+  readonly dials: readonly { readonly lane: string; readonly authorization: string; readonly atMs: number }[];
+  /** Sockets whose connector has greeted, oldest first. */
+  readonly links: readonly RelayLink[];
+  /** What the next dials get instead of an upgrade. */
+  refuse: { status: number; headers?: Record<string, string>; body?: string } | null;
+  /** Waits for a greeted link of the lane (and instance, and newer than `not`). */
+  link(lane: "a" | "b", wanted?: { instanceId?: string; not?: RelayLink }): Promise<RelayLink>;
+  /** Drops every connection and stops listening; `listen` takes the same port again. */
+  stop(): Promise<void>;
+  listen(): Promise<void>;
+}
+
+export interface RelayLink {
+  readonly lane: string;
+  readonly socket: WebSocket;
+  readonly session: Session;
+  readonly peer: PeerHello;
+  /** Reason of DRAIN, once it came. */
+  readonly draining: string | null;
+  readonly closed: { readonly code: number; readonly reason: string } | null;
+  open(request: ExchangeRequest): Exchange;
+  /** Takes the next messages and answers nothing, as a middlebox that forgot the connection. */
+  deaf: boolean;
+}
+
+const LIMITS: SessionLimits = {
+  messageBytes: 1024 * 1024,
+  streamWindowBytes: 1024 * 1024,
+  sessionWindowBytes: 16 * 1024 * 1024,
+  streams: 0,
+  wsMessageBytes: 8 * 1024 * 1024,
+};
+const SEND = { messageBytes: 65_536, contendedFrameBytes: 16_384, aloneFrameBytes: 65_536, streamQueueBytes: 131_072 };
+
+export async function startTestRelay(
+  options: { tls?: { cert: string; key: string }; key?: PublicJwk; identity?: string } = {},
+): Promise<TestRelay> {
+  const links: RelayLink[] = [];
+  const dials: { lane: string; authorization: string; atMs: number }[] = [];
+  const sockets = new WebSocketServer({ noServer: true, perMessageDeflate: false });
+  let server: Server | null = null;
+  let port = 0;
+
+  const admits = async (request: IncomingMessage): Promise<boolean> => {
+    if (options.key === undefined) return true;
+    const token = /^Bearer (.+)$/.exec(request.headers.authorization ?? "")?.[1] ?? "";
+    const identity = options.identity ?? "acme/plant-1";
+    const { kid, kty, crv, x } = options.key;
+    const key = await importJWK({ kid, kty, crv, x }, "EdDSA");
+    return await jwtVerify(token, key, { issuer: identity, subject: identity, audience: relay.url }).then(
+      () => true,
+      () => false,
+    );
+  };
+
+  const upgrade = async (request: IncomingMessage, socket: Duplex, head: Buffer): Promise<void> => {
+    const lane = /^\/connect\/([ab])$/.exec(request.url ?? "")?.[1] ?? "?";
+    dials.push({ lane, authorization: request.headers.authorization ?? "", atMs: Date.now() });
+    const refusal = relay.refuse ?? ((await admits(request)) ? null : { status: 401 });
+    if (refusal !== null) {
+      const { status, headers = {}, body = "" } = refusal;
+      const lines = Object.entries({ date: new Date().toUTCString(), ...headers, "content-length": body.length });
+      socket.end(
+        `HTTP/1.1 ${status} No\r\n${lines.map(([k, v]) => `${k}: ${v}\r\n`).join("")}connection: close\r\n\r\n${body}`,
+      );
+      return;
+    }
+    sockets.handleUpgrade(request, socket, head, (webSocket) => accept(lane, webSocket));
+  };
+
+  const accept = (lane: string, socket: WebSocket): void => {
+    let link: (RelayLink & { draining: string | null; closed: RelayLink["closed"] }) | null = null;
+    const flush = (): void => {
+      for (;;) {
+        const message = session.takeMessage();
+        if (message === null || socket.readyState !== socket.OPEN) return;
+        if (link?.deaf !== true) socket.send(message);
+      }
+    };
+    const session: Session = createSession({
+      role: "relay",
+      now: Date.now,
+      limits: LIMITS,
+      send: SEND,
+      identity: { instanceId: "", targets: [], sessionId: `ses_${dials.length}`, software: "test relay" },
+      events: {
+        flushNeeded: () => void setImmediate(flush),
+        hello(peer) {
+          const open = (request: ExchangeRequest) => openExchange(session, request);
+          link = { lane, socket, session, peer, draining: null, closed: null, deaf: false, open };
+          links.push(link);
+        },
+        draining(reason) {
+          if (link !== null) link.draining = reason;
+        },
+        failed: ({ closeCode, reason }) => socket.close(closeCode, reason),
+      },
+    });
+    socket.on("message", (data) => {
+      if (data instanceof Buffer && link?.deaf !== true) session.receive(data);
+    });
+    socket.on("error", () => undefined);
+    socket.once("close", (code, reason) => {
+      if (link !== null) link.closed = { code, reason: reason.toString() };
+      session.lost("the socket is gone");
+    });
+    flush();
+  };
+
+  const relay: TestRelay = {
+    get url() {
+      return `${options.tls === undefined ? "http" : "https"}://relay.causeway.localhost:${port}`;
+    },
+    get port() {
+      return port;
+    },
+    dials,
+    links,
+    refuse: null,
+    link: (lane, wanted = {}) =>
+      until(`a link on lane ${lane}`, () =>
+        links.findLast(
+          (link) =>
+            link.lane === lane &&
+            link.closed === null &&
+            link !== wanted.not &&
+            (wanted.instanceId === undefined || link.peer.instanceId === wanted.instanceId),
+        ),
+      ),
+    async stop() {
+      const stopping = server;
+      server = null;
+      for (const client of sockets.clients) client.terminate();
+      await new Promise((resolve) => (stopping === null ? resolve(null) : stopping.close(resolve)));
+    },
+    async listen() {
+      const listening = options.tls === undefined ? createServer() : createTlsServer(options.tls);
+      server = listening;
+      listening.on("upgrade", (request, socket, head) => void upgrade(request, socket, head));
+      port = await listenOnLoopback(listening, port);
+    },
+  };
+  await relay.listen();
+  return relay;
+}

@@ -95,7 +95,7 @@ export async function openStore(dir: string): Promise<Loaded> {
     damaged,
     channel: damaged.length === 0 ? channel : { ...channel, epoch: null, cursor: 0 },
     store: {
-      saveTenant: (record) => save(tenantFile(record.tenantId), record),
+      saveTenant: async (record) => save(tenantFile(record.tenantId), record),
       async forgetTenant(tenantId) {
         await rm(tenantFile(tenantId), { force: true });
         await rm(tenantFile(tenantId) + PREVIOUS, { force: true });

@@ -141,6 +141,8 @@ export function createPlanner(limits: PlannerLimits): Planner {
       return resources.length === 0 ? null : { entry, unit, resources, removed: [] };
     }
     if (phase === "scopes") {
+      // A tenant that changed while its part of a rejected response waited for its turn has clusters to send first.
+      if (missing("cluster", unit?.clusters ?? []).length > 0) return null;
       const resources = missing("scope", unit?.scopes ?? []);
       const own = new Set(unit?.scopes.map(({ name }) => name));
       const surplus = [...entry.scopes].filter((name) => !own.has(name) && held.scope.has(name));

@@ -1,0 +1,28 @@
+import { expect, test } from "vitest";
+import type { PublicJwk } from "../../protocol/jwk.ts";
+import { renderBootstrap, renderListeners, renderProofFilter } from "./static.ts";
+
+const ports = { address: "0.0.0.0", port: 10000, adminPort: 10001 };
+const paths = {
+  xdsSocket: "/var/lib/causeway/run/xds.sock",
+  probeSocket: "/var/lib/causeway/run/probe.sock",
+  listenersDir: "/var/lib/causeway/envoy/listeners",
+  filtersDir: "/var/lib/causeway/envoy/filters",
+};
+const key: PublicJwk = { kty: "OKP", crv: "Ed25519", x: "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo", kid: "edge-1" };
+
+test.each([
+  ["bootstrap", renderBootstrap("walter-white", ports, paths)],
+  ["listeners", renderListeners(ports, paths)],
+  ["proof-filter", renderProofFilter("nod_1", [key], "edge-1")],
+])("%s.json is what it was", async (name, json) => {
+  await expect(`${JSON.stringify(json, null, 2)}\n`).toMatchFileSnapshot(
+    `../../../test/golden/node-agent/${name}.json`,
+  );
+});
+
+test("without any key of the edge a key that nobody has is asked for, not nothing", () => {
+  const filter = JSON.stringify(renderProofFilter("nod_1", [], ""));
+  expect(filter).toContain(String.raw`\"kid\":\"nobody\"`);
+  expect(filter).toContain('"require_expiration":true');
+});

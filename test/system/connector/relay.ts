@@ -46,6 +46,8 @@ export interface RelayLink {
   open(request: ExchangeRequest): Exchange;
   /** Takes the next messages and answers nothing, as a middlebox that forgot the connection. */
   deaf: boolean;
+  /** Messages that came while it was deaf. */
+  readonly ignored: number;
 }
 
 const LIMITS: SessionLimits = {
@@ -94,7 +96,7 @@ export async function startTestRelay(
   };
 
   const accept = (lane: string, socket: WebSocket): void => {
-    let link: (RelayLink & { draining: string | null; closed: RelayLink["closed"] }) | null = null;
+    let link: (RelayLink & { draining: string | null; closed: RelayLink["closed"]; ignored: number }) | null = null;
     const flush = (): void => {
       for (;;) {
         const message = session.takeMessage();
@@ -112,7 +114,7 @@ export async function startTestRelay(
         flushNeeded: () => void setImmediate(flush),
         hello(peer) {
           const open = (request: ExchangeRequest) => openExchange(session, request);
-          link = { lane, socket, session, peer, draining: null, closed: null, deaf: false, open };
+          link = { lane, socket, session, peer, draining: null, closed: null, deaf: false, ignored: 0, open };
           links.push(link);
         },
         draining(reason) {
@@ -122,7 +124,8 @@ export async function startTestRelay(
       },
     });
     socket.on("message", (data) => {
-      if (data instanceof Buffer && link?.deaf !== true) session.receive(data);
+      if (link?.deaf === true) link.ignored += 1;
+      else if (data instanceof Buffer) session.receive(data);
     });
     socket.on("error", () => undefined);
     socket.once("close", (code, reason) => {

@@ -1,4 +1,4 @@
-import { cpSync, mkdirSync, rmSync } from "node:fs";
+import { mkdirSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import process from "node:process";
 import { defineCommand } from "citty";
@@ -8,7 +8,7 @@ import { PACKAGE_ROOT } from "../local/paths.ts";
 import { bundleWorker } from "../workers/bundle.ts";
 import { prepareOptions } from "../workers/options.ts";
 import { bundleCli } from "./bundle-cli.ts";
-import { writeContainerContext } from "./containers.ts";
+import { writeContainerContexts } from "./containers.ts";
 
 const build = defineCommand({
   meta: {
@@ -35,11 +35,8 @@ const build = defineCommand({
     await bundleCli(cli);
     built("command line", join(cli, "causeway.js"));
 
-    for (const role of ["connector", "node-agent"] as const) {
-      const context = join(containers, role);
-      writeContainerContext(role, context);
-      cpSync(cli, join(context, "cli"), { recursive: true });
-      built(`context of the ${role}'s container`, context);
+    for (const [name, context] of await writeContainerContexts(cli, containers)) {
+      built(`context of the ${name} container`, context);
     }
   },
 });

@@ -16,6 +16,7 @@ export default defineConfig({
         test: {
           name: "system",
           include: ["test/system/**/*.test.ts"],
+          globalSetup: "test/support/stack-setup.ts",
           testTimeout: 60_000,
           hookTimeout: 180_000,
           fileParallelism: false,
@@ -25,6 +26,7 @@ export default defineConfig({
         test: {
           name: "browser",
           include: ["test/browser/**/*.test.ts"],
+          globalSetup: "test/support/stack-setup.ts",
           testTimeout: 60_000,
           hookTimeout: 180_000,
           fileParallelism: false,

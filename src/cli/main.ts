@@ -21,6 +21,8 @@ const root: AnyCommand = defineCommand({
     tenant: () => import("./commands/tenant.ts").then((module) => module.default),
     connector: () => import("./commands/connector.ts").then((module) => module.default),
     connect: () => import("./commands/connect.ts").then((module) => module.default),
+    migrate: () => import("./commands/migrate.ts").then((module) => module.default),
+    keys: () => import("./commands/keys.ts").then((module) => module.default),
     node: () => import("./commands/node.ts").then((module) => module.nodeCommand),
     operation: () => import("./commands/operation.ts").then((module) => module.default),
   },

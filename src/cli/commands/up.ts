@@ -1,3 +1,4 @@
+import { existsSync } from "node:fs";
 import process from "node:process";
 import { defineCommand } from "citty";
 import { CliError, EXIT } from "../frame/exit.ts";
@@ -35,6 +36,7 @@ export default defineCommand({
   },
   async run({ args }) {
     const output = createOutput(args.json === true);
+    refuseOutsideClone();
     const paths = statePaths(stateDirForUp(args["state-dir"], process.env));
     if (args.hosts === true) {
       const slugs = readJson(paths.localJson, localStack)?.tenants.map((tenant) => tenant.slug);
@@ -61,6 +63,16 @@ export function parsePort(text: string | undefined): number {
     EXIT.usage,
     `--port ${text} is not a port`,
     "Give a number from 1 to 65534; the console takes the next one.",
+  );
+}
+
+/** The bundled command line (dist/cli) has no Workers, migrations and demo services to run. */
+function refuseOutsideClone(): void {
+  if (existsSync(new URL("../local/workers-host.ts", import.meta.url))) return;
+  throw new CliError(
+    EXIT.environment,
+    "the local stack runs from a clone of the repository, not from this bundle",
+    "Clone the repository and run: npm ci && npm start",
   );
 }
 

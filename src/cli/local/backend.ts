@@ -29,7 +29,7 @@ export async function startBackend(context: StackContext): Promise<{ api: Api; p
     const local = await preparePostgres(
       context.paths.dir,
       context.postgres,
-      context.port("postgres"),
+      context.usePort("postgres"),
       context.secrets.superuserPassword,
     );
     await context.supervisor.start(local.spec);

@@ -17,6 +17,8 @@ export interface StackContext {
   readonly consolePort: number;
   /** A port of the stack by name. */
   readonly port: (name: PortName) => number;
+  /** The same, when the part that listens there is started right now. */
+  readonly usePort: (name: PortName) => number;
   readonly postgres: PostgresInstallation;
   readonly supervisor: Supervisor;
   readonly report: Report;

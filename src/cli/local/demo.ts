@@ -99,7 +99,7 @@ async function ensureMember(context: StackContext, api: Api, slug: string): Prom
 }
 
 async function startTarget(context: StackContext): Promise<void> {
-  const port = context.port("target-demo");
+  const port = context.usePort("target-demo");
   await context.supervisor.start({
     name: "target-demo",
     tier: 2,
@@ -132,7 +132,7 @@ async function startSite(context: StackContext, api: Api): Promise<void> {
 }
 
 async function startInstance(context: StackContext, file: string, instance: ConnectorInstance): Promise<void> {
-  const health = context.port(`health-${instance}`);
+  const health = context.usePort(`health-${instance}`);
   const targets = [`demo=http://127.0.0.1:${context.port("target-demo")}`, "echo", "ping"];
   await context.supervisor.start({
     name: `connector-${instance}`,

@@ -49,7 +49,7 @@ async function startNode(context: StackContext, api: Api, envoy: Promise<string>
   writeJson(files.config, agentFile(context, name));
   // Envoy starts from what this start's agent writes.
   rmSync(files.bootstrap, { force: true });
-  const agentPort = context.port(`health-${name}`);
+  const agentPort = context.usePort(`health-${name}`);
   const agent = supervisor.start({
     name: `agent-${name}`,
     tier: 3,
@@ -67,7 +67,8 @@ async function startNode(context: StackContext, api: Api, envoy: Promise<string>
     context.signal,
   );
   await Promise.race([agent, written]);
-  const adminPort = context.port(`admin-${name}`);
+  context.usePort(`envoy-${name}`);
+  const adminPort = context.usePort(`admin-${name}`);
   await supervisor.start({
     name: `envoy-${name}`,
     tier: 2,

@@ -11,7 +11,7 @@ import { openLedger, readLedger, reapLeftovers, signal } from "./ledger.ts";
 import type { LocalStack } from "./local-json.ts";
 import { reapNodes, startNodes } from "./nodes.ts";
 import { PACKAGE_ROOT, type StatePaths } from "./paths.ts";
-import { choosePorts, demandPort } from "./ports.ts";
+import { type HeldPorts, choosePorts, demandPort } from "./ports.ts";
 import { CONTROL_DATABASE, dataDir } from "./postgres.ts";
 import { type PostgresInstallation, findPostgres } from "./postgres-binaries.ts";
 import { type Report, step } from "./progress.ts";
@@ -50,6 +50,7 @@ export async function startStack(options: StackOptions): Promise<RunningStack> {
     changed: () => writeStatus(paths.status, { pid: process.pid, startedAtMs, ready, parts: supervisor.status() }),
   });
   const stop = async () => {
+    ports.releaseAll();
     rmSync(paths.localJson, { force: true });
     await supervisor.stopAll();
     rmSync(paths.status, { force: true });
@@ -61,7 +62,11 @@ export async function startStack(options: StackOptions): Promise<RunningStack> {
     saveSecrets: () => writeSecrets(paths.secrets, secrets),
     edgePort,
     consolePort: edgePort + 1,
-    port: (name) => ports.get(name) ?? raise(`no port ${name}`),
+    port: (name) => ports.get(name),
+    usePort: (name) => {
+      ports.release(name);
+      return ports.get(name);
+    },
     postgres,
     supervisor,
     report,
@@ -103,7 +108,7 @@ export async function startStack(options: StackOptions): Promise<RunningStack> {
 
 interface Prepared {
   readonly secrets: StackSecrets;
-  readonly ports: ReadonlyMap<string, number>;
+  readonly ports: HeldPorts;
   readonly postgres: PostgresInstallation;
 }
 
@@ -118,8 +123,9 @@ async function prepare(options: StackOptions, note: (text: string) => void): Pro
   if (options.fresh) wipe(paths, postgres);
   await demandPort(edgePort, "edge");
   await demandPort(edgePort + 1, "console");
+  const secrets = await keptSecrets(paths, postgres);
   const ports = await choosePorts(paths.ports, PORT_NAMES, [edgePort, edgePort + 1]);
-  return { secrets: await keptSecrets(paths, postgres), ports, postgres };
+  return { secrets, ports, postgres };
 }
 
 /** Ends what a killed run left behind; answers how many parts and helpers that were. Tenants' services are not counted. */
@@ -165,8 +171,4 @@ export function killStack(paths: StatePaths): void {
   for (const { pid } of readLedger(paths.ledger)) signal(-pid, "SIGKILL");
   rmSync(paths.localJson, { force: true });
   rmSync(paths.lock, { force: true });
-}
-
-function raise(message: string): never {
-  throw new Error(message);
 }

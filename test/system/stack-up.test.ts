@@ -1,0 +1,270 @@
+import { existsSync, mkdtempSync, readFileSync, rmSync, statSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { beforeAll, expect, test } from "vitest";
+import { localStack } from "../../src/cli/local/local-json.ts";
+import { runCli } from "../support/cli.ts";
+import { type TestStack, sharedStack } from "../support/stack.ts";
+
+let stack: TestStack;
+beforeAll(async () => {
+  stack = await sharedStack();
+});
+
+test.each([
+  ["acme", "walter-white", "app"],
+  ["acme", "walter-white", "connectors"],
+  ["acme", "walter-white", "manager"],
+  ["globex", "hank-schrader", "app"],
+  ["globex", "hank-schrader", "connectors"],
+  ["globex", "hank-schrader", "manager"],
+])("%s answers from %s at /%s, naming service, tenant, node and the visitor's host", async (tenant, node, service) => {
+  const answer = await stack.request(tenant, `/${service}/x?y=1`);
+  expect(answer.status).toBe(200);
+  expect(answer.json()).toMatchObject({
+    service,
+    tenant,
+    node,
+    host: expect.stringMatching(new RegExp(`^${tenant}\\.causeway\\.localhost(:\\d+)?$`)),
+    path: `/${service}/x?y=1`,
+    proto: "http",
+  });
+});
+
+test("an unknown host gets the portal's page, or a problem when a program asks", async () => {
+  const page = await stack.request("nobody", "/", { headers: { accept: "text/html" } });
+  expect([page.status, page.headers["causeway-error"]]).toEqual([404, "unknown-host"]);
+  expect(page.text).toContain("<html");
+  const problem = await stack.request("nobody", "/", { headers: { accept: "application/json" } });
+  expect([problem.status, problem.json()["code"]]).toEqual([404, "unknown-host"]);
+});
+
+test("the bare domain is the portal's", async () => {
+  const page = await stack.request(stack.baseDomain, "/", { headers: { accept: "text/html" } });
+  expect(page.status).toBe(200);
+  expect(page.text).toContain("Causeway");
+});
+
+test("the site behind the connector answers on its own host, by the tenant's route and by the relay's", async () => {
+  const own = await stack.request("demo--acme", "/");
+  expect([own.status, own.headers["content-type"]]).toEqual([200, expect.stringContaining("text/html")]);
+  const route = await stack.request("acme", "/plant/");
+  expect([route.status, route.text]).toEqual([200, own.text]);
+  const ping = await stack.request("relay", "/relay/acme/ping/");
+  expect([ping.status, ping.text.trim()]).toEqual([200, "PONG"]);
+});
+
+test("an upload through the tunnel arrives whole", async () => {
+  const body = Buffer.alloc(3_000_000, "causeway");
+  const answer = await stack.request("demo--acme", "/upload", { method: "POST", body });
+  const { createHash } = await import("node:crypto");
+  expect(answer.json()).toMatchObject({ bytes: body.length, sha256: createHash("sha256").update(body).digest("hex") });
+});
+
+test("the console answers on its own port only", async () => {
+  const asked = await fetch(`${stack.consoleUrl}/api/v1/tenants`, {
+    headers: { authorization: `Bearer ${stack.apiToken}` },
+  });
+  expect(asked.status).toBe(200);
+  expect((await fetch(`${stack.consoleUrl}/api/v1/tenants`)).status).toBe(401);
+  for (const host of ["console", stack.baseDomain, "acme"]) {
+    const wrong = await stack.request(host, "/api/v1/tenants", {
+      headers: { authorization: `Bearer ${stack.apiToken}` },
+    });
+    expect(wrong.status, host).toBe(404);
+  }
+});
+
+test("local.json has all that programs need, for its owner only", () => {
+  const file = join(stack.stateDir, "local.json");
+  expect(statSync(file).mode & 0o777).toBe(0o600);
+  const local = localStack.strict().parse(JSON.parse(readFileSync(file, "utf8")));
+  expect(local).toMatchObject({
+    edgeUrl: `http://127.0.0.1:${stack.edgePort}`,
+    baseDomain: "causeway.localhost",
+    consoleUrl: `http://127.0.0.1:${stack.edgePort + 1}`,
+    relayUrl: `http://relay.causeway.localhost:${stack.edgePort}`,
+    tenants: [
+      { slug: "acme", host: "acme.causeway.localhost" },
+      { slug: "globex", host: "globex.causeway.localhost" },
+    ],
+    connectors: [{ tenant: "acme", name: "plant-1" }],
+  });
+  expect(local.nodes.map(({ name }) => name)).toEqual(["walter-white", "hank-schrader"]);
+});
+
+test("no file of the stack with a secret is open to others", () => {
+  for (const name of [
+    "local.json",
+    "secrets.json",
+    "workers.json",
+    "pids.json",
+    "status.json",
+    "connectors/acme-plant-1.json",
+  ]) {
+    expect(statSync(join(stack.stateDir, name)).mode & 0o077, name).toBe(0);
+  }
+  for (const node of stack.nodes) {
+    expect(statSync(join(stack.stateDir, "nodes", node.name, "node.json")).mode & 0o077).toBe(0);
+  }
+});
+
+test("no secret is in a log or in a command line", async () => {
+  const secrets: unknown = JSON.parse(readFileSync(join(stack.stateDir, "secrets.json"), "utf8"));
+  const values = leaves(secrets).filter((value) => value.length >= 12 && !value.includes("@"));
+  expect(values.length).toBeGreaterThan(8);
+  const { listProcesses } = await import("../../src/cli/local/process-table.ts");
+  const commands = listProcesses().map(({ command }) => command);
+  const logs = stack
+    .parts()
+    .map(({ name }) => (existsSync(join(stack.stateDir, "logs", `${name}.log`)) ? stack.log(name) : ""));
+  const haystack = [...commands, ...logs, stack.log("supervisor")].join("\n");
+  // Key ids and public coordinates may be seen; everything else may not.
+  for (const value of values.filter((one) => !isPublic(secrets, one))) expect(haystack.includes(value)).toBe(false);
+});
+
+const leaves = (value: unknown): string[] =>
+  typeof value === "string"
+    ? [value]
+    : typeof value === "object" && value !== null
+      ? Object.values(value).flatMap(leaves)
+      : [];
+
+const isPublic = (secrets: unknown, value: string): boolean =>
+  JSON.stringify(secrets).includes(`"kid":"${value}"`) || JSON.stringify(secrets).includes(`"x":"${value}"`);
+
+test("a tenant is made with one command, and is usable within 5 seconds while nothing restarts", async () => {
+  const pids = () => stack.parts().map(({ name, pid }) => [name, pid]);
+  const uptimes = () =>
+    Promise.all(
+      stack.nodes.map(async ({ adminUrl }) => {
+        const text = await (await fetch(`${adminUrl}/stats?filter=^server.uptime$`)).text();
+        return Number(/\d+/.exec(text)?.[0]);
+      }),
+    );
+  const [pidsBefore, uptimesBefore] = [pids(), await uptimes()];
+  expect((await stack.request("initech", "/app")).status).toBe(404); // Asked for just before: the miss must not linger.
+  const begin = Date.now();
+  const made = await stack.cli("tenant", "create", "initech", "--wait", "--json");
+  expect(made.code, made.stderr).toBe(0);
+  expect((await stack.request("initech", "/app")).json()).toMatchObject({ tenant: "initech", service: "app" });
+  expect(Date.now() - begin).toBeLessThan(5_000);
+  expect(JSON.parse(made.stdout)).toMatchObject({
+    slug: "initech",
+    state: "active",
+    hosts: ["initech.causeway.localhost"],
+  });
+  expect(made.stderr).toContain("✓");
+  expect(pids()).toEqual(pidsBefore);
+  for (const [node, uptime] of (await uptimes()).entries())
+    expect(uptime).toBeGreaterThanOrEqual(uptimesBefore[node] ?? Infinity);
+});
+
+test("status shows every part running; logs shows what they said", async () => {
+  const status = await stack.cli("status", "--json");
+  expect(status.code).toBe(0);
+  const parts = status.stdout
+    .trim()
+    .split("\n")
+    .map((line) => JSON.parse(line));
+  expect(parts.map(({ name }) => name)).toEqual(
+    expect.arrayContaining([
+      "postgres",
+      "workers",
+      "workerd",
+      "envoy-walter-white",
+      "agent-hank-schrader",
+      "connector-plant-1-a",
+      "target-demo",
+    ]),
+  );
+  for (const part of parts) {
+    expect(part).toMatchObject({
+      state: "running",
+      pid: expect.any(Number),
+      restarts: expect.any(Number),
+      since: expect.any(String),
+    });
+  }
+  expect((await stack.cli("status")).stdout).toMatch(/^PART\s+STATE\s+PID\s+RESTARTS\s+SINCE/);
+  expect((await stack.cli("logs", "workers")).stdout).toContain('"msg":"ready"');
+  expect((await stack.cli("logs")).stdout).toContain("workers");
+  const unknown = await stack.cli("logs", "nope");
+  expect([unknown.code, unknown.stdout]).toEqual([2, ""]);
+});
+
+test("lists are tables for people and lines of JSON for programs", async () => {
+  expect((await stack.cli("tenant", "list")).stdout).toMatch(
+    /^TENANT\s+STATE\s+NODE\s+HOSTS\nacme\s+active\s+walter-white/,
+  );
+  const lines = (await stack.cli("tenant", "list", "--json")).stdout
+    .trim()
+    .split("\n")
+    .map((line) => JSON.parse(line));
+  expect(lines.find(({ slug }) => slug === "globex")).toMatchObject({ node: "hank-schrader", state: "active" });
+  expect((await stack.cli("connector", "list", "acme", "--json")).stdout).toContain('"name":"plant-1"');
+});
+
+test("a connector is registered with a key made here, and its file is its owner's only", async () => {
+  const dir = mkdtempSync(join(tmpdir(), "causeway-connector-"));
+  try {
+    const file = join(dir, "plant-7.json");
+    const made = await stack.cli("connector", "create", "globex", "plant-7", "--out", file);
+    expect(made.code, made.stderr).toBe(0);
+    expect(made.stdout.trim()).toBe(file);
+    expect(statSync(file).mode & 0o777).toBe(0o600);
+    expect(JSON.parse(readFileSync(file, "utf8"))).toMatchObject({
+      relayUrl: stack.relayUrl,
+      tenant: "globex",
+      connector: "plant-7",
+      privateKey: { kty: "OKP", crv: "Ed25519" },
+    });
+    const again = await stack.cli("connector", "create", "globex", "plant-7", "--out", file);
+    expect(again.code).toBe(3);
+    const taken = await stack.cli("connector", "create", "globex", "plant-7", "--out", join(dir, "other.json"));
+    expect([taken.code, existsSync(join(dir, "other.json"))]).toEqual([1, false]);
+    const refused = await stack.cli("connector", "delete", "globex", "plant-7");
+    expect(refused.code).toBe(3);
+    expect((await stack.cli("connector", "delete", "globex", "plant-7", "--force", "--wait")).code).toBe(0);
+  } finally {
+    rmSync(dir, { recursive: true, force: true });
+  }
+});
+
+test.each([
+  ["a slug that is taken", ["tenant", "create", "acme"], 1, "conflict"],
+  ["a reserved slug", ["tenant", "create", "admin"], 2, "bad-request"],
+  ["a malformed slug", ["tenant", "create", "-x"], 2, "unknown option"],
+  ["a slug with two hyphens", ["tenant", "create", "a--b"], 2, "bad-request"],
+  ["an unknown node", ["tenant", "create", "umbrella", "--node", "saul"], 2, "saul"],
+  ["an unknown tenant", ["tenant", "show", "umbrella"], 1, "not-found"],
+  ["a deletion without --force", ["tenant", "delete", "globex"], 3, "--force"],
+  ["an unknown operation", ["operation", "show", "op_0"], 1, "not-found"],
+])("%s is refused with a clear message and nothing half made", async (_, args, code, words) => {
+  const before = (await stack.cli("tenant", "list", "--json")).stdout;
+  const refused = await stack.cli(...args);
+  expect([refused.code, refused.stdout]).toEqual([code, ""]);
+  expect(refused.stderr).toContain(words);
+  expect((await stack.cli("tenant", "list", "--json")).stdout).toBe(before);
+});
+
+test("a wrong token is exit 5, no console is exit 4, and no configuration is exit 2", async () => {
+  const env = { CAUSEWAY_STATE_DIR: stack.stateDir };
+  const wrong = await runCli(["tenant", "list"], { ...env, CAUSEWAY_API_TOKEN: "cwt_wrong" });
+  expect([wrong.code, wrong.stderr]).toEqual([5, expect.stringContaining("CAUSEWAY_API_TOKEN")]);
+  const away = await runCli(["tenant", "list"], {
+    CAUSEWAY_API_URL: "http://127.0.0.1:1",
+    CAUSEWAY_API_TOKEN: "cwt_x",
+  });
+  expect(away.code).toBe(4);
+  const noToken = await runCli(["tenant", "list"], { ...env, CAUSEWAY_API_URL: "http://127.0.0.1:1" });
+  expect(noToken.code).toBe(5); // The stack's token is not for others.
+  const nothing = await runCli(["tenant", "list"], { CAUSEWAY_STATE_DIR: join(stack.stateDir, "none") });
+  expect(nothing.code).toBe(2);
+});
+
+test("a second start says that it is running already, and changes nothing", async () => {
+  const again = await stack.cli("up");
+  expect([again.code, again.stderr]).toEqual([3, expect.stringContaining(stack.edgeUrl)]);
+  expect((await stack.request("acme", "/app")).status).toBe(200);
+});

@@ -17,9 +17,10 @@ export function createEdge(ports: EdgePorts, settings: EdgeSettings): Hono {
 
   async function answer(visit: Visit): Promise<Response> {
     if (visit.request.method === "TRACE") return refuse(visit, "bad-request", "TRACE is not passed on.");
-    const urlHost = canonicalHost(splitUrl(visit.request.url).authority);
     const { parsedHost } = visit;
-    if (parsedHost.kind !== "malformed" && urlHost !== null && urlHost !== parsedHost.host) {
+    // The runtime makes the URL from the Host header; where a proxy in front or an absolute-form target made them differ, nobody guesses.
+    const header = canonicalHost(visit.request.headers.get("host") ?? "");
+    if (parsedHost.kind !== "malformed" && header !== null && header !== parsedHost.host) {
       return refuse(visit, "bad-request", "The request names two different hosts.");
     }
     if (parsedHost.kind === "relay") return await answerRelayHost(visit, ports, settings, load);
@@ -75,13 +76,12 @@ export function createEdge(ports: EdgePorts, settings: EdgeSettings): Hono {
 
 function visitOf(request: Request, waitUntil: Visit["waitUntil"], ports: EdgePorts, settings: EdgeSettings): Visit {
   const { authority, rawPath, rawQuery } = splitUrl(request.url);
-  const hostHeader = request.headers.get("host") ?? authority;
   return {
     request,
     requestId: ports.newId("req"),
     traceparent: continueTrace(request.headers.get("traceparent"), ports.random),
-    parsedHost: parseHost(hostHeader, settings.baseDomains),
-    hostWithPort: hostHeader.toLowerCase().replace(/\.(?=:|$)/, ""),
+    parsedHost: parseHost(authority, settings.baseDomains),
+    hostWithPort: authority.toLowerCase().replace(/\.(?=:|$)/, ""),
     scheme: request.url.startsWith("https:") ? "https" : "http",
     rawPath,
     rawQuery,

@@ -50,7 +50,7 @@ export function createPortal(ports: PortalPorts, settings: PortalSettings): Hono
     for (const [name, value] of Object.entries(PAGE_SECURITY_HEADERS)) c.header(name, value);
     c.header("vary", "accept, cookie");
     c.header(HEADER.requestId, c.get("requestId"));
-    const host = parseHost(c.req.header("host") ?? new URL(c.req.url).host, settings.baseDomains);
+    const host = parseHost(new URL(c.req.url).host, settings.baseDomains);
     if (host.kind === "apex" && host.host === settings.baseDomains[0]) return await next();
     if (host.kind === "apex") return c.redirect(`${origin}/`, 303);
     return unknownHost(c, host.kind === "malformed" ? null : host.host);

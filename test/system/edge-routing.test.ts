@@ -338,7 +338,8 @@ describe("hostile requests (T14)", () => {
     "/manager%2fx/..%2f",
   ])("%s is refused before any node", async (path) => {
     const before = walter.requests;
-    expect([400, 404]).toContain((await ask("acme", path)).status);
+    // The runtime resolves plain dot segments itself, before anybody routes: that one is a protected path then.
+    expect([400, 401, 404]).toContain((await ask("acme", path)).status);
     expect(walter.requests).toBe(before);
   });
 

@@ -21,6 +21,8 @@ export interface EdgeStack {
   publish(record: DirectoryRecord): Promise<{ applied: boolean; revision: number }>;
   /** Makes the edge's lookups fail; the objects stay. */
   setDirectoryDown(isDown: boolean): Promise<void>;
+  /** A request to the edge with this very URL, https too. Redirects are not followed. */
+  fetch(url: string, init?: { method?: string; headers?: Record<string, string>; body?: string }): Promise<Response>;
   /** Access log of the edge, newest last. */
   readonly log: readonly Record<string, unknown>[];
   stop(): Promise<void>;
@@ -123,6 +125,10 @@ export async function startEdgeStack(databaseUrl: string, vars: Record<string, s
     directoryOf,
     setDirectoryDown: (isDown) => directorySwitch.setDirectoryDown(isDown),
     publish: async (record) => (await directoryOf(record.host)).publish(record),
+    fetch: async (target, init = {}) => {
+      const answer = await miniflare.dispatchFetch(target, { ...init, redirect: "manual" });
+      return new Response(await answer.arrayBuffer(), { status: answer.status, headers: [...answer.headers] });
+    },
     log,
     async stop() {
       await miniflare.dispose();

@@ -1,0 +1,3 @@
+export { Directory } from "../../../src/relay/directory.ts";
+
+export default { fetch: () => new Response(null, { status: 404 }) };

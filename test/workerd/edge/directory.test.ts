@@ -1,0 +1,193 @@
+import { evictDurableObject, runDurableObjectAlarm, runInDurableObject } from "cloudflare:test";
+import { env } from "cloudflare:workers";
+import { beforeEach, describe, expect, test, vi } from "vitest";
+import { directoryCopyKey, type DirectoryRecord } from "../../../src/policy/record.ts";
+import type { Directory } from "../../../src/relay/directory.ts";
+
+declare global {
+  namespace Cloudflare {
+    interface Env {
+      DIRECTORY: DurableObjectNamespace<Directory>;
+      DIRECTORY_COPY: KVNamespace;
+    }
+  }
+}
+const { DIRECTORY, DIRECTORY_COPY } = env;
+
+// A real Durable Object with SQLite and alarms on workerd, and a real KV namespace. Each test has an object of its own.
+const HOST = "acme.example.com";
+let count = 0;
+let directory: DurableObjectStub<Directory>;
+beforeEach(async () => {
+  directory = DIRECTORY.getByName(`directory-test-${(count += 1)}`);
+  await DIRECTORY_COPY.delete(directoryCopyKey(HOST));
+});
+
+function record(revision: number, over: Partial<DirectoryRecord> = {}): DirectoryRecord {
+  return {
+    host: HOST,
+    tenantId: "ten_1",
+    slug: "acme",
+    cluster: "default",
+    state: "active",
+    node: { id: "nod_1", name: "walter-white", url: "https://walter.nodes.example.com" },
+    routes: [{ prefix: "/app", access: "public", to: { kind: "service", service: "app" } }],
+    accessRevision: 0,
+    notBefore: { usr_1: 5 },
+    revision,
+    ...over,
+  };
+}
+const revisionOf = async (host = HOST) => (await directory.lookup(host))?.revision ?? null;
+const copy = (host = HOST) => DIRECTORY_COPY.get<DirectoryRecord>(directoryCopyKey(host), "json");
+
+describe("a record", () => {
+  test("is what was published, until a later revision replaces the whole of it", async () => {
+    expect(await directory.lookup(HOST)).toBeNull();
+    expect(await directory.publish(record(1))).toEqual({ applied: true, revision: 1 });
+    expect(await directory.lookup(HOST)).toEqual(record(1));
+    expect(await directory.publish(record(3, { state: "suspended", routes: [] }))).toEqual({
+      applied: true,
+      revision: 3,
+    });
+    expect(await directory.lookup(HOST)).toEqual(record(3, { state: "suspended", routes: [] }));
+  });
+
+  test("is not replaced by an older one; the same one again is fine", async () => {
+    await directory.publish(record(5));
+    expect(await directory.publish(record(4, { state: "failed" }))).toEqual({ applied: false, revision: 5 });
+    expect(await directory.publish(record(5))).toEqual({ applied: true, revision: 5 });
+    expect(await directory.lookup(HOST)).toEqual(record(5));
+  });
+
+  test("of a host that another tenant holds is refused, whatever its revision", async () => {
+    await directory.publish(record(1));
+    expect(await directory.publish(record(99, { tenantId: "ten_2" }))).toEqual({ applied: false, revision: 1 });
+    expect((await directory.lookup(HOST))?.tenantId).toBe("ten_1");
+  });
+
+  test("that is none is refused", async () => {
+    const broken = record(1, { host: `${"a".repeat(300)}.example.com` });
+    await runInDurableObject(directory, (object) => expect(object.publish(broken)).rejects.toThrow(/host/));
+    expect(await directory.lookup(HOST)).toBeNull();
+  });
+
+  test("survives the object", async () => {
+    await directory.publish(record(2));
+    await evictDurableObject(directory);
+    expect(await directory.lookup(HOST)).toEqual(record(2));
+  });
+});
+
+describe("a withdrawn host", () => {
+  test("stays away from late and repeated messages, also after a restart", async () => {
+    await directory.publish(record(1));
+    expect(await directory.withdraw(HOST, "ten_1", 2)).toEqual({ applied: true, revision: 2 });
+    expect(await directory.lookup(HOST)).toBeNull();
+    await evictDurableObject(directory);
+    expect(await directory.publish(record(1))).toEqual({ applied: false, revision: 2 });
+    expect(await directory.publish(record(2))).toEqual({ applied: false, revision: 2 });
+    expect(await directory.withdraw(HOST, "ten_1", 2)).toEqual({ applied: true, revision: 2 });
+    expect(await directory.lookup(HOST)).toBeNull();
+    expect(await directory.publish(record(3))).toEqual({ applied: true, revision: 3 });
+  });
+
+  test("is free for another tenant, and the first one's late messages do not take it back", async () => {
+    await directory.publish(record(10));
+    await directory.withdraw(HOST, "ten_1", 11);
+    expect(await directory.publish(record(2, { tenantId: "ten_2" }))).toMatchObject({ applied: true });
+    expect(await directory.publish(record(10))).toMatchObject({ applied: false });
+    await directory.withdraw(HOST, "ten_2", 3);
+    // The second one's withdrawal does not make room for the first one's past.
+    expect(await directory.publish(record(10))).toEqual({ applied: false, revision: 11 });
+    expect(await directory.publish(record(12))).toMatchObject({ applied: true });
+  });
+
+  test("is not taken away by an older withdrawal or another tenant's", async () => {
+    await directory.publish(record(5));
+    expect(await directory.withdraw(HOST, "ten_1", 4)).toEqual({ applied: false, revision: 5 });
+    expect(await directory.withdraw(HOST, "ten_2", 99)).toEqual({ applied: true, revision: 99 });
+    expect(await revisionOf()).toBe(5);
+  });
+
+  test("that was never published is fenced all the same", async () => {
+    await directory.withdraw(HOST, "ten_1", 7);
+    expect(await directory.publish(record(6))).toEqual({ applied: false, revision: 7 });
+  });
+
+  test("in any order of the same messages ends the same", async () => {
+    const steps = [
+      (of: DurableObjectStub<Directory>) => of.publish(record(1)),
+      (of: DurableObjectStub<Directory>) => of.publish(record(2, { state: "suspended" })),
+      (of: DurableObjectStub<Directory>) => of.withdraw(HOST, "ten_1", 3),
+    ];
+    for (const order of [
+      [0, 1, 2],
+      [0, 2, 1],
+      [1, 0, 2],
+      [1, 2, 0],
+      [2, 0, 1],
+      [2, 1, 0],
+    ]) {
+      const object = DIRECTORY.getByName(`order-${order.join("")}`);
+      for (const step of [...order, ...order]) await steps[step]?.(object);
+      expect(await object.lookup(HOST)).toBeNull();
+    }
+  });
+});
+
+describe("the copy in KV", () => {
+  test("follows publication and withdrawal", async () => {
+    await directory.publish(record(1));
+    await vi.waitFor(async () => expect(await copy()).toEqual(record(1)));
+    await directory.publish(record(2, { state: "suspended" }));
+    await vi.waitFor(async () => expect((await copy())?.revision).toBe(2));
+    await directory.withdraw(HOST, "ten_1", 3);
+    await vi.waitFor(async () => expect(await copy()).toBeNull());
+  });
+
+  test("ends with the last of many changes", async () => {
+    await Promise.all(Array.from({ length: 20 }, (_, i) => directory.publish(record(i + 1))));
+    expect(await revisionOf()).toBe(20);
+    await vi.waitFor(async () => expect((await copy())?.revision).toBe(20));
+  });
+
+  test("that could not be written is written by the alarm, and publication does not wait for it", async () => {
+    await runInDurableObject(directory, (object) => failingCopies(object));
+    expect(await directory.publish(record(1))).toEqual({ applied: true, revision: 1 });
+    const alarm = await vi.waitFor(async () => {
+      const at = await runInDurableObject(directory, (_, state) => state.storage.getAlarm());
+      expect(at).not.toBeNull();
+      return at ?? 0;
+    });
+    expect(alarm - Date.now()).toBeLessThanOrEqual(60_000);
+    expect(await copy()).toBeNull();
+    // A restart loses nothing: what is to be copied is in the object's storage.
+    await evictDurableObject(directory);
+    expect(await runDurableObjectAlarm(directory)).toBe(true);
+    expect(await copy()).toEqual(record(1));
+    expect(await runInDurableObject(directory, (_, state) => state.storage.getAlarm())).toBeNull();
+  });
+});
+
+test("tombstones go after 30 days, not before", async () => {
+  await directory.withdraw(HOST, "ten_1", 5);
+  const tombstones = () =>
+    runInDurableObject(directory, (_, state) => state.storage.sql.exec("SELECT host FROM tombstones").toArray().length);
+  await runDurableObjectAlarm(directory);
+  expect(await tombstones()).toBe(1);
+  expect(await runInDurableObject(directory, (_, state) => state.storage.getAlarm())).toBeGreaterThan(
+    Date.now() + 29 * 24 * 3_600_000,
+  );
+  await runInDurableObject(directory, (_, state) => {
+    state.storage.sql.exec("UPDATE tombstones SET at_ms = ?", Date.now() - 31 * 24 * 3_600_000);
+  });
+  await runDurableObjectAlarm(directory);
+  expect(await tombstones()).toBe(0);
+});
+
+/** Makes this object's KV namespace refuse writes, as KV does when a key is written more often than once a second. */
+function failingCopies(object: Directory): void {
+  const refuse = () => Promise.reject(new Error("KV PUT failed: 429 Too Many Requests"));
+  Object.defineProperty(object, "env", { value: { DIRECTORY_COPY: { put: refuse, delete: refuse } } });
+}

@@ -171,15 +171,14 @@ export function createTenants(ports: TenantsPorts): Tenants {
     if (signal.aborted) return;
     const unit = await unitOf(want);
     if (!unit.ok) return settle(tenant, "rejected", unit.error);
-    if (unit.value.hash === tenant.record.refused) return; // Envoy has said no to exactly this.
+    // Envoy has said no to exactly this before.
+    if (unit.value.hash === tenant.record.refused) return fallBack(tenant);
     const outcome = await envoyTakes(tenant, unit.value, signal);
     if (outcome === null) return;
     if (!outcome.ok) {
       await save(tenant, { refused: unit.value.hash });
       await settle(tenant, "rejected", outcome.error);
-      claimHosts(tenant, false);
-      const { good } = tenant.record;
-      return driver.keepOnly(tenantId, good === null ? [] : instancesOf(good));
+      return fallBack(tenant);
     }
     tenant.goodHash = unit.value.hash;
     await save(tenant, { good: want, refused: null });
@@ -189,6 +188,13 @@ export function createTenants(ports: TenantsPorts): Tenants {
     if (tenant.record.state !== "live") await settle(tenant, "live");
     // Only now nothing is routed to the services of earlier revisions any more.
     await driver.keepOnly(tenantId, instancesOf(want));
+  };
+
+  /** Only the last good revision is of use any more: its hosts and services are kept. */
+  const fallBack = async (tenant: Tenant): Promise<void> => {
+    claimHosts(tenant, false);
+    const { tenantId, good } = tenant.record;
+    await driver.keepOnly(tenantId, good === null ? [] : instancesOf(good));
   };
 
   /** Envoy's answer to the unit; null when something newer came first. */

@@ -44,7 +44,7 @@ export interface TestNode {
 }
 
 export async function startTestNode(
-  host: ChannelHost,
+  host: Pick<ChannelHost, "relayUrl" | "newNode">,
   key: ProofKey,
   options: { readonly name?: string; readonly config?: Partial<AgentFile> } = {},
 ): Promise<TestNode> {

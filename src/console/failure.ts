@@ -1,4 +1,4 @@
-import { z } from "@hono/zod-openapi";
+import type { z } from "@hono/zod-openapi";
 import { sqlState, UNIQUE_VIOLATION, violatedConstraint } from "../db/client.ts";
 import type { ErrorCode } from "../shared/problem.ts";
 import { err } from "../shared/result.ts";
@@ -37,12 +37,16 @@ export function failureOf(error: unknown): Failure | null {
   return null;
 }
 
-/** Codes of postgres.js and the system for a connection that is not there. */
-const AWAY = /^(ECONN|CONNECT|ENOTFOUND|ETIMEDOUT|EPIPE|57P0|08)/;
+/** Codes of postgres.js, PostgreSQL and the system for a connection that is not there. */
+const AWAY_CODE = /^(ECONN|CONNECT|ENOTFOUND|ETIMEDOUT|EPIPE|57P0|08)/;
+/** workerd's sockets fail without a code. */
+const AWAY_MESSAGE =
+  /^(proxy request failed|network connection lost|this socket has been closed|stream was cancelled)/i;
 
 function databaseIsAway(error: unknown): boolean {
   for (let cause = error, depth = 0; cause instanceof Error && depth < 5; cause = cause.cause, depth++) {
-    if ("code" in cause && typeof cause.code === "string" && AWAY.test(cause.code)) return true;
+    if ("code" in cause && typeof cause.code === "string" && AWAY_CODE.test(cause.code)) return true;
+    if (AWAY_MESSAGE.test(cause.message)) return true;
   }
   return false;
 }

@@ -142,22 +142,24 @@ async function roomFor(
   cluster: ClusterRow,
   nodeName: string | undefined,
 ): Promise<Result<string | null, Failure>> {
-  const inCluster = and(eq(nodes.clusterId, cluster.id), eq(nodes.state, "active"));
-  const active = await tx.select().from(nodes).where(inCluster);
-  if (nodeName !== undefined) {
-    const node = active.find(({ name }) => name === nodeName);
-    if (node === undefined) return fail("bad-request", `Cluster "${cluster.name}" has no active node "${nodeName}".`);
-    const waiting = and(isNull(tenants.nodeId), eq(tenants.requestedNodeId, node.id));
+  const active = await tx
+    .select()
+    .from(nodes)
+    .where(and(eq(nodes.clusterId, cluster.id), eq(nodes.state, "active")));
+  const wanted = active.find(({ name }) => name === nodeName);
+  if (nodeName !== undefined && wanted === undefined)
+    return fail("bad-request", `Cluster "${cluster.name}" has no active node "${nodeName}".`);
+  if (active.length === 0)
+    return fail("no-capacity", `Cluster "${cluster.name}" has no active node. Register one first.`);
+  if (wanted !== undefined) {
+    const waiting = and(isNull(tenants.nodeId), eq(tenants.requestedNodeId, wanted.id));
     const [taken] = await tx
       .select({ n: count() })
       .from(tenants)
-      .where(or(eq(tenants.nodeId, node.id), waiting));
-    if ((taken?.n ?? 0) >= node.capacity)
-      return fail("no-capacity", `Node "${node.name}" is full: it takes ${node.capacity} tenants.`);
-    return ok(node.id);
+      .where(or(eq(tenants.nodeId, wanted.id), waiting));
+    if ((taken?.n ?? 0) >= wanted.capacity)
+      return fail("no-capacity", `Node "${wanted.name}" is full: it takes ${wanted.capacity} tenants.`);
   }
-  if (active.length === 0)
-    return fail("no-capacity", `Cluster "${cluster.name}" has no active node. Register one first.`);
   const ids = active.map(({ id }) => id);
   const [taken] = await tx
     .select({ n: count() })
@@ -169,5 +171,5 @@ async function roomFor(
       "no-capacity",
       `The nodes of cluster "${cluster.name}" are full: together they take ${capacity} tenants.`,
     );
-  return ok(null);
+  return ok(wanted?.id ?? null);
 }

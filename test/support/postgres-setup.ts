@@ -24,6 +24,7 @@ export default async function setup(project: TestProject): Promise<() => Promise
   const server = fork(join(import.meta.dirname, "postgres-process.ts"));
   const exited = once(server, "exit");
   const provided = await new Promise<ProvidedDatabase>((resolve, reject) => {
+    // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- postgres-process.ts sends this one message
     server.once("message", (message) => resolve(message as ProvidedDatabase));
     void exited.then(([code]) => reject(new Error(`the test database ended with code ${code}`)));
   });

@@ -24,7 +24,7 @@ const newCluster = z
       .max(10),
     databaseBinding: z.string().regex(/^CLUSTER_DB_[A-Z0-9_]{1,40}$/, "CLUSTER_DB_ and a name in upper case"),
     databaseAddress: z
-      .url({ protocol: /^postgres(ql)?$/ })
+      .url({ protocol: /^postgres(ql)?$/, abort: true })
       .refine((text) => new URL(text).username === "" && new URL(text).password === "", "no user, no password"),
     isDefault: z.boolean().default(false),
   })

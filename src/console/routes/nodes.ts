@@ -17,7 +17,7 @@ import { nodeView, operationView, viewNode } from "../views.ts";
 
 /** http only where nothing can listen in. */
 const envoyUrl = z
-  .url({ protocol: /^https?$/ })
+  .url({ protocol: /^https?$/, abort: true })
   .refine((text) => ["/", ""].includes(new URL(text).pathname) && new URL(text).search === "", "no path, no query")
   .refine((text) => {
     const url = new URL(text);

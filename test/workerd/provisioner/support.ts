@@ -10,9 +10,10 @@ import { createTenant } from "../../../src/console/new-tenant.ts";
 import { directoryShard } from "../../../src/policy/record.ts";
 import type { DirectoryRecord, DirectoryRpc } from "../../../src/policy/record.ts";
 import type { LaneRpc } from "../../../src/protocol/lane.ts";
-import type { NodeChannelRpc } from "../../../src/protocol/node-channel.ts";
+import type { NodeChannelRpc, NodeTenant } from "../../../src/protocol/node-channel.ts";
 import type { ProvisioningMessage } from "../../../src/protocol/queue-messages.ts";
 import type { ProvisionerPorts } from "../../../src/provisioner/ports.ts";
+import type { Env } from "../../../src/provisioner/worker.ts";
 import { newId } from "../../../src/shared/ids.ts";
 import { createLogger } from "../../../src/shared/log.ts";
 import type * as Control from "./fixtures/control.ts";
@@ -29,7 +30,10 @@ interface TestEnv {
   readonly CONTROL_DB: { readonly connectionString: string };
   readonly CREDENTIAL_KEY: string;
 }
+// oxlint-disable-next-line typescript/no-unsafe-type-assertion -- what vitest.config.ts and wrangler.toml bind
 export const bindings = env as unknown as TestEnv;
+// oxlint-disable-next-line typescript/no-unsafe-type-assertion -- likewise
+export const workerEnv = env as unknown as Env;
 
 export interface World {
   readonly db: Db;
@@ -69,7 +73,6 @@ let counter = 0;
 
 /** A cluster of its own, so that tests don't share nodes or names. */
 export async function makeCluster(
-  { admin, db }: World,
   nodeCapacities: readonly number[] = [10],
 ): Promise<{ cluster: string; domain: string; nodeIds: string[] }> {
   const cluster = `c${newId("clu").slice(4, 12)}${(counter += 1)}`;
@@ -108,8 +111,6 @@ export async function makeCluster(
     });
     nodeIds.push(id);
   }
-  void admin;
-  void db;
   return { cluster, domain, nodeIds };
 }
 
@@ -141,6 +142,12 @@ export async function operationOf({ db }: World, id: string) {
 export async function tenantRow({ db }: World, id: string) {
   const [row] = await db.select().from(tenants).where(eq(tenants.id, id));
   return row;
+}
+
+export function databaseUrlOf(tenant: NodeTenant): string {
+  const url = tenant.services.flatMap(({ secrets }) => secrets["DATABASE_URL"] ?? [])[0];
+  if (url === undefined) throw new Error("no DATABASE_URL");
+  return url;
 }
 
 export const lookup = (host: string): Promise<DirectoryRecord | null> =>

@@ -1,0 +1,144 @@
+import { exports } from "cloudflare:workers";
+import { inject } from "vitest";
+import { beforeAll, describe, expect, test } from "vitest";
+import { connectSql } from "../../../src/db/client.ts";
+import { operationEvents } from "../../../src/console/operation-events.ts";
+import { EVENTS_HEARTBEAT_MS } from "../../../src/console/limits.ts";
+import type { ConsolePorts } from "../../../src/console/ports.ts";
+import { connect } from "../../../src/db/client.ts";
+import { createLogger } from "../../../src/shared/log.ts";
+import { call, type Item, makeCluster, makeNode, unique } from "./api.ts";
+
+const admin = connectSql(inject("database").adminUrl, 2);
+let cluster: string;
+beforeAll(async () => {
+  cluster = await makeCluster();
+  await makeNode(cluster, 100);
+});
+
+const newOperation = async () => {
+  const { body } = await call("POST", "/api/v1/tenants", { body: { slug: unique("acme"), cluster } });
+  return body;
+};
+
+/** Reads events until `until` says so or the stream ends. */
+async function readEvents(stream: ReadableStream<Uint8Array>, until: (text: string) => boolean): Promise<string> {
+  const reader = stream.getReader();
+  const decoder = new TextDecoder();
+  let text = "";
+  for (;;) {
+    const { done, value } = await reader.read();
+    if (done) return text;
+    text += decoder.decode(value, { stream: true });
+    if (until(text)) {
+      await reader.cancel();
+      return text;
+    }
+  }
+}
+
+describe("progress as server-sent events", () => {
+  const open = (id: string) =>
+    exports.default.fetch(`http://console.test/api/v1/operations/${id}/events`, {
+      headers: { authorization: `Bearer ${inject("database").readToken}` },
+    });
+
+  test("each change is an event; the stream ends with the operation", async () => {
+    const { operation } = await newOperation();
+    const response = await open(operation.id);
+    expect(response.headers.get("content-type")).toBe("text/event-stream");
+    if (response.body === null) throw new Error("no body");
+    const [first, rest] = response.body.tee();
+    const opening = await readEvents(first, (text) => text.includes("\n\n"));
+    expect(opening).toMatch(/^event: operation\ndata: \{"id":"op_/);
+    await admin`update control.operation_steps set state = 'done' where operation_id = ${operation.id} and position = 0`;
+    await admin`update control.operations set state = 'succeeded', finished_at = now() where id = ${operation.id}`;
+    const all = await readEvents(rest, () => false);
+    const events = all
+      .split("\n\n")
+      .filter((event) => event.startsWith("event: operation"))
+      .map((event) => JSON.parse(event.slice(event.indexOf("data: ") + 6)));
+    expect(events[0].state).toBe("pending");
+    expect(events.at(-1)).toMatchObject({ state: "succeeded" });
+    expect(events.at(-1).steps[0].state).toBe("done");
+  });
+
+  test("of an operation that has ended: one event, then the end; of an unknown one: 404; without a token: 401", async () => {
+    const { operation } = await newOperation();
+    await admin`update control.operations set state = 'failed', reason = 'no luck' where id = ${operation.id}`;
+    const text = await (await open(operation.id)).text();
+    expect(text.match(/^event: /gm)).toHaveLength(1);
+    expect(text).toContain("no luck");
+    expect((await open("op_nothing")).status).toBe(404);
+    expect((await call("GET", `/api/v1/operations/${operation.id}/events`, { as: null })).status).toBe(401);
+  });
+
+  test("silence is filled with heartbeats", async () => {
+    const { operation } = await newOperation();
+    let nowMs = 0;
+    const ports: ConsolePorts = {
+      db: connect(inject("database").consoleUrl, 1).db,
+      send: async () => {},
+      members: { ensureMember: async () => ({ accountId: "", created: false }) },
+      clock: () => nowMs,
+      sleep: async () => void (nowMs += EVENTS_HEARTBEAT_MS),
+      log: createLogger("console", () => {}),
+      waitUntil: () => {},
+    };
+    const text = await readEvents(operationEvents(ports, operation), (seen) => seen.includes(": still there"));
+    expect(text.match(/^event: /gm)).toHaveLength(1);
+  });
+});
+
+describe("operations", () => {
+  test("are listed newest first, by tenant, subject and state", async () => {
+    const { tenant, operation } = await newOperation();
+    const other = await newOperation();
+    const ids = async (query: string) =>
+      (await call("GET", `/api/v1/operations?${query}`)).body.items.map(({ id }: Item) => id);
+    expect(await ids(`tenant=${tenant.name}`)).toEqual([operation.id]);
+    expect(await ids(`subject=${tenant.id}&state=pending`)).toEqual([operation.id]);
+    expect(await ids(`subject=${tenant.id}&state=failed`)).toEqual([]);
+    const first = await call("GET", "/api/v1/operations?limit=1");
+    expect(first.body.items[0].id).toBe(other.operation.id);
+    expect(await ids(`limit=1&cursor=${first.body.nextCursor}`)).toEqual([operation.id]);
+    expect((await call("GET", "/api/v1/operations/op_nothing")).body.code).toBe("not-found");
+  });
+
+  test("that failed can be tried again, others can't (H52)", async () => {
+    const { operation, tenant } = await newOperation();
+    const retry = () => call("POST", `/api/v1/operations/${operation.id}/retry`);
+    expect((await retry()).body).toMatchObject({ status: 409, code: "conflict" });
+    await admin`update control.operations set state = 'failed', reason = 'x', attempts = 8, dead_lettered_at = now() where id = ${operation.id}`;
+    await admin`update control.operation_steps set state = 'failed', attempts = 8 where operation_id = ${operation.id} and position = 1`;
+    await admin`update control.operation_steps set state = 'done' where operation_id = ${operation.id} and position = 0`;
+    await admin`update control.tenants set state = 'failed' where id = ${tenant.id}`;
+    const reply = await retry();
+    expect(reply.status).toBe(202);
+    expect(reply.body.operation).toMatchObject({ state: "pending", attempts: 0, reason: null, deadLettered: false });
+    expect(reply.body.operation.steps.slice(0, 2)).toMatchObject([
+      { state: "done" },
+      { state: "pending", attempts: 0 },
+    ]);
+    const { body } = await call("GET", `/api/v1/tenants/${tenant.name}`);
+    expect(body.state).toBe("provisioning");
+    expect(body.revision).toBeGreaterThan(tenant.revision);
+  });
+
+  test("that a later one has overtaken can't be tried again", async () => {
+    const { operation, tenant } = await newOperation();
+    await admin`update control.operations set state = 'failed' where id = ${operation.id}`;
+    await admin`update control.tenants set state = 'failed' where id = ${tenant.id}`;
+    expect((await call("DELETE", `/api/v1/tenants/${tenant.name}`)).status).toBe(202);
+    expect((await call("POST", `/api/v1/operations/${operation.id}/retry`)).body).toMatchObject({
+      status: 409,
+      detail: expect.stringContaining("later operation"),
+    });
+  });
+});
+
+test("the audit trail can't be changed by the console's own role", async () => {
+  const own = connectSql(inject("database").consoleUrl, 1);
+  await expect(own`update control.audit_events set action = 'x'`).rejects.toMatchObject({ code: "42501" });
+  await expect(own`delete from control.audit_events`).rejects.toMatchObject({ code: "42501" });
+});

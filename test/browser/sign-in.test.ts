@@ -7,12 +7,13 @@ import { type TestStack, sharedStack } from "../support/stack.ts";
 
 let stack: TestStack;
 let browser: Browser;
-let close: () => Promise<void>;
+let opened: Awaited<ReturnType<typeof openBrowser>>;
 beforeAll(async () => {
   stack = await sharedStack();
-  ({ browser, close } = await openBrowser());
+  opened = await openBrowser();
+  browser = opened.browser;
 });
-afterAll(async () => close());
+afterAll(async () => opened.close());
 
 const at = (tenant: string, path: string) => `http://${tenant}.${stack.baseDomain}:${stack.edgePort}${path}`;
 

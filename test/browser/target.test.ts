@@ -6,12 +6,13 @@ import { type TestStack, sharedStack } from "../support/stack.ts";
 
 let stack: TestStack;
 let browser: Browser;
-let close: () => Promise<void>;
+let opened: Awaited<ReturnType<typeof openBrowser>>;
 beforeAll(async () => {
   stack = await sharedStack();
-  ({ browser, close } = await openBrowser());
+  opened = await openBrowser();
+  browser = opened.browser;
 });
-afterAll(async () => close());
+afterAll(async () => opened.close());
 
 test("a web app behind a connector works in a browser: pages, live events, a WebSocket, an upload", async () => {
   const page = await browser.newPage();

@@ -93,7 +93,7 @@ async function upload(file) {
     const { bytes, sha256 } = await response.json();
     uploadResult.textContent = `${bytes.toLocaleString()} bytes, SHA-256 ${sha256}`;
   } catch (error) {
-    uploadResult.textContent = `The upload failed: ${error instanceof Error ? error.message : error}`;
+    uploadResult.textContent = `The upload failed: ${error instanceof Error ? error.message : String(error)}`;
   }
 }
 

@@ -28,7 +28,7 @@ function send(host: string, path: string, body?: AsyncIterable<Buffer>) {
       (response) => {
         const hash = createHash("sha256");
         let bytes = 0;
-        let last = Buffer.alloc(0);
+        let last: Buffer = Buffer.alloc(0);
         response.on("data", (chunk: Buffer) => {
           bytes += chunk.length;
           hash.update(chunk);

@@ -14,8 +14,9 @@ import {
   type Claims,
 } from "./peer.ts";
 
-// A tenant for each test that counts sockets; the directory stand-in knows two, so these lanes are dialled by their grants' own tenant.
 const ACME = "ten_acme";
+/** A lane that is not evicted before every answer was read: an unread one keeps it busy. */
+const SLEEPY = "ten_globex";
 
 describe("dialling", () => {
   it("is refused before the upgrade, with a code that tells a wrong credential from a network that is down", async () => {
@@ -318,25 +319,25 @@ describe("limits", () => {
 
 describe("a lane that slept or was evicted", () => {
   it("keeps its sockets, their targets and rights, and goes on", async () => {
-    const connector = await grantConnector(ACME, "acme");
+    const connector = await grantConnector(SLEEPY, "globex");
     const peer = await connect(connector, { targets: ["sleeper"], onOpen: answering("awake") });
-    expect(await (await visit(ACME, "/", { target: "sleeper" })).text()).toBe("awake");
+    expect(await (await visit(SLEEPY, "/", { target: "sleeper" })).text()).toBe("awake");
     for (let i = 0; i < 3; i++) {
-      await evictDurableObject(laneStub(ACME));
-      expect(await (await visit(ACME, "/", { target: "sleeper" })).text()).toBe("awake");
+      await evictDurableObject(laneStub(SLEEPY));
+      expect(await (await visit(SLEEPY, "/", { target: "sleeper" })).text()).toBe("awake");
       expect(
-        await (await visit(ACME, "/", { target: "sleeper", method: "POST", body: new Uint8Array(600_000) })).text(),
+        await (await visit(SLEEPY, "/", { target: "sleeper", method: "POST", body: new Uint8Array(600_000) })).text(),
       ).toBe("awake");
     }
     expect(peer.socket.readyState).toBe(WebSocket.OPEN);
     peer.socket.close(1000, "done");
     await until("it is gone", async () =>
-      (await laneStub(ACME).sessions()).every(({ connectorId }) => connectorId !== connector.grant.connectorId),
+      (await laneStub(SLEEPY).sessions()).every(({ connectorId }) => connectorId !== connector.grant.connectorId),
     );
   });
 
   it("ends what was open, at both ends, when it dies in the middle, and is there again for who dials anew", async () => {
-    const connector = await grantConnector(ACME, "acme");
+    const connector = await grantConnector(SLEEPY, "globex");
     const outcomes: string[] = [];
     const peer = await connect(connector, { targets: ["dying"] });
     peer.onOpen = (stream) => {
@@ -344,17 +345,17 @@ describe("a lane that slept or was evicted", () => {
       stream.write(bytesOf("begin"));
       return { closed: (outcome) => void outcomes.push(outcome.kind === "reset" ? outcome.reason : outcome.kind) };
     };
-    const response = await visit(ACME, "/", { target: "dying" });
+    const response = await visit(SLEEPY, "/", { target: "dying" });
     const reader = response.body?.getReader();
     await reader?.read();
-    const abort = runInDurableObject(laneStub(ACME), (_lane, state) => state.abort("test"));
+    const abort = runInDurableObject(laneStub(SLEEPY), (_lane, state) => state.abort("test"));
     await expect(abort).rejects.toThrow("test");
     await expect(reader?.read()).rejects.toThrow();
     expect((await peer.closed).code).toBe(1006);
     expect(outcomes).toEqual(["session-lost"]);
-    expect((await visit(ACME, "/", { target: "dying" })).headers.get("causeway-error")).toBe("no-connector");
+    expect((await visit(SLEEPY, "/", { target: "dying" })).headers.get("causeway-error")).toBe("no-connector");
     const again = await connect(connector, { targets: ["dying"], onOpen: answering("again") });
-    expect(await (await visit(ACME, "/", { target: "dying" })).text()).toBe("again");
+    expect(await (await visit(SLEEPY, "/", { target: "dying" })).text()).toBe("again");
     again.socket.close(1000, "done");
   });
 });

@@ -12,7 +12,8 @@ export function startLoad(ask: () => Promise<Answer>, isGood: (body: string) => 
   let requests = 0;
   let over = false;
   const lane = async (): Promise<void> => {
-    while (!over) {
+    for (;;) {
+      if (over) return;
       try {
         const { status, body } = await ask();
         if (status !== 200 || !isGood(body)) failures.push(`${status} ${body.slice(0, 200)}`);

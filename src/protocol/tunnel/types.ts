@@ -54,7 +54,10 @@ export interface OpenRequest {
   readonly end: boolean;
   /** "websocket": an answer with status 101 turns the stream into one of messages; any other answer is an ordinary one. */
   readonly upgrade: "websocket" | null;
-  /** Time left until the final response head must have come, in milliseconds; 0 = no limit. A connector never starts work after it. */
+  /**
+   * What the relay gives for the final head, in milliseconds, counted anew while the request's body makes progress; 0 = no limit. A connector
+   * never starts work after it.
+   */
   readonly deadlineMs: number;
 }
 

@@ -242,11 +242,11 @@ describe("several instances", () => {
       return {};
     };
     const good = await connect(connector, { targets: ["retry"] });
-    good.onOpen = (stream) => {
+    good.onOpen = (stream, request) => {
       let text = "";
       return {
         data: (bytes) => void (text += new TextDecoder().decode(bytes)),
-        end: () => answering(`good ${text}`)(stream, {} as never),
+        end: () => answering(`good ${text}`)(stream, request),
       };
     };
     for (let i = 0; i < 6; i++) {
@@ -256,10 +256,7 @@ describe("several instances", () => {
     expect(refusing.requests.length).toBeGreaterThan(0);
 
     // Now it takes the request and goes away: a PUT may be repeated, a POST may not.
-    good.onOpen = (stream) => {
-      answering("second")(stream, {} as never);
-      return {};
-    };
+    good.onOpen = answering("second");
     const statusWhenLost = async (method: string) => {
       const dying = await connect(connector, { targets: ["retry"] });
       dying.onOpen = () => {
@@ -282,8 +279,8 @@ describe("several instances", () => {
     const connector = await grantConnector(ACME, "acme");
     let finish = (): void => undefined;
     const peer = await connect(connector, { targets: ["drain"] });
-    peer.onOpen = (stream) => {
-      finish = () => answering("finished")(stream, {} as never);
+    peer.onOpen = (stream, request) => {
+      finish = () => answering("finished")(stream, request);
       return {};
     };
     const open = visit(ACME, "/", { target: "drain" });

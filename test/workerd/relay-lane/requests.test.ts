@@ -306,6 +306,44 @@ describe("what a target or connector does wrong", () => {
     await expect(reader?.read()).rejects.toThrow();
   });
 
+  it("is a timeout that names target and limit when no head comes in time; a late answer goes nowhere", async () => {
+    let answerLate = (): void => undefined;
+    const outcomes: unknown[] = [];
+    peer.onOpen = (stream, request) => {
+      expect(request.deadlineMs).toBe(2_000);
+      answerLate = () => answering("late")(stream, request);
+      return { closed: (outcome) => void outcomes.push(outcome) };
+    };
+    const response = await visit(TENANT, "/slow");
+    expect([response.status, response.headers.get("causeway-error")]).toEqual([504, "target-timeout"]);
+    expect(await response.json()).toMatchObject({ detail: 'The target "web" did not answer in time (limit 2 s).' });
+    await until("the connector is told", () => outcomes.length === 1);
+    expect(outcomes).toMatchObject([{ kind: "reset", by: "peer", reason: "deadline-exceeded" }]);
+    answerLate();
+    peer.onOpen = answering("next");
+    expect(await (await visit(TENANT, "/")).text()).toBe("next");
+  });
+
+  it("leaves a request alone whose body takes longer than that, as long as it comes", async () => {
+    let got = 0;
+    peer.onOpen = (stream, request) => ({
+      data: (bytes) => {
+        got += bytes.length;
+        stream.consumed(bytes.length);
+      },
+      end: () => void answering(String(got))(stream, request),
+    });
+    const { readable, writable } = new TransformStream<Uint8Array, Uint8Array>();
+    const writer = writable.getWriter();
+    const responding = visit(TENANT, "/", { method: "POST", body: readable });
+    for (let i = 0; i < 6; i++) {
+      await writer.write(bytesOf("x"));
+      await new Promise((resolve) => setTimeout(resolve, 500));
+    }
+    await writer.close();
+    expect(await (await responding).text()).toBe("6");
+  });
+
   it("says what it is when nobody serves the target, or nobody is there", async () => {
     const unknown = await visit(TENANT, "/", { target: "nosuch" });
     expect([unknown.status, unknown.headers.get("causeway-error"), unknown.headers.get("causeway-refused")]).toEqual([

@@ -34,7 +34,7 @@ export default defineProject({
     cloudflareTest({
       wrangler: { configPath: "../../../src/relay/relay-a.wrangler.toml" },
       miniflare: {
-        bindings: { BASE_DOMAINS: "causeway.localhost,eu.causeway.localhost" },
+        bindings: { BASE_DOMAINS: "causeway.localhost,eu.causeway.localhost", FIRST_BYTE_SECONDS: "2" },
         serviceBindings: { SINK: "sink" },
         workers: [
           {

@@ -40,7 +40,7 @@ async function open(headers: Record<string, string> = {}): Promise<Visitor> {
   socket.binaryType = "arraybuffer";
   socket.addEventListener(
     "message",
-    ({ data }) => void got.push(typeof data === "string" ? data : (data as ArrayBuffer).byteLength),
+    ({ data }) => void got.push(typeof data === "string" ? data : new Uint8Array(data).length),
   );
   socket.addEventListener("close", ({ code, reason }) => closed.resolve({ code, reason }));
   return { socket, got, closed: closed.promise };

@@ -15,9 +15,13 @@ export function operationEvents(ports: ConsolePorts, first: OperationView): Read
   let sentMs = startedMs;
   let shown = "";
   let next: OperationView | null = first;
+  const reader = new AbortController();
   return new ReadableStream({
+    cancel() {
+      reader.abort();
+    },
     async pull(controller) {
-      for (;;) {
+      while (!reader.signal.aborted) {
         if (next === null) return controller.close();
         const text = JSON.stringify(next);
         if (text !== shown) {

@@ -9,6 +9,12 @@ export function tenantSchemaName(tenantId: string): string {
   return tenantId;
 }
 
+/**
+ * The group of a cluster database's tenant roles; it holds their right to connect. Granting that to each role would make two creations at once
+ * update the same row of the catalogue, which PostgreSQL refuses to one of them.
+ */
+export const tenantGroupName = (database: string): string => `tenants_of_${database}`;
+
 /** An identifier in double quotes. Only for names that we made: lower-case letters, digits, underscore; anything else throws. */
 export function quoteIdentifier(name: string): string {
   if (!/^[a-z][a-z0-9_]{0,62}$/.test(name)) throw new Error("not a safe identifier");

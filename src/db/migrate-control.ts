@@ -1,5 +1,5 @@
 import { connectSql } from "./client.ts";
-import { quoteIdentifier } from "./identifiers.ts";
+import { quoteIdentifier, tenantGroupName } from "./identifiers.ts";
 import { ledgerTable, runMigrations } from "./migrate.ts";
 import { controlMigrations } from "./migrations/control.ts";
 import { ensureRole, grantControl, SERVICE_ROLES } from "./roles.ts";
@@ -45,13 +45,18 @@ export async function prepareClusterDatabase(url: string, options: { provisioner
     await sql.begin(async (tx) => {
       await ensureRole(tx, "causeway_provisioner", options.provisionerPassword);
       const [row] = await tx<{ name: string }[]>`select current_database() as name`;
-      const database = quoteIdentifier(row?.name ?? "");
+      const name = row?.name ?? "";
+      const database = quoteIdentifier(name);
+      const group = quoteIdentifier(tenantGroupName(name));
+      const [groupExists] = await tx`select 1 from pg_roles where rolname = ${tenantGroupName(name)}`;
+      if (groupExists === undefined) await tx.unsafe(`create role ${group} nologin`);
       await tx.unsafe(`
+        grant ${group} to causeway_provisioner with admin option;
         alter role causeway_provisioner createrole;
         revoke all on database ${database} from public;
         revoke all on schema public from public;
         grant create on database ${database} to causeway_provisioner;
-        grant connect on database ${database} to causeway_provisioner with grant option;
+        grant connect on database ${database} to causeway_provisioner, ${group};
       `);
       const [control] = await tx`select 1 from pg_namespace where nspname = 'control'`;
       // In one database with control data the other two have to log in as well.

@@ -8,6 +8,9 @@ import { connectors, nodes, operations, operationSteps, outbox, tenants } from "
 export type OperationKind = (typeof operations.$inferSelect)["kind"];
 export type OperationState = (typeof operations.$inferSelect)["state"];
 
+/** A new operation is due since this long, so that it is due as well for a provisioner whose clock is behind. */
+const CLOCK_SKEW_MS = 10_000;
+
 /** What each kind of operation does, in order. The provisioner has one file a step (src/provisioner/steps). */
 export const PLANS = {
   "tenant-create": ["reserve-host", "schema", "choose-node", "push", "credentials", "publish", "activate"],
@@ -41,7 +44,7 @@ export async function enqueueOperation(
     kind: operation.kind,
     subjectId: operation.subjectId,
     tenantId: operation.tenantId,
-    nextAttemptAt: operation.now,
+    nextAttemptAt: new Date(operation.now.getTime() - CLOCK_SKEW_MS),
     createdAt: operation.now,
   });
   await tx
@@ -92,7 +95,14 @@ export async function retryOperation(tx: Db, id: string, now: Date): Promise<Res
     await tx.update(tenants).set({ state: "provisioning" }).where(eq(tenants.id, operation.subjectId));
   await tx
     .update(operations)
-    .set({ state: "pending", attempts: 0, reason: null, nextAttemptAt: now, finishedAt: null, deadLetteredAt: null })
+    .set({
+      state: "pending",
+      attempts: 0,
+      reason: null,
+      nextAttemptAt: new Date(now.getTime() - CLOCK_SKEW_MS),
+      finishedAt: null,
+      deadLetteredAt: null,
+    })
     .where(eq(operations.id, id));
   await tx
     .update(operationSteps)

@@ -89,6 +89,8 @@ export const nodes = control.table(
     online: boolean("online").notNull().default(false),
     /** Of the newest presence event; older events change nothing. */
     presenceAt: at("presence_at"),
+    /** When the sweep last asked the node's channel whether that is still true. */
+    checkedAt: at("checked_at"),
     lastSeenAt: at("last_seen_at"),
     createdAt: createdAt(),
     updatedAt: updatedAt(),
@@ -237,6 +239,8 @@ export const connectors = control.table(
       .notNull()
       .default("offline"),
     lastSeenAt: at("last_seen_at"),
+    /** When the sweep last asked the lanes whether its sockets are still there. */
+    checkedAt: at("checked_at"),
     deletedAt: at("deleted_at"),
     createdAt: createdAt(),
     updatedAt: updatedAt(),

@@ -1,6 +1,6 @@
 import type { TransactionSql } from "postgres";
 import type { Sql } from "./client.ts";
-import { quoteIdentifier, quoteLiteral, tenantSchemaName } from "./identifiers.ts";
+import { quoteIdentifier, quoteLiteral, tenantGroupName, tenantSchemaName } from "./identifiers.ts";
 import { ledgerTable, runMigrations } from "./migrate.ts";
 import type { Migration } from "./migrate.ts";
 import { tenantMigrations } from "./migrations/tenant.ts";
@@ -38,7 +38,7 @@ export async function ensureTenantSchema(
     const [database] = await tx<{ name: string }[]>`select current_database() as name`;
     await tx.unsafe(`
       alter role ${quoted} set search_path = ${quoted};
-      grant connect on database ${quoteIdentifier(database?.name ?? "")} to ${quoted};
+      grant ${quoteIdentifier(tenantGroupName(database?.name ?? ""))} to ${quoted};
       create schema if not exists ${quoted} authorization ${quoted};
       comment on schema ${quoted} is ${quoteLiteral(tenant.label)};
     `);

@@ -17,6 +17,13 @@ export const MAX_WAIT_MS = 10 * 60_000;
 export const WAIT_MIN_MS = 1_000;
 export const WAIT_MAX_MS = 15_000;
 
+/** A socket younger than this may have been opened while the lane was asked. */
+export const PRESENCE_GRACE_MS = 60_000;
+/** How often a connector or node that is shown as online is checked; events tell of nearly every change, this finds what a crash kept silent. */
+export const PRESENCE_CHECK_MS = 5 * 60_000;
+/** Objects asked a sweep: asking wakes them. */
+export const PRESENCE_CHECKS = 25;
+
 /** Outbox rows and due operations are left to their own message for this long before the sweep sends another. */
 export const SWEEP_GRACE_MS = 5_000;
 /** Messages a sweep: it runs every minute, and one invocation may send some hundreds in its time. */

@@ -62,13 +62,19 @@ async function connectorEvent(tx: Db, event: ConnectorEvent): Promise<void> {
       .update(connectorSessions)
       .set({ offlineAt: sql`${connectorSessions.onlineAt}`, reason: "replaced" })
       .where(and(eq(connectorSessions.id, sessionId), isNull(connectorSessions.offlineAt), newer));
+  await recomputeState(tx, connectorId, at);
+}
+
+/** The connector's state by its sessions. Its row is locked. `seenAt`: the moment of the evidence. */
+export async function recomputeState(tx: Db, connectorId: string, seenAt: Date | null): Promise<void> {
   const open = sql`exists (select 1 from ${connectorSessions} live where live.connector_id = ${connectorId}
     and live.online_at is not null and live.offline_at is null)`;
+  const at = seenAt?.toISOString() ?? null;
   await tx
     .update(connectors)
     .set({
       state: sql`case when ${open} then 'online' else 'offline' end`,
-      lastSeenAt: sql`greatest(${connectors.lastSeenAt}, ${at.toISOString()}::timestamptz)`,
+      lastSeenAt: sql`greatest(${connectors.lastSeenAt}, ${at}::timestamptz)`,
     })
     .where(eq(connectors.id, connectorId));
 }

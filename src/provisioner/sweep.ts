@@ -3,10 +3,12 @@ import { markSent } from "../db/operations.ts";
 import { connectorSessions, idempotencyKeys, operations, outbox } from "../db/schema.ts";
 import { OUTBOX_RETENTION_MS, SESSION_RETENTION_MS, SWEEP_BATCH, SWEEP_GRACE_MS } from "./limits.ts";
 import type { ProvisionerPorts } from "./ports.ts";
+import { checkConnectors, checkNodes } from "./presence-check.ts";
 
 /**
  * What keeps lost messages from mattering: sends what the outbox still holds, and reminds of operations that are due (a message that never
- * came, a run that died with its lease). One message too many is harmless. Returns how many it sent.
+ * came, a run that died with its lease). One message too many is harmless. Then it checks who is still online, and clears away what is old.
+ * Returns how many messages it sent.
  */
 export async function sweep(ports: ProvisionerPorts): Promise<number> {
   const { db } = ports;
@@ -33,6 +35,7 @@ export async function sweep(ports: ProvisionerPorts): Promise<number> {
       and(
         inArray(operations.state, ["pending", "running"]),
         lt(operations.nextAttemptAt, overdue),
+        lt(operations.createdAt, overdue),
         or(isNull(operations.leaseUntil), lt(operations.leaseUntil, new Date(nowMs))),
       ),
     )
@@ -43,6 +46,9 @@ export async function sweep(ports: ProvisionerPorts): Promise<number> {
     await ports.send({ kind: "operation", operationId: id, outboxId: null }, 0);
     sent.add(id);
   }
+
+  await checkConnectors(ports);
+  await checkNodes(ports);
 
   await db
     .delete(outbox)

@@ -23,8 +23,8 @@ afterAll(async () => {
   await server.stop();
 });
 
-function client(url: string): postgres.Sql {
-  const sql = postgres(url, { max: 2, onnotice: () => {} });
+function client(url: string, max = 2): postgres.Sql {
+  const sql = postgres(url, { max, onnotice: () => {} });
   clients.push(sql);
   return sql;
 }
@@ -80,6 +80,19 @@ describe("tenant schemas", () => {
     });
     expect(applied).toEqual([]);
     expect(await sql`select title from documents`).toEqual([{ title: "kept" }]);
+  });
+
+  test("twenty tenants made at once are all made at once", async () => {
+    const login = { user: "causeway_provisioner", password: ROLE_PASSWORDS.causeway_provisioner };
+    const sql = client(server.url(database, login), 10);
+    const made = Array.from({ length: 20 }, () => newId("ten"));
+    await Promise.all(
+      made.map((tenantId) =>
+        ensureTenantSchema(sql, { tenantId, label: "many@default", password: "secret-of-tenant" }),
+      ),
+    );
+    const [row] = await sql`select count(*)::int as n from pg_namespace where nspname in ${sql(made)}`;
+    expect(row).toEqual({ n: 20 });
   });
 
   test("two runs at once make one schema", async () => {

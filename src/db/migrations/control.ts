@@ -368,4 +368,9 @@ CREATE INDEX "session_user_id_idx" ON "portal"."session" USING btree ("user_id")
 CREATE INDEX "sign_in_code_expires_at_idx" ON "portal"."sign_in_code" USING btree ("expires_at");--> statement-breakpoint
 CREATE INDEX "verification_identifier_idx" ON "portal"."verification" USING btree ("identifier");`,
   },
+  {
+    name: "0001_presence_checks",
+    sql: `ALTER TABLE "control"."connectors" ADD COLUMN "checked_at" timestamp with time zone;--> statement-breakpoint
+ALTER TABLE "control"."nodes" ADD COLUMN "checked_at" timestamp with time zone;`,
+  },
 ];

@@ -9,7 +9,7 @@ import { createLogger } from "../../../src/shared/log.ts";
 import { eq } from "drizzle-orm";
 import { call, makeCluster, unique } from "./api.ts";
 
-const { db } = connect(inject("database").adminUrl, 2);
+const { db, sql: admin } = connect(inject("database").adminUrl, 2);
 
 describe("tokens", () => {
   test.each([
@@ -117,7 +117,7 @@ describe("Idempotency-Key", () => {
     expect(trail).toHaveLength(1);
     // The kept answer can't be read without the caller's token, and the node's row has the hash only.
     const secret = first.body.enrolmentToken.split(".")[1];
-    const [kept] = await db.$client`select (select string_agg(sealed_answer, '') from control.idempotency_keys)
+    const [kept] = await admin`select (select string_agg(sealed_answer, '') from control.idempotency_keys)
       || (select enrolment_hash from control.nodes where name = ${name}) as text`;
     expect(kept?.["text"]).not.toContain(secret);
   });

@@ -4,8 +4,10 @@ import { describe, expect, test } from "vitest";
 import { enqueueOperation } from "../../../src/db/operations.ts";
 import { connectorKeys, connectors, nodes } from "../../../src/db/schema.ts";
 import type { RelayEvent } from "../../../src/protocol/queue-messages.ts";
+import { PRESENCE_CHECK_MS, PRESENCE_GRACE_MS } from "../../../src/provisioner/limits.ts";
 import { applyEvent } from "../../../src/provisioner/presence.ts";
 import { runOperation } from "../../../src/provisioner/run-operation.ts";
+import { sweep } from "../../../src/provisioner/sweep.ts";
 import worker from "../../../src/provisioner/worker.ts";
 import { newId } from "../../../src/shared/ids.ts";
 import { bindings, makeCluster, operationOf, requestTenant, workerEnv, world } from "./support.ts";
@@ -201,6 +203,39 @@ describe("presence (H73, R03)", () => {
     await open(7_000);
     await applyEvent(w.db, { kind: "node-enrolled", nodeId, atMs: 6_000 });
     expect((await node())?.enrolmentHash).toBe("hash");
+  });
+
+  test("a socket that was lost with its lane is found by the sweep; a young one and a node's agent are left alone", async () => {
+    const w = world();
+    const { state, on, connectorId } = await connectorOf(w);
+    const [lost, young] = [session(), session()];
+    await on({ sessionId: lost, instanceId: "lost", atMs: Date.now() - 120_000 });
+    await on({ sessionId: young, instanceId: "young", atMs: Date.now() });
+    await sweep(w.ports);
+    const reasons = async () =>
+      (
+        await w.admin`select reason from control.connector_sessions where connector_id = ${connectorId} order by online_at`
+      ).map(({ reason }) => reason);
+    expect(await reasons()).toEqual(["lost", null]);
+    expect((await state()).state).toBe("online");
+    // Not asked again at once.
+    w.advance(PRESENCE_GRACE_MS + 1_000);
+    await sweep(w.ports);
+    expect((await state()).state).toBe("online");
+    w.advance(PRESENCE_CHECK_MS);
+    await sweep(w.ports);
+    expect(await reasons()).toEqual(["lost", "lost"]);
+    expect((await state()).state).toBe("offline");
+  });
+
+  test("a node whose agent went with its channel is found by the sweep", async () => {
+    const w = world();
+    const { nodeIds } = await makeCluster([1, 1]);
+    const [gone = "", there = ""] = nodeIds;
+    await bindings.NODE_CHANNEL.getByName(gone).behave({ kind: "silent", online: false, enrolled: true });
+    for (let round = 0; round < 4; round++) await sweep(w.ports);
+    const online = async (id: string) => (await w.db.select().from(nodes).where(eq(nodes.id, id)))[0]?.online;
+    expect([await online(gone), await online(there)]).toEqual([false, true]);
   });
 
   test("through the queue, with one that is no event", async () => {

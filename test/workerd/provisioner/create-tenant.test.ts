@@ -164,7 +164,7 @@ describe("messages", () => {
   });
 
   test("through the queue: a message for nothing and one that is no message are taken off", async () => {
-    const batch = createMessageBatch("causeway-provisioning", [
+    const batch = createMessageBatch<unknown>("causeway-provisioning", [
       {
         id: "1",
         timestamp: new Date(),

@@ -8,7 +8,7 @@ import { type Api, createApi } from "../api/client.ts";
 import { CliError, EXIT } from "../frame/exit.ts";
 import { BASE_DOMAIN, type StackContext, consoleUrl } from "./context.ts";
 import { writeJson } from "./files.ts";
-import { PACKAGE_ROOT } from "./paths.ts";
+import { COMPILE_CACHE, PACKAGE_ROOT } from "./paths.ts";
 import {
   CLUSTER_DATABASE,
   CONTROL_DATABASE,
@@ -67,7 +67,11 @@ async function prepareDatabases(context: StackContext, local: LocalPostgres): Pr
 async function bundleWorkers(context: StackContext): Promise<void> {
   const script = new URL("bundle-host.ts", import.meta.url).pathname;
   try {
-    await promisify(execFile)(execPath, [script, context.paths.build], { cwd: PACKAGE_ROOT, signal: context.signal });
+    await promisify(execFile)(execPath, [script, context.paths.build], {
+      cwd: PACKAGE_ROOT,
+      signal: context.signal,
+      env: { ...process.env, NODE_COMPILE_CACHE: COMPILE_CACHE },
+    });
   } catch (cause) {
     const said = cause instanceof Error && "stderr" in cause ? String(cause.stderr).trim() : String(cause);
     throw new CliError(EXIT.failed, `the Workers can't be bundled:\n${said}`, null, { cause });

@@ -9,7 +9,7 @@ import { CliError, EXIT } from "../frame/exit.ts";
 import { START_TIMEOUT_MS } from "../limits.ts";
 import { NODE_NAMES, type NodeName, type StackContext, relayUrl } from "./context.ts";
 import { writeJson } from "./files.ts";
-import { PACKAGE_ROOT, type StatePaths } from "./paths.ts";
+import { COMPILE_CACHE, PACKAGE_ROOT, type StatePaths } from "./paths.ts";
 import { probe, until } from "./probe.ts";
 import { step } from "./progress.ts";
 
@@ -120,7 +120,12 @@ function agentFile(context: StackContext, name: NodeName): AgentFile {
     credentialsFile: "node.json",
     envoy: { binary: null, port: context.port(`envoy-${name}`), adminPort: context.port(`admin-${name}`) },
     healthPort: context.port(`health-${name}`),
-    commands: { "demo-service": { argv: [execPath, join(PACKAGE_ROOT, "local-stack/demo-service/main.ts")] } },
+    commands: {
+      "demo-service": {
+        argv: [execPath, join(PACKAGE_ROOT, "local-stack/demo-service/main.ts")],
+        env: { NODE_COMPILE_CACHE: COMPILE_CACHE },
+      },
+    },
     // Stopping the stack stops its tenants' services; a killed agent's go on until the next one adopts them.
     stopServices: true,
   };

@@ -14,6 +14,7 @@ import {
 import { type Ledger, endProcesses, leftovers, signal } from "./ledger.ts";
 import { lastLines, logPath, trimLog } from "./log-files.ts";
 import type { PartSpec, PartState, PartStatus } from "./part.ts";
+import { COMPILE_CACHE } from "./paths.ts";
 import { findProcess, listProcesses } from "./process-table.ts";
 import { FRESH_HISTORY, type RestartHistory, afterDeath } from "./restart-policy.ts";
 
@@ -87,7 +88,7 @@ export function createSupervisor(options: SupervisorOptions): Supervisor {
     try {
       child = spawn(spec.command, [...spec.args], {
         cwd: spec.cwd,
-        env: { ...passedEnvironment(), ...spec.env },
+        env: { ...passedEnvironment(), NODE_COMPILE_CACHE: COMPILE_CACHE, ...spec.env },
         // A group of its own: Ctrl-C in the terminal reaches the supervisor alone, which stops the parts in order.
         detached: true,
         stdio: spec.onMessage === undefined ? ["ignore", output, output] : ["ignore", output, output, "ipc"],

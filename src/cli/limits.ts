@@ -21,6 +21,13 @@ export const PART_READY_TIMEOUT_MS = 60_000;
 /** The same Ctrl-C often arrives twice, from the terminal and from the starter; a second one later means "now". */
 export const SECOND_SIGNAL_AFTER_MS = 750;
 
+// --- containers (--upstream compose) ---
+
+/** An engine that does not answer `docker info` by then is taken for none; a busy machine takes a second. */
+export const DOCKER_ANSWER_TIMEOUT_MS = 10_000;
+/** Between SIGTERM and SIGKILL for a container; the same order as for parts. */
+export const CONTAINER_STOP_TIMEOUT_SECONDS = 10;
+
 // --- leftovers, stop and status ---
 
 /** How long a reaped leftover may take to vanish after SIGKILL. */

@@ -51,8 +51,6 @@ function dockerfile(name: Container): string {
     `COPY ${copy}`,
     ...owned,
     "USER $CAUSEWAY_UID:$CAUSEWAY_GID",
-    "WORKDIR /",
-    "STOPSIGNAL SIGTERM",
     `ENTRYPOINT ${JSON.stringify(entry)}`,
     "",
   ].join("\n");

@@ -4,7 +4,7 @@ import { defineCommand } from "citty";
 import { CliError, EXIT } from "../frame/exit.ts";
 import { type Output, createOutput } from "../frame/output.ts";
 import { startInBackground } from "../local/background.ts";
-import { BASE_DOMAIN } from "../local/context.ts";
+import { BASE_DOMAIN, UPSTREAM_KINDS, type UpstreamKind } from "../local/context.ts";
 import { DEMO_TENANTS, membersOf } from "../local/demo.ts";
 import { readJson } from "../local/files.ts";
 import { runInForeground } from "../local/foreground.ts";
@@ -30,6 +30,13 @@ export default defineCommand({
     },
     detach: { type: "boolean", alias: "d", description: "Return when it is ready; it goes on in the background" },
     fresh: { type: "boolean", description: "Wipe the data of earlier starts first" },
+    upstream: {
+      type: "enum",
+      options: [...UPSTREAM_KINDS],
+      default: "process",
+      description:
+        "How Postgres, the nodes and the site run: as processes, or as containers of a compose project (needs Docker)",
+    },
     hosts: { type: "boolean", description: "Only print lines for /etc/hosts and stop" },
     ...stateArgs,
     ...jsonArgs,
@@ -48,12 +55,18 @@ export default defineCommand({
     }
     const edgePort = parsePort(args.port);
     refuseSecondStart(paths);
-    const options = { paths, edgePort, fresh: args.fresh === true, output };
+    const options = { paths, edgePort, fresh: args.fresh === true, upstream: parseUpstream(args.upstream), output };
     const onReady = (stack: LocalStack) => printReady(output, stack, paths);
     if (args.detach === true) await startInBackground(options, onReady);
     else await runInForeground(options, onReady);
   },
 });
+
+function parseUpstream(text: string): UpstreamKind {
+  const found = UPSTREAM_KINDS.find((kind) => kind === text);
+  if (found !== undefined) return found;
+  throw new CliError(EXIT.usage, `--upstream ${text}: there are ${UPSTREAM_KINDS.join(" and ")}`);
+}
 
 export function parsePort(text: string | undefined): number {
   if (text === undefined) return DEFAULT_EDGE_PORT;

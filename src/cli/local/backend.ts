@@ -9,39 +9,33 @@ import { CliError, EXIT } from "../frame/exit.ts";
 import { BASE_DOMAIN, type StackContext, consoleUrl } from "./context.ts";
 import { writeJson } from "./files.ts";
 import { COMPILE_CACHE, PACKAGE_ROOT } from "./paths.ts";
-import {
-  CLUSTER_DATABASE,
-  CONTROL_DATABASE,
-  type LocalPostgres,
-  createDatabases,
-  preparePostgres,
-} from "./postgres.ts";
+import { CLUSTER_DATABASE, CONTROL_DATABASE, type PostgresUrls, createDatabases, preparePostgres } from "./postgres.ts";
 import { probe } from "./probe.ts";
 import { step } from "./progress.ts";
 import { publicHalf } from "./secrets.ts";
 import { type WorkersConfig, workersMessage } from "./workers-config.ts";
 
 /** Postgres with its data, and all Workers on top of it. Answers the management API, ready to be used, and where the databases are. */
-export async function startBackend(context: StackContext): Promise<{ api: Api; postgres: LocalPostgres }> {
+export async function startBackend(context: StackContext): Promise<{ api: Api; postgres: PostgresUrls }> {
   const bundled = step(context.report, "bundle", () => bundleWorkers(context));
   bundled.catch(() => {}); // Awaited below; until then a failure is not "unhandled".
-  const postgres = await step(context.report, "postgres", async () => {
-    const local = await preparePostgres(
-      context.paths.dir,
-      context.postgres,
-      context.usePort("postgres"),
-      context.secrets.superuserPassword,
-    );
-    await context.supervisor.start(local.spec);
-    return local;
-  });
+  const postgres = await step(context.report, "postgres", () => startPostgres(context));
   const token = await step(context.report, "database", () => prepareDatabases(context, postgres));
   await bundled;
   await step(context.report, "workers", () => startWorkers(context, postgres));
   return { api: createApi({ url: consoleUrl(context), token }), postgres };
 }
 
-async function prepareDatabases(context: StackContext, local: LocalPostgres): Promise<string> {
+async function startPostgres(context: StackContext): Promise<PostgresUrls> {
+  const { upstream, paths, secrets, supervisor } = context;
+  if (upstream.kind === "compose") return upstream.containers.startPostgres(context);
+  const port = context.usePort("postgres");
+  const local = await preparePostgres(paths.dir, upstream.postgres, port, secrets.superuserPassword);
+  await supervisor.start(local.spec);
+  return local;
+}
+
+async function prepareDatabases(context: StackContext, local: PostgresUrls): Promise<string> {
   const { secrets } = context;
   const control = local.url(CONTROL_DATABASE);
   await createDatabases(local);
@@ -78,7 +72,7 @@ async function bundleWorkers(context: StackContext): Promise<void> {
   }
 }
 
-async function startWorkers(context: StackContext, local: LocalPostgres): Promise<void> {
+async function startWorkers(context: StackContext, local: PostgresUrls): Promise<void> {
   const { paths, supervisor } = context;
   writeJson(paths.workersConfig, workersConfig(context, local));
   await supervisor.start({
@@ -100,7 +94,7 @@ async function startWorkers(context: StackContext, local: LocalPostgres): Promis
   });
 }
 
-function workersConfig(context: StackContext, local: LocalPostgres): WorkersConfig {
+function workersConfig(context: StackContext, local: PostgresUrls): WorkersConfig {
   const { secrets, paths, edgePort, consolePort } = context;
   const visible = { BASE_DOMAINS: BASE_DOMAIN, PUBLIC_SCHEME: "http", PUBLIC_PORT: String(edgePort) };
   const database = (role: keyof typeof secrets.rolePasswords, name = CONTROL_DATABASE) =>

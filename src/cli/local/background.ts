@@ -40,6 +40,8 @@ export async function startInBackground(options: UpOptions, onReady: (stack: Loc
     "--state-dir",
     paths.dir,
     ...(options.fresh ? ["--fresh"] : []),
+    "--upstream",
+    options.upstream,
   ];
   const child = spawn(execPath, [main, ...flags], {
     detached: true,
@@ -47,7 +49,7 @@ export async function startInBackground(options: UpOptions, onReady: (stack: Loc
     env: { ...process.env, CAUSEWAY_BACKGROUND: "1" },
   });
   closeSync(log);
-  const progress = createProgress(output, process.stderr.isTTY);
+  const progress = createProgress(output, process.stderr.isTTY, options.upstream);
   const forward = (): void => void child.kill("SIGTERM");
   process.on("SIGINT", forward);
   process.on("SIGTERM", forward);

@@ -1,9 +1,17 @@
 import type { Logger } from "../../shared/log.ts";
+import type { ComposeUpstream } from "./compose.ts";
 import type { StatePaths } from "./paths.ts";
 import type { PostgresInstallation } from "./postgres-binaries.ts";
 import type { Report } from "./progress.ts";
 import type { StackSecrets } from "./secrets.ts";
 import type { Supervisor } from "./supervisor.ts";
+
+/** Where Postgres, the nodes and the demo site run: as processes of this machine (the default), or as containers. */
+export const UPSTREAM_KINDS = ["process", "compose"] as const;
+export type UpstreamKind = (typeof UPSTREAM_KINDS)[number];
+export type Upstream =
+  | { readonly kind: "process"; readonly postgres: PostgresInstallation; readonly envoy: Promise<string> }
+  | { readonly kind: "compose"; readonly containers: ComposeUpstream };
 
 export const BASE_DOMAIN = "causeway.localhost";
 
@@ -19,7 +27,7 @@ export interface StackContext {
   readonly port: (name: PortName) => number;
   /** The same, when the part that listens there is started right now. */
   readonly usePort: (name: PortName) => number;
-  readonly postgres: PostgresInstallation;
+  readonly upstream: Upstream;
   readonly supervisor: Supervisor;
   readonly report: Report;
   readonly log: Logger;

@@ -99,6 +99,7 @@ async function ensureMember(context: StackContext, api: Api, slug: string): Prom
 }
 
 async function startTarget(context: StackContext): Promise<void> {
+  if (context.upstream.kind === "compose") return context.upstream.containers.startTarget(context);
   const port = context.usePort("target-demo");
   await context.supervisor.start({
     name: "target-demo",
@@ -122,7 +123,9 @@ async function startSite(context: StackContext, api: Api): Promise<void> {
     const made = await createConnector(api, { ...CONNECTOR, relayUrl: relayUrl(context), file });
     await waitForOperation(api, made.operation.id, () => {}, { signal: context.signal });
   }
-  await Promise.all(CONNECTOR_INSTANCES.map((instance) => startInstance(context, file, instance)));
+  const { upstream } = context;
+  if (upstream.kind === "compose") await upstream.containers.startConnectors(context, file);
+  else await Promise.all(CONNECTOR_INSTANCES.map((instance) => startInstance(context, file, instance)));
   await until(
     "the demo target to answer through the tunnel",
     async () => (await probe(edgeUrl(context), `demo--${CONNECTOR.tenant}.${BASE_DOMAIN}`)) === 200,

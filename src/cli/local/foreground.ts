@@ -4,6 +4,7 @@ import { type Logger, createLogger } from "../../shared/log.ts";
 import { CliError, EXIT } from "../frame/exit.ts";
 import type { Output } from "../frame/output.ts";
 import { SECOND_SIGNAL_AFTER_MS } from "../limits.ts";
+import type { UpstreamKind } from "./context.ts";
 import { takeLock } from "./ledger.ts";
 import type { LocalStack } from "./local-json.ts";
 import { logPath } from "./log-files.ts";
@@ -15,6 +16,7 @@ export interface UpOptions {
   readonly paths: StatePaths;
   readonly edgePort: number;
   readonly fresh: boolean;
+  readonly upstream: UpstreamKind;
   readonly output: Output;
 }
 
@@ -41,7 +43,7 @@ export async function runInForeground(options: UpOptions, onReady: (stack: Local
   const stop = listenForSignals(() => killStack(paths));
   const progress = background
     ? { report: (event: StepEvent) => tell({ type: "step", event }), end: async () => {} }
-    : createProgress(output, process.stderr.isTTY);
+    : createProgress(output, process.stderr.isTTY, options.upstream);
   try {
     const log = supervisorLog(paths, background ? null : output);
     const stack = await started(options, progress, log, stop.signal);

@@ -17,10 +17,14 @@ import { step } from "./progress.ts";
 const NODE_CAPACITY = 100;
 
 /** Both nodes: registered, enrolled with a one-time token, each an Envoy and an agent side by side. */
-export async function startNodes(context: StackContext, api: Api, envoy: Promise<string>): Promise<void> {
-  await step(context.report, "nodes", () =>
-    Promise.all(NODE_NAMES.map((name) => startNode(context, api, envoy, name))),
-  );
+export async function startNodes(context: StackContext, api: Api): Promise<void> {
+  const { upstream, paths } = context;
+  await step(context.report, "nodes", async () => {
+    await Promise.all(NODE_NAMES.map((name) => identify(context, api, name)));
+    if (upstream.kind === "compose") {
+      await upstream.containers.startNodes(context, (name) => nodeFiles(paths, name).credentials);
+    } else await Promise.all(NODE_NAMES.map((name) => startNode(context, upstream.envoy, name)));
+  });
 }
 
 interface NodeFiles {
@@ -40,12 +44,17 @@ function nodeFiles(paths: StatePaths, name: string): NodeFiles {
   };
 }
 
-async function startNode(context: StackContext, api: Api, envoy: Promise<string>, name: NodeName): Promise<void> {
-  const { supervisor } = context;
+/** Makes sure that the node has its id and key on disk. */
+async function identify(context: StackContext, api: Api, name: NodeName): Promise<void> {
   const files = nodeFiles(context.paths, name);
   mkdirSync(files.stateDir, { recursive: true, mode: 0o700 });
   if (existsSync(files.credentials)) await followRelay(files.credentials, relayUrl(context));
   else await enrol(context, api, name, files);
+}
+
+async function startNode(context: StackContext, envoy: Promise<string>, name: NodeName): Promise<void> {
+  const { supervisor } = context;
+  const files = nodeFiles(context.paths, name);
   writeJson(files.config, agentFile(context, name));
   // Envoy starts from what this start's agent writes.
   rmSync(files.bootstrap, { force: true });

@@ -14,12 +14,32 @@ export const CONTROL_DATABASE = "causeway";
 export const CLUSTER_DATABASE = "causeway_default";
 const SUPERUSER = "postgres";
 
-export interface LocalPostgres {
-  readonly spec: PartSpec;
+export interface PostgresUrls {
   /** As superuser; for migrations and psql. */
   readonly url: (database: string) => string;
   /** As another role; both databases exist. */
   readonly urlAs: (role: string, password: string, database: string) => string;
+}
+
+interface LocalPostgres extends PostgresUrls {
+  readonly spec: PartSpec;
+}
+
+export function postgresUrls(port: number, superuserPassword: string): PostgresUrls {
+  const urlAs = (role: string, secret: string, database: string) =>
+    `postgres://${role}:${encodeURIComponent(secret)}@127.0.0.1:${port}/${database}`;
+  return { urlAs, url: (database) => urlAs(SUPERUSER, superuserPassword, database) };
+}
+
+/** Whether the server takes a login and answers; rejects while it does not. */
+export async function accepts(url: string): Promise<true> {
+  const sql = postgres(url, { max: 1, connect_timeout: 2, onnotice: () => {} });
+  try {
+    await sql`SELECT 1`;
+    return true;
+  } finally {
+    await sql.end({ timeout: 1 });
+  }
 }
 
 /** Where the data lies: in the state folder, or where the user that Postgres runs as can reach it. */
@@ -37,9 +57,7 @@ export async function preparePostgres(
 ): Promise<LocalPostgres> {
   const data = dataDir(stateDir, installation);
   if (!existsSync(join(data, "PG_VERSION"))) await initialise(data, installation, password);
-  const urlAs = (role: string, secret: string, database: string) =>
-    `postgres://${role}:${encodeURIComponent(secret)}@127.0.0.1:${port}/${database}`;
-  const url = (database: string) => urlAs(SUPERUSER, password, database);
+  const urls = postgresUrls(port, password);
   const settings = {
     port: String(port),
     listen_addresses: "127.0.0.1",
@@ -61,20 +79,12 @@ export async function preparePostgres(
     args: ["-D", data, ...Object.entries(settings).flatMap(([name, value]) => ["-c", `${name}=${value}`])],
     cwd: "/",
     ...(installation.user === null ? {} : { user: installation.user }),
-    ready: async () => {
-      const sql = postgres(url("postgres"), { max: 1, connect_timeout: 2, onnotice: () => {} });
-      try {
-        await sql`SELECT 1`;
-        return true;
-      } finally {
-        await sql.end({ timeout: 1 });
-      }
-    },
+    ready: () => accepts(urls.url("postgres")),
     // "Fast shutdown": ends sessions, writes a checkpoint. SIGTERM would wait for every client.
     stopSignal: "SIGINT",
     groupDiesWithIt: true,
   };
-  return { spec, url, urlAs };
+  return { spec, ...urls };
 }
 
 /** `initdb` into a folder beside, renamed when it is whole: a start killed in the middle leaves nothing that looks like data. */
@@ -117,7 +127,7 @@ async function initialise(data: string, installation: PostgresInstallation, pass
 }
 
 /** Creates the databases that are missing. */
-export async function createDatabases(local: LocalPostgres): Promise<void> {
+export async function createDatabases(local: PostgresUrls): Promise<void> {
   const sql = postgres(local.url("postgres"), { max: 1, onnotice: () => {} });
   try {
     const there = await sql<{ datname: string }[]>`SELECT datname FROM pg_database`;

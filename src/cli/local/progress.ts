@@ -1,5 +1,6 @@
 import { Listr } from "listr2";
 import type { Output } from "../frame/output.ts";
+import type { UpstreamKind } from "./context.ts";
 
 /** The steps of a start, in the order in which they are shown; many run side by side. */
 export const STEPS = {
@@ -9,12 +10,16 @@ export const STEPS = {
   postgres: "start Postgres",
   database: "migrate and seed the control database",
   workers: "start the Workers",
+  images: "build the images",
   target: "start the demo target",
   nodes: "enrol and start two nodes",
   tenants: "create the demo tenants",
   connector: "connect the demo site",
 } as const;
 export type StepName = keyof typeof STEPS;
+
+/** Steps that a start has only with this upstream. */
+const STEPS_OF: Partial<Record<StepName, UpstreamKind>> = { envoy: "process", images: "compose" };
 
 /** What a start says about itself; goes over process.send when the supervisor is in the background. */
 export type StepEvent =
@@ -50,10 +55,10 @@ export interface Progress {
 }
 
 /** Spinners on a terminal, a line a step elsewhere, JSON lines with --json. */
-export function createProgress(output: Output, terminal: boolean): Progress {
+export function createProgress(output: Output, terminal: boolean, upstream: UpstreamKind): Progress {
   if (output.json) return { report: (event) => output.data(event, ""), end: async () => {} };
   if (!terminal) return { report: (event) => sayLine(output, event), end: async () => {} };
-  return spinners();
+  return spinners(upstream);
 }
 
 function sayLine(output: Output, event: StepEvent): void {
@@ -62,13 +67,14 @@ function sayLine(output: Output, event: StepEvent): void {
   if (event.type === "fail") output.say(`✗ ${STEPS[event.step]}`);
 }
 
-function spinners(): Progress {
+function spinners(upstream: UpstreamKind): Progress {
   const listeners = new Map<StepName, (event: StepEvent) => void>();
   const names = Object.keys(STEPS).filter((name): name is StepName => name in STEPS);
+  const shown = names.filter((name) => (STEPS_OF[name] ?? upstream) === upstream);
   let abandon: () => void = () => {};
   const abandoned = new Promise<void>((resolve) => (abandon = resolve));
   const list = new Listr(
-    names.map((name) => ({
+    shown.map((name) => ({
       title: STEPS[name],
       task: async (_: unknown, task: { title: string; output: string }) => {
         const finished = new Promise<void>((resolve, reject) => {

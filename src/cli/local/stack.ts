@@ -3,7 +3,25 @@ import { join } from "node:path";
 import type { Logger } from "../../shared/log.ts";
 import { CliError, EXIT } from "../frame/exit.ts";
 import { startBackend } from "./backend.ts";
-import { BASE_DOMAIN, NODE_NAMES, PORT_NAMES, type StackContext, consoleUrl, edgeUrl, relayUrl } from "./context.ts";
+import {
+  type ComposeUpstream,
+  composeUpstream,
+  hasComposeData,
+  killContainers,
+  reapContainers,
+  wipeContainers,
+} from "./compose.ts";
+import {
+  BASE_DOMAIN,
+  NODE_NAMES,
+  PORT_NAMES,
+  type StackContext,
+  type Upstream,
+  type UpstreamKind,
+  consoleUrl,
+  edgeUrl,
+  relayUrl,
+} from "./context.ts";
 import { startDemo } from "./demo.ts";
 import { findEnvoy } from "./envoy-binary.ts";
 import { writeJson } from "./files.ts";
@@ -23,6 +41,7 @@ export interface StackOptions {
   readonly paths: StatePaths;
   readonly edgePort: number;
   readonly fresh: boolean;
+  readonly upstream: UpstreamKind;
   readonly report: Report;
   readonly log: Logger;
   readonly signal: AbortSignal;
@@ -40,7 +59,7 @@ export interface RunningStack {
  */
 export async function startStack(options: StackOptions): Promise<RunningStack> {
   const { paths, report, log, edgePort } = options;
-  const { secrets, ports, postgres } = await step(report, "prepare", (note) => prepare(options, note));
+  const { secrets, ports, postgres, containers } = await step(report, "prepare", (note) => prepare(options, note));
   const startedAtMs = Date.now();
   let ready = false;
   const supervisor = createSupervisor({
@@ -52,7 +71,9 @@ export async function startStack(options: StackOptions): Promise<RunningStack> {
   const stop = async () => {
     ports.releaseAll();
     rmSync(paths.localJson, { force: true });
+    await containers?.drain().catch((error: unknown) => log.error("containers did not stop", { error: String(error) }));
     await supervisor.stopAll();
+    await containers?.remove().catch((error: unknown) => log.error("containers are left", { error: String(error) }));
     rmSync(paths.status, { force: true });
     rmSync(paths.workersConfig, { force: true });
   };
@@ -67,17 +88,15 @@ export async function startStack(options: StackOptions): Promise<RunningStack> {
       ports.release(name);
       return ports.get(name);
     },
-    postgres,
+    upstream: containers === null ? processUpstream(postgres, report) : { kind: "compose", containers },
     supervisor,
     report,
     log,
     signal: options.signal,
   };
   try {
-    const envoy = step(report, "envoy", (note) => envoyBinary(note));
-    envoy.catch(() => {}); // Awaited below; until then a failure is not "unhandled".
     const { api, postgres: local } = await startBackend(context);
-    await startNodes(context, api, envoy);
+    await startNodes(context, api);
     const demo = await startDemo(context, api);
     options.signal.throwIfAborted();
     const stack: LocalStack = {
@@ -110,6 +129,8 @@ interface Prepared {
   readonly secrets: StackSecrets;
   readonly ports: HeldPorts;
   readonly postgres: PostgresInstallation;
+  /** Null: the upstream tier runs as processes. */
+  readonly containers: ComposeUpstream | null;
 }
 
 async function prepare(options: StackOptions, note: (text: string) => void): Promise<Prepared> {
@@ -119,26 +140,30 @@ async function prepare(options: StackOptions, note: (text: string) => void): Pro
   rmSync(paths.localJson, { force: true });
   const reaped = await reapStack(paths);
   if (reaped > 0) note(`ended ${reaped} processes that a killed run had left behind`);
+  const containers = options.upstream === "compose" ? composeUpstream(paths) : null;
   const postgres = await findPostgres(paths.dir);
-  if (options.fresh) wipe(paths, postgres);
+  if (options.fresh) await wipe(paths, postgres);
+  refuseOtherUpstream(paths, options.upstream);
   await demandPort(edgePort, "edge");
   await demandPort(edgePort + 1, "console");
-  const secrets = await keptSecrets(paths, postgres);
+  const kept =
+    containers === null ? existsSync(join(dataDir(paths.dir, postgres), "PG_VERSION")) : hasComposeData(paths);
+  const secrets = await keptSecrets(paths, kept);
   const ports = await choosePorts(paths.ports, PORT_NAMES, [edgePort, edgePort + 1]);
-  return { secrets, ports, postgres };
+  return { secrets, ports, postgres, containers };
 }
 
 /** Ends what a killed run left behind; answers how many parts and helpers that were. Tenants' services are not counted. */
 export async function reapStack(paths: StatePaths): Promise<number> {
   const reaped = await reapLeftovers(paths.ledger, [PACKAGE_ROOT, paths.dir]);
   await reapNodes(paths);
-  return reaped.length;
+  return reaped.length + (await reapContainers(paths));
 }
 
-async function keptSecrets(paths: StatePaths, postgres: PostgresInstallation): Promise<StackSecrets> {
+async function keptSecrets(paths: StatePaths, dataExist: boolean): Promise<StackSecrets> {
   const kept = readSecrets(paths.secrets);
   if (kept !== null) return kept;
-  if (existsSync(join(dataDir(paths.dir, postgres), "PG_VERSION"))) {
+  if (dataExist) {
     throw new CliError(
       EXIT.usage,
       `the stack's data is there, but the keys to it are not (${paths.secrets} is missing or damaged)`,
@@ -150,14 +175,32 @@ async function keptSecrets(paths: StatePaths, postgres: PostgresInstallation): P
   return made;
 }
 
+/** Data in containers' volumes are of no use to processes, and the other way round. */
+function refuseOtherUpstream(paths: StatePaths, wanted: UpstreamKind): void {
+  const made = hasComposeData(paths) ? "compose" : existsSync(paths.secrets) ? "process" : wanted;
+  if (made === wanted) return;
+  throw new CliError(
+    EXIT.usage,
+    `the stack's data in ${paths.dir} were made with --upstream ${made}`,
+    `Start it with that, take another --state-dir, or start anew without the old data: causeway up --fresh`,
+  );
+}
+
 /** Removes all data, but nothing that is not ours: the folder itself may hold other things. */
-function wipe(paths: StatePaths, postgres: PostgresInstallation): void {
+async function wipe(paths: StatePaths, postgres: PostgresInstallation): Promise<void> {
+  await wipeContainers(paths);
   const all = [dataDir(paths.dir, postgres), paths.postgres, paths.workers, paths.build, paths.nodes, paths.connectors];
   for (const path of [...all, paths.secrets, paths.ports, paths.status, paths.ledger, paths.workersConfig]) {
     rmSync(path, { recursive: true, force: true });
   }
   rmSync(paths.logs, { recursive: true, force: true });
   mkdirSync(paths.logs, { recursive: true });
+}
+
+function processUpstream(postgres: PostgresInstallation, report: Report): Upstream {
+  const envoy = step(report, "envoy", (note) => envoyBinary(note));
+  envoy.catch(() => {}); // Awaited by the nodes; until then a failure is not "unhandled".
+  return { kind: "process", postgres, envoy };
 }
 
 async function envoyBinary(note: (text: string) => void): Promise<string> {
@@ -169,6 +212,7 @@ async function envoyBinary(note: (text: string) => void): Promise<string> {
 /** Ends every process of the stack at once, cleanly or not; for people who can't wait. */
 export function killStack(paths: StatePaths): void {
   for (const { pid } of readLedger(paths.ledger)) signal(-pid, "SIGKILL");
+  killContainers(paths);
   rmSync(paths.localJson, { force: true });
   rmSync(paths.lock, { force: true });
 }

@@ -29,8 +29,16 @@ const PAGES: Readonly<Record<string, { type: string; content: Buffer }>> = {
 };
 
 const MAX_BLOB_MIB = 16 * 1024;
-/** Above this the hash would cost seconds before the first byte: it comes as a trailer then. */
+/** Above this the hash would cost too long before the first byte: it comes as a trailer then. */
 const HASH_FIRST_MIB = 64;
+/** At most one for each size up to that. */
+const hashes = new Map<number, string>();
+
+function knownSha256(mebibytes: number): string {
+  const known = hashes.get(mebibytes) ?? blobSha256(mebibytes);
+  hashes.set(mebibytes, known);
+  return known;
+}
 
 type Handler = (url: URL, request: IncomingMessage, response: ServerResponse) => Promise<void> | void;
 
@@ -97,7 +105,7 @@ async function sendBlob(url: URL, response: ServerResponse): Promise<void> {
   response.writeHead(200, {
     "content-type": "application/octet-stream",
     ...(small
-      ? { "content-length": mebibytes * 1024 * 1024, "x-content-sha256": blobSha256(mebibytes) }
+      ? { "content-length": mebibytes * 1024 * 1024, "x-content-sha256": knownSha256(mebibytes) }
       : { trailer: "x-content-sha256" }),
   });
   const hash = small ? null : createHash("sha256");

@@ -9,10 +9,10 @@ const MIB = 1024 * 1024;
 export const SESSION_LIMITS: SessionLimits = {
   /** Enough to batch well; a longer message would make everything behind it wait. */
   messageBytes: 256 * 1024,
-  /** 100 MB/s at 100 ms round-trip time need 10 MB on the way; shrinks by itself when the budget below gets tight. */
-  streamWindowBytes: 16 * MIB,
-  /** All streams of one lane together. */
-  sessionWindowBytes: 32 * MIB,
+  /** What a body may be ahead of its target. It is given to each new stream at once, so it must not be what one stream needs on a long link. */
+  streamWindowBytes: MIB,
+  /** Bodies that stalled targets leave here count against it, so it must be many windows: the hundredth stall must not stop the others. */
+  sessionWindowBytes: 128 * MIB,
   /** Far above what two cores can serve at once, low enough that each can have a socket to its target. */
   streams: 4096,
   /** The usual limit of WebSocket servers for one message is 1 to 100 MiB; it is put together in memory. */

@@ -1,3 +1,4 @@
+import { execFileSync } from "node:child_process";
 import { readdirSync, readFileSync, readlinkSync, writeFileSync } from "node:fs";
 import { platform } from "node:process";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
@@ -6,6 +7,7 @@ import { startTestRelay, type TestRelay } from "./connector/relay.ts";
 import { createSite, type Site, type SiteProcess } from "./connector/site.ts";
 
 // `causeway connect` as people run it: a process, its flags, its signals, its exit codes.
+const MIB = 1024 * 1024;
 let relay: TestRelay;
 let site: Site;
 
@@ -62,6 +64,32 @@ describe("causeway connect", () => {
     const body: unknown = await (await fetch(`http://127.0.0.1:${port}/readyz`)).json();
     expect(body).toMatchObject({ ready: true });
     expect(JSON.stringify(body)).toContain('"lane":"a"');
+  });
+});
+
+describe("memory", () => {
+  test("stays flat while big bodies pass both ways and readers stall", async () => {
+    const demo = await site.demoTarget();
+    const { child } = site.process(relay.url, ["--target", `demo=${demo}`]);
+    const [a, b] = await both();
+    const piece = new Uint8Array(256 * 1024).fill(7);
+    const round = async (mebibytes: number) => {
+      const pieces = function* () {
+        for (let i = 0; i < mebibytes * 4; i++) yield piece;
+      };
+      const down = a.open({ target: "demo", path: `/blob?mb=${mebibytes}` });
+      const up = b.open({ target: "demo", path: "/upload", method: "POST", body: pieces() });
+      expect(JSON.parse(await up.text())).toMatchObject({ bytes: mebibytes * MIB });
+      await down.sha256();
+      expect(down.bytes).toBe(mebibytes * MIB);
+    };
+    await round(64); // warm: buffers and heap have grown to what they need
+    const before = residentMib(child.pid ?? 0);
+    const stalled = Array.from({ length: 50 }, () => a.open({ target: "demo", path: "/blob?mb=64", reading: false }));
+    await until("each of them to hold something", () => stalled.every(({ bytes }) => bytes > 0));
+    await round(384);
+    expect(residentMib(child.pid ?? 0) - before).toBeLessThan(96);
+    for (const { stream } of stalled) stream.reset("cancelled", "");
   });
 });
 
@@ -178,6 +206,9 @@ describe("it ends", () => {
     expect(Date.now() - atMs).toBeLessThan(10_000);
   });
 });
+
+const residentMib = (pid: number): number =>
+  Number(execFileSync("ps", ["-o", "rss=", "-p", String(pid)]).toString()) / 1024;
 
 function expectNoSecret(running: SiteProcess, of: Site): void {
   const secret = /"d":"([^"]+)"/.exec(readFileSync(of.credentials, "utf8"))?.[1] ?? "?";

@@ -53,7 +53,7 @@ export interface RelayLink {
 const LIMITS: SessionLimits = {
   messageBytes: 1024 * 1024,
   streamWindowBytes: 1024 * 1024,
-  sessionWindowBytes: 16 * 1024 * 1024,
+  sessionWindowBytes: 80 * 1024 * 1024,
   streams: 0,
   wsMessageBytes: 8 * 1024 * 1024,
 };
@@ -109,6 +109,8 @@ export async function startTestRelay(
       now: Date.now,
       limits: LIMITS,
       send: SEND,
+      // Less than half of the session's window, as lanes have it: streams' windows are what holds stalled ones down.
+      budget: { totalBytes: 32 * 1024 * 1024, committedBytes: 0 },
       identity: { instanceId: "", targets: [], sessionId: `ses_${dials.length}`, software: "test relay" },
       events: {
         flushNeeded: () => void setImmediate(flush),

@@ -1,0 +1,102 @@
+import { createTestHarness } from "wrangler";
+import { z } from "zod";
+import { directoryShard, type DirectoryRecord } from "../../../src/policy/record.ts";
+import type { PublicJwk } from "../../../src/protocol/jwk.ts";
+import type { ConnectorGrant } from "../../../src/protocol/lane.ts";
+
+/** Both real lanes and the real directory on workerd, with a small Worker in front where the edge would be. */
+export interface Lanes {
+  readonly port: number;
+  readonly relayUrl: string;
+  /** Instance ids that are online at a lane. */
+  online(lane: "a" | "b"): Promise<string[]>;
+  /** Publishes the tenant `acme` and its connector `plant-1` to directory and lanes. */
+  grant(key: PublicJwk, change?: Partial<ConnectorGrant>): Promise<void>;
+  /** The object loses its memory; its sockets sleep through it, or are closed. */
+  evict(lane: "a" | "b", webSockets: "hibernate" | "close"): Promise<void>;
+  stop(): Promise<void>;
+}
+
+const TENANT = "ten_acme";
+const sessions = z.array(z.object({ instanceId: z.string() }));
+const HOST = "acme.causeway.localhost";
+
+export async function startLanes(): Promise<Lanes> {
+  const config = (name: string) => ({ configPath: `src/relay/${name}.wrangler.toml` });
+  const lane = (binding: string, which: string) => ({
+    name: binding,
+    class_name: "Lane",
+    script_name: `causeway-relay-${which}`,
+  });
+  const server = createTestHarness({
+    workers: [
+      {
+        config: {
+          name: "visitor",
+          main: "test/system/connector/visitor.ts",
+          compatibility_date: "2026-11-01",
+          durable_objects: {
+            bindings: [
+              lane("LANE_A", "a"),
+              lane("LANE_B", "b"),
+              { name: "DIRECTORY", class_name: "Directory", script_name: "causeway-relay-control" },
+            ],
+          },
+          services: [
+            { binding: "RELAY_A", service: "causeway-relay-a" },
+            { binding: "RELAY_B", service: "causeway-relay-b" },
+          ],
+        },
+      },
+      config("relay-a"),
+      config("relay-b"),
+      config("relay-control"),
+    ],
+  });
+  const { url } = await server.listen();
+  const call = async (binding: string, object: string, method: string, argument: unknown = null): Promise<unknown> => {
+    const body = JSON.stringify(argument);
+    const response = await fetch(new URL(`/control/${binding}/${object}/${method}`, url), { method: "POST", body });
+    if (!response.ok) throw new Error(`${binding}.${method} answered ${response.status}: ${await response.text()}`);
+    return await response.json();
+  };
+  const record: DirectoryRecord = {
+    host: HOST,
+    tenantId: TENANT,
+    slug: "acme",
+    cluster: "main",
+    state: "active",
+    node: null,
+    routes: [],
+    accessRevision: 0,
+    notBefore: {},
+    revision: 1,
+  };
+  await call("DIRECTORY", directoryShard(HOST), "publish", record);
+  const port = Number(url.port);
+  let revision = 0;
+  return {
+    port,
+    relayUrl: `http://relay.causeway.localhost:${port}`,
+    online: async (which) =>
+      sessions.parse(await call(`LANE_${which.toUpperCase()}`, TENANT, "sessions")).map(({ instanceId }) => instanceId),
+    async grant(key, change = {}) {
+      revision += 1;
+      const grant: ConnectorGrant = {
+        tenantId: TENANT,
+        tenant: "acme",
+        connectorId: "con_1",
+        name: "plant-1",
+        revision,
+        disabled: false,
+        keys: [key],
+        targets: null,
+        ...change,
+      };
+      await Promise.all(["LANE_A", "LANE_B"].map((binding) => call(binding, TENANT, "putConnector", grant)));
+    },
+    evict: (which, webSockets) =>
+      server.getWorker(`causeway-relay-${which}`).evictDurableObject("Lane", { name: TENANT, webSockets }),
+    stop: () => server.close(),
+  };
+}

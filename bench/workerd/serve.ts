@@ -18,8 +18,8 @@ export interface Workerd {
 
 /** The binary itself: the package's own launcher would stay in between, and its CPU would be counted instead. */
 export function workerdBinary(): string {
-  const launcher = createRequire(import.meta.url).resolve("workerd");
-  return z.object({ default: z.string() }).parse(createRequire(launcher)(launcher)).default;
+  const require = createRequire(import.meta.url);
+  return z.object({ default: z.string() }).parse(require("workerd")).default;
 }
 
 /** Serves the Workers, whose bundles lie in `folder` already, until stopped. */

@@ -6,7 +6,6 @@ import type { Db } from "./client.ts";
 import { connectors, nodes, operations, operationSteps, outbox, tenants } from "./schema.ts";
 
 export type OperationKind = (typeof operations.$inferSelect)["kind"];
-export type OperationState = (typeof operations.$inferSelect)["state"];
 
 /** A new operation is due since this long, so that it is due as well for a provisioner whose clock is behind. */
 const CLOCK_SKEW_MS = 10_000;

@@ -87,7 +87,7 @@ describe("memory", () => {
     const before = residentMib(child.pid ?? 0);
     const stalled = Array.from({ length: 50 }, () => a.open({ target: "demo", path: "/blob?mb=64", reading: false }));
     await until("each of them to hold something", () => stalled.every(({ bytes }) => bytes > 0));
-    await round(384);
+    await round(256);
     expect(residentMib(child.pid ?? 0) - before).toBeLessThan(96);
     for (const { stream } of stalled) stream.reset("cancelled", "");
   });

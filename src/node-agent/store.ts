@@ -76,8 +76,26 @@ export async function openStore(dir: string): Promise<Loaded> {
   const isNew = names.length === 0 && (await readFile(channelFile).catch(() => null)) === null;
   const channel = isNew ? FRESH : ((await load(channelFile, channelRecord)) ?? FRESH);
 
-  const save = async (path: string, record: object): Promise<void> => {
+  /** What happens to one file happens one after another, in the order in which it was asked for. */
+  const queues = new Map<string, Promise<void>>();
+  const inOrder = (path: string, task: () => Promise<void>): Promise<void> => {
+    const earlier = queues.get(path) ?? Promise.resolve();
+    const mine = (async () => {
+      await earlier.catch(() => undefined);
+      await task();
+    })();
+    queues.set(path, mine);
+    const forget = (): void => {
+      if (queues.get(path) === mine) queues.delete(path);
+    };
+    mine.then(forget, forget);
+    return mine;
+  };
+  const save = (path: string, record: object): Promise<void> => {
     const body = JSON.stringify(record);
+    return inOrder(path, () => write(path, body));
+  };
+  const write = async (path: string, body: string): Promise<void> => {
     // The previous generation gets a second name before the new one takes its place: at no moment is there no complete file.
     await rm(path + PREVIOUS, { force: true });
     await link(path, path + PREVIOUS).catch((error: unknown) => {
@@ -96,10 +114,13 @@ export async function openStore(dir: string): Promise<Loaded> {
     channel: damaged.length === 0 ? channel : { ...channel, epoch: null, cursor: 0 },
     store: {
       saveTenant: async (record) => save(tenantFile(record.tenantId), record),
-      async forgetTenant(tenantId) {
-        await rm(tenantFile(tenantId), { force: true });
-        await rm(tenantFile(tenantId) + PREVIOUS, { force: true });
-        await syncDirectory(tenantsDir);
+      forgetTenant: async (tenantId) => {
+        const path = tenantFile(tenantId);
+        await inOrder(path, async () => {
+          await rm(path, { force: true });
+          await rm(path + PREVIOUS, { force: true });
+          await syncDirectory(tenantsDir);
+        });
       },
       saveChannel: (record) => save(channelFile, record),
     },

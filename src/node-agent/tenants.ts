@@ -76,7 +76,7 @@ export function createTenants(ports: TenantsPorts): Tenants {
     }
     for (const host of mine) if (!hostOwners.has(host)) hostOwners.set(host, tenantId);
     if (!freed) return;
-    for (const other of conflicted) attempt(other);
+    for (const other of conflicted) if (other !== tenantId) attempt(other);
   };
 
   const save = async (tenant: Tenant, change: Partial<TenantRecord>): Promise<void> => {
@@ -92,11 +92,14 @@ export function createTenants(ports: TenantsPorts): Tenants {
     }
   };
 
+  /** Says how the newest revision stands; nothing once the attempt is out of date, for then the newest is another one. */
   const settle = async (
     tenant: Tenant,
+    signal: AbortSignal,
     state: "accepted" | "live" | "rejected",
     reason: string | null = null,
   ): Promise<void> => {
+    if (signal.aborted) return;
     const short = reason === null ? null : reason.slice(0, LIMITS.reasonChars);
     const { tenantId, revision } = tenant.record;
     if (state === "rejected") log.warn("tenant revision rejected", { tenantId, revision, reason: short });
@@ -156,38 +159,45 @@ export function createTenants(ports: TenantsPorts): Tenants {
     const objection = checkTenant(want, ports.commands, (host) => hostOwners.get(host));
     if (objection !== null) {
       conflicted.add(tenantId);
-      return settle(tenant, "rejected", objection);
+      await settle(tenant, signal, "rejected", objection);
+      return fallBack(tenant);
     }
     conflicted.delete(tenantId);
     claimHosts(tenant, true);
     const up = await servicesUp(want);
-    if (!up.ok) return settle(tenant, "rejected", up.error);
+    if (!up.ok) {
+      await settle(tenant, signal, "rejected", up.error);
+      return fallBack(tenant);
+    }
     let health = await allHealthy(want, AbortSignal.any([signal, AbortSignal.timeout(LIMITS.serviceStartMs)]));
     if (!health.ok && !signal.aborted) {
       // Said at once, so that nobody waits; but a service that comes up after all is taken.
-      await settle(tenant, "rejected", health.error);
+      await settle(tenant, signal, "rejected", health.error);
       health = await allHealthy(want, signal);
     }
     if (signal.aborted) return;
     const unit = await unitOf(want);
-    if (!unit.ok) return settle(tenant, "rejected", unit.error);
+    if (!unit.ok) return settle(tenant, signal, "rejected", unit.error);
     // Envoy has said no to exactly this before.
     if (unit.value.hash === tenant.record.refused) return fallBack(tenant);
     const outcome = await envoyTakes(tenant, unit.value, signal);
     if (outcome === null) return;
     if (!outcome.ok) {
+      if (signal.aborted) return;
       await save(tenant, { refused: unit.value.hash });
-      await settle(tenant, "rejected", outcome.error);
+      await settle(tenant, signal, "rejected", outcome.error);
       return fallBack(tenant);
     }
+    // True whatever has come in meanwhile: this is what Envoy serves.
     tenant.goodHash = unit.value.hash;
-    await save(tenant, { good: want, refused: null });
-    if (tenant.record.state !== "live") await settle(tenant, "accepted");
+    await save(tenant, { good: want });
+    if (tenant.record.state !== "live") await settle(tenant, signal, "accepted");
+    if (signal.aborted) return;
     claimHosts(tenant, true);
     if (!(await isLive(want, signal))) return;
-    if (tenant.record.state !== "live") await settle(tenant, "live");
+    if (tenant.record.state !== "live") await settle(tenant, signal, "live");
     // Only now nothing is routed to the services of earlier revisions any more.
-    await driver.keepOnly(tenantId, instancesOf(want));
+    if (!signal.aborted) await driver.keepOnly(tenantId, instancesOf(want));
   };
 
   /** Only the last good revision is of use any more: its hosts and services are kept. */
@@ -199,6 +209,7 @@ export function createTenants(ports: TenantsPorts): Tenants {
 
   /** Envoy's answer to the unit; null when something newer came first. */
   const envoyTakes = (tenant: Tenant, unit: TenantUnit, signal: AbortSignal): Promise<Result<null, string> | null> => {
+    if (signal.aborted) return Promise.resolve(null);
     if (tenant.goodHash === unit.hash) return Promise.resolve(ok(null));
     return new Promise((resolve) => {
       signal.addEventListener("abort", () => resolve(null), { once: true });
@@ -227,9 +238,9 @@ export function createTenants(ports: TenantsPorts): Tenants {
       run(planner.remove(tenantId));
     });
     if (!gone) return;
-    tenant.goodHash = null;
     await driver.keepOnly(tenantId, []);
-    await save(tenant, { state: "gone", good: null, refused: null, reason: null });
+    if (signal.aborted) return;
+    await save(tenant, { state: "gone", reason: null });
     log.info("tenant removed", { tenantId, revision: tenant.record.revision });
     claimHosts(tenant, false);
     tell(tenant);
@@ -266,6 +277,8 @@ export function createTenants(ports: TenantsPorts): Tenants {
     }
     const change = { want: spec, revision, state: "pending", reason: null, refused: null } as const;
     const tenant = found ?? add({ tenantId, good: null, ...change });
+    // Before anything is waited for: what is under way must not speak for the new revision.
+    tenant.attempt.abort();
     await save(tenant, change);
     attempt(tenantId);
   };
@@ -277,8 +290,11 @@ export function createTenants(ports: TenantsPorts): Tenants {
       await save(found, { revision });
       return tell(found);
     }
-    const change = { want: null, revision, state: "removing", reason: null } as const;
-    const tenant = found ?? add({ tenantId, good: null, refused: null, ...change });
+    // Nothing of it is to be served again, so there is no good revision from now on, also for the next agent.
+    const change = { want: null, good: null, refused: null, revision, state: "removing", reason: null } as const;
+    const tenant = found ?? add({ tenantId, ...change });
+    tenant.attempt.abort();
+    tenant.goodHash = null;
     await save(tenant, change);
     attempt(tenantId);
   };

@@ -117,6 +117,46 @@ test("a channel of a new epoch gives a snapshot: what it does not name goes, wha
   expect(await servedRevision("ten_c", "c.causeway.localhost")).toBeNull();
 });
 
+test("a burst of revisions, removals and returns ends with the newest, and nothing speaks for another revision", async () => {
+  peer.received.length = 0;
+  let seq = 100;
+  let revision = 100;
+  const last = new Map<string, number | null>();
+  for (let round = 0; round < 12; round++) {
+    for (const tenantId of ["ten_x", "ten_y", "ten_z"]) {
+      const removes = round % 4 === 3 && tenantId !== "ten_x";
+      revision += 1;
+      const spec = externalTenant(tenantId, revision, port, { routes: [{ prefix: `/at${revision}`, service: "app" }] });
+      peer.send({
+        type: "change",
+        seq: ++seq,
+        change: removes ? { kind: "remove", tenantId, revision } : { kind: "put", tenant: spec },
+      });
+      last.set(tenantId, removes ? null : revision);
+    }
+    // Now and then the agent gets time to be in the middle of something.
+    if (round % 3 === 1) await new Promise((resolve) => setTimeout(resolve, 15));
+  }
+  for (const [tenantId, at] of last) {
+    await until(`${tenantId} is settled`, () =>
+      reports(tenantId)
+        .at(-1)
+        ?.startsWith(at === null ? "removed" : `live ${at}`),
+    );
+    const hostName = `${tenantId.slice(4)}.causeway.localhost`;
+    const answer = await node.ask(tenantId, hostName, `/at${at ?? 0}`);
+    expect([tenantId, answer.status]).toEqual([tenantId, at === null ? 404 : 200]);
+  }
+  const stored = (tenantId: string) =>
+    JSON.parse(JSON.parse(readFileSync(join(node.dir, `state/store/tenants/${tenantId}.json`), "utf8")).body);
+  expect(stored("ten_x")).toMatchObject({
+    state: "live",
+    revision: last.get("ten_x"),
+    good: { revision: last.get("ten_x") },
+  });
+  expect(stored("ten_z")).toMatchObject({ state: "gone", want: null, good: null });
+});
+
 const keptAlive = (agent: Agent, proof: string): Promise<Answer & { port: number | undefined }> =>
   new Promise((resolve, reject) => {
     const asked = request(`${node.url}/r6`, { agent, headers: { "causeway-proof": proof } }, (response) => {

@@ -3,6 +3,7 @@ import { continueTrace, isWebSocketUpgrade } from "../policy/headers.ts";
 import { canonicalHost, parseHost } from "../policy/host.ts";
 import { HEADER } from "../protocol/headers.ts";
 import { createLaneLoad } from "./lane-load.ts";
+import { LIMITS } from "./limits.ts";
 import type { EdgePorts, EdgeSettings } from "./ports.ts";
 import { answerRelayHost } from "./relay-host.ts";
 import { answerTargetHost, answerTenantHost } from "./tenant-host.ts";
@@ -13,7 +14,7 @@ import { refuse, splitUrl, type Visit } from "./visit.ts";
  * answered by the portal in place (D1), and nothing is ever sent to a node by default.
  */
 export function createEdge(ports: EdgePorts, settings: EdgeSettings): Hono {
-  const load = createLaneLoad(ports.now, () => randomFraction(ports.random));
+  const load = createLaneLoad(ports.now, () => randomFraction(ports.random), LIMITS.laneLeaseMs);
 
   async function answer(visit: Visit): Promise<Response> {
     if (visit.request.method === "TRACE") return refuse(visit, "bad-request", "TRACE is not passed on.");

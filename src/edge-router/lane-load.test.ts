@@ -2,10 +2,11 @@ import * as fc from "fast-check";
 import { expect, test } from "vitest";
 import { createLaneLoad } from "./lane-load.ts";
 
-const load = (random = 0, nowMs = 0) =>
+const load = (random = 0) =>
   createLaneLoad(
-    () => nowMs,
+    () => 0,
     () => random,
+    5_000,
   );
 
 test("an idle tenant's lanes are drawn", () => {
@@ -22,11 +23,11 @@ test("the lane with less under way is chosen, for each tenant apart", () => {
 
 test("a lane with bulk is avoided, however much else the other one has", () => {
   const lanes = load();
-  const end = lanes.begin("ten_1", "a", "bulk");
+  const lease = lanes.begin("ten_1", "a", "bulk");
   for (let i = 0; i < 50; i++) lanes.begin("ten_1", "b", "light");
   expect(lanes.choose("ten_1")).toBe("b");
-  end();
-  end();
+  lease.end();
+  lease.end();
   expect(lanes.choose("ten_1")).toBe("a");
 });
 
@@ -35,6 +36,7 @@ test("a lane that did not answer is the last choice for a while", () => {
   const lanes = createLaneLoad(
     () => nowMs,
     () => 0,
+    5_000,
   );
   lanes.suspect("ten_1", "a", 2_000);
   lanes.begin("ten_1", "b", "bulk");
@@ -51,11 +53,29 @@ test("what was begun and ended leaves nothing behind", () => {
   fc.assert(
     fc.property(fc.array(step, { maxLength: 30 }), (steps) => {
       const lanes = load(0.9);
-      const ends = steps.map(({ lane, weight }) => lanes.begin("ten_1", lane, weight));
-      for (const end of ends) end();
+      const leases = steps.map(({ lane, weight }) => lanes.begin("ten_1", lane, weight));
+      for (const lease of leases) lease.end();
       expect(lanes.choose("ten_1")).toBe("b");
       lanes.begin("ten_1", "b", "light");
       expect(lanes.choose("ten_1")).toBe("a");
     }),
   );
+});
+
+test("what nobody ends runs out, unless it is renewed", () => {
+  let nowMs = 0;
+  const lanes = createLaneLoad(
+    () => nowMs,
+    () => 0,
+    5_000,
+  );
+  const lease = lanes.begin("ten_1", "a", "bulk");
+  nowMs = 4_000;
+  lease.renew();
+  nowMs = 8_999;
+  expect(lanes.choose("ten_1")).toBe("b");
+  nowMs = 9_000;
+  expect(lanes.choose("ten_1")).toBe("a");
+  lease.renew();
+  expect(lanes.choose("ten_1")).toBe("a");
 });

@@ -1,25 +1,43 @@
 import type { LaneName } from "./ports.ts";
 
-/** What this isolate has under way at the two lanes of each tenant, and the choice that follows from it. */
+/**
+ * What this isolate has under way at the two lanes of each tenant, and the choice that follows from it. Every entry is a lease that runs
+ * out unless it is renewed: when a visitor goes away the runtime drops the request's code, and nothing would be left to count it down.
+ */
 export type Weight = "light" | "bulk";
 
-interface Load {
-  light: number;
-  bulk: number;
+export interface Lease {
+  renew(): void;
+  end(): void;
 }
 
 export interface LaneLoad {
   choose(tenantId: string): LaneName;
-  /** Counts a request until the returned function is called (more calls do nothing). */
-  begin(tenantId: string, lane: LaneName, weight: Weight): () => void;
+  begin(tenantId: string, lane: LaneName, weight: Weight): Lease;
   /** The lane did not answer: it is the last choice until that time. */
   suspect(tenantId: string, lane: LaneName, untilMs: number): void;
 }
 
-export function createLaneLoad(now: () => number, random: () => number): LaneLoad {
-  const tenants = new Map<string, Record<LaneName, Load>>();
+interface Entry {
+  readonly weight: Weight;
+  untilMs: number;
+}
+type Lanes = Record<LaneName, Set<Entry>>;
+
+export function createLaneLoad(now: () => number, random: () => number, leaseMs: number): LaneLoad {
+  const tenants = new Map<string, Lanes>();
   const suspects = new Map<string, number>();
-  const none: Load = { light: 0, bulk: 0 };
+
+  /** Counts what holds, and forgets what ran out. */
+  function count(entries: Set<Entry>): Record<Weight, number> {
+    const counts = { light: 0, bulk: 0 };
+    const nowMs = now();
+    for (const entry of entries) {
+      if (entry.untilMs > nowMs) counts[entry.weight] += 1;
+      else entries.delete(entry);
+    }
+    return counts;
+  }
 
   function isSuspect(tenantId: string, lane: LaneName): boolean {
     const key = `${tenantId} ${lane}`;
@@ -30,9 +48,16 @@ export function createLaneLoad(now: () => number, random: () => number): LaneLoa
     return false;
   }
 
+  function forgetIdle(tenantId: string, lanes: Lanes): void {
+    if (lanes.a.size + lanes.b.size === 0 && tenants.get(tenantId) === lanes) tenants.delete(tenantId);
+  }
+
   return {
     choose(tenantId) {
-      const { a, b } = tenants.get(tenantId) ?? { a: none, b: none };
+      const lanes = tenants.get(tenantId);
+      const a = count(lanes?.a ?? new Set());
+      const b = count(lanes?.b ?? new Set());
+      if (lanes !== undefined) forgetIdle(tenantId, lanes);
       // Bulk counts before everything else: a small request behind a large transfer waits for its share of the socket.
       const order =
         Number(isSuspect(tenantId, "a")) - Number(isSuspect(tenantId, "b")) || a.bulk - b.bulk || a.light - b.light;
@@ -40,15 +65,18 @@ export function createLaneLoad(now: () => number, random: () => number): LaneLoa
       return order < 0 ? "a" : "b";
     },
     begin(tenantId, lane, weight) {
-      const load = tenants.get(tenantId) ?? { a: { ...none }, b: { ...none } };
-      tenants.set(tenantId, load);
-      load[lane][weight] += 1;
-      let isOpen = true;
-      return () => {
-        if (!isOpen) return;
-        isOpen = false;
-        load[lane][weight] -= 1;
-        if (load.a.light + load.a.bulk + load.b.light + load.b.bulk === 0) tenants.delete(tenantId);
+      const lanes: Lanes = tenants.get(tenantId) ?? { a: new Set(), b: new Set() };
+      tenants.set(tenantId, lanes);
+      const entry: Entry = { weight, untilMs: now() + leaseMs };
+      lanes[lane].add(entry);
+      return {
+        renew() {
+          entry.untilMs = now() + leaseMs;
+        },
+        end() {
+          lanes[lane].delete(entry);
+          forgetIdle(tenantId, lanes);
+        },
       };
     },
     suspect(tenantId, lane, untilMs) {

@@ -5,12 +5,13 @@ import type { DirectoryRecord } from "../policy/record.ts";
 import { HEADER } from "../protocol/headers.ts";
 import { PROBLEMS, type ErrorCode } from "../shared/problem.ts";
 import { declaredLength, observedBody } from "./body.ts";
-import { otherLane, type LaneLoad, type Weight } from "./lane-load.ts";
+import { otherLane, type LaneLoad, type Lease, type Weight } from "./lane-load.ts";
 import { LIMITS } from "./limits.ts";
 import type { EdgePorts, LaneName } from "./ports.ts";
+import type { Timer } from "./timer.ts";
 import { refuse, type Visit } from "./visit.ts";
 
-type LanePorts = Pick<EdgePorts, "lane" | "now" | "log">;
+type LanePorts = Pick<EdgePorts, "lane" | "now" | "timer" | "log">;
 
 export interface TargetRequest {
   readonly target: string;
@@ -73,24 +74,40 @@ export async function proxyToTarget(
   async function attemptOn(name: LaneName): Promise<Attempt> {
     visit.seen.lane = name;
     const weight: Weight = body.kind === "once" ? "bulk" : "light";
-    let end = load.begin(tenantId, name, weight);
+    const lease = load.begin(tenantId, name, weight);
     try {
       const response = await ports.lane(name, tenantId).fetch(laneRequest(visit, to, body));
       const isRefused = response.headers.get(HEADER.refused) === "1";
       const { answer, ended } = returned(visit, response, to);
-      if (ended !== null) {
-        end();
-        end = load.begin(tenantId, name, "bulk");
-        visit.waitUntil(ended.finally(end));
-      } else end();
+      lease.end();
+      if (ended !== null) visit.waitUntil(holdWhile(ended, load.begin(tenantId, name, "bulk"), ports.timer));
       return { kind: isRefused ? "refused" : "answer", response: answer };
     } catch (error) {
-      end();
+      lease.end();
       load.suspect(tenantId, name, ports.now() + LIMITS.laneSuspectMs);
       ports.log.warn("lane did not answer", { tenant: tenantId, lane: name, error: String(error) });
       return { kind: "lost" };
     }
   }
+}
+
+/**
+ * Holds the lease until the end. It is renewed by a timer of this request: when the visitor goes away, the runtime may stop this code
+ * without a word, and then the lease runs out by itself.
+ */
+function holdWhile(ended: Promise<void>, lease: Lease, timer: Timer): Promise<void> {
+  let cancel = () => {};
+  const renewLater = () => {
+    cancel = timer(LIMITS.laneLeaseRenewMs, () => {
+      lease.renew();
+      renewLater();
+    });
+  };
+  renewLater();
+  return ended.finally(() => {
+    cancel();
+    lease.end();
+  });
 }
 
 async function readBody(request: Request): Promise<Body> {

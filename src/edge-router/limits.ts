@@ -28,10 +28,15 @@ export const LIMITS = {
   firstByteMs: 60_000,
   /** Small bodies are kept so that a refused request can be sent to the other lane. */
   replayableBodyBytes: 64 * 1024,
+  /** What is under way at a lane counts this long unless it is renewed; so long a visitor who went away still weighs. */
+  laneLeaseMs: 5_000,
+  laneLeaseRenewMs: 2_000,
   /** A lane that failed is tried last for this long. */
   laneSuspectMs: 2_000,
   /** A browser can't type its password more slowly than this; also the life of the cookie that ties the answer to it. */
   signInSeconds: 600,
+  /** Of the address to return to; with four of them in base64 the Cookie header stays below the usual 16 KB. */
+  returnPathLength: 2_000,
   /** Sign-ins that one browser has open on one host (tabs); more would only grow its Cookie header. */
   openSignIns: 4,
 } as const;

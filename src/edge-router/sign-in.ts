@@ -60,26 +60,16 @@ export async function redirectToSignIn(
 }
 
 /** `/.causeway/...` on a tenant's or target's host. */
-export async function ownPath(
-  visit: Visit,
-  record: DirectoryRecord,
-  ports: SignInPorts,
-  settings: EdgeSettings,
-): Promise<Response> {
+export async function ownPath(visit: Visit, record: DirectoryRecord, ports: SignInPorts): Promise<Response> {
   const name = visit.rawPath.slice(OWN_PATHS.length);
   const { method } = visit.request;
-  if (name === "callback" && method === "GET") return await callback(visit, record, ports, settings);
+  if (name === "callback" && method === "GET") return await callback(visit, record, ports);
   if (name === "sign-out" && (method === "GET" || method === "HEAD")) return signOutPage();
   if (name === "sign-out" && method === "POST") return await signOut(visit, record, ports);
   return refuse(visit, "not-found", "There is nothing at this address of the platform.");
 }
 
-async function callback(
-  visit: Visit,
-  record: DirectoryRecord,
-  ports: SignInPorts,
-  settings: EdgeSettings,
-): Promise<Response> {
+async function callback(visit: Visit, record: DirectoryRecord, ports: SignInPorts): Promise<Response> {
   const query = new URLSearchParams(visit.rawQuery);
   const code = query.get("code") ?? "";
   const state = query.get("state") ?? "";
@@ -113,9 +103,7 @@ async function callback(
   }
   visit.seen.account = claims.sub;
   const maxAge = session.expiresAtSeconds - claims.iat;
-  const port = settings.publicPort === "" ? "" : `:${settings.publicPort}`;
-  const origin = `${visit.scheme}://${visit.hostWithPort.includes(":") ? visit.hostWithPort : hostOf(visit) + port}`;
-  return redirect(new URL(pending.returnTo, origin).toString(), [
+  return redirect(sameOrigin(visit, pending.returnTo), [
     ownCookie(visit, cookieName(visit, ""), session.token, maxAge),
     expiredCookie(visit, cookie),
   ]);
@@ -178,9 +166,20 @@ function ownCookie(visit: Visit, name: string, value: string, maxAgeSeconds: num
 }
 const expiredCookie = (visit: Visit, name: string): string => ownCookie(visit, name, "", 0);
 
-/** Where to go after the sign-in: this request's own path, as a path of this host. */
+/** Where to go after the sign-in: this request's own address, or as much of it as a cookie can hold. */
 function returnPath(visit: Visit): string {
-  return `${visit.rawPath}${visit.rawQuery}`.slice(0, 2_000);
+  const { rawPath, rawQuery } = visit;
+  return [rawPath + rawQuery, rawPath].find((path) => path.length <= LIMITS.returnPathLength && isOwnPath(path)) ?? "/";
+}
+
+/** "//host" and "/\host" are other hosts to a browser. */
+const isOwnPath = (path: string): boolean => /^\/(?![/\\])/.test(path);
+
+/** The path as an address of this host; its start page if a URL parser reads another host out of it. */
+function sameOrigin(visit: Visit, path: string): string {
+  const { origin } = new URL(`${visit.scheme}://${visit.hostWithPort}`);
+  const url = new URL(path, origin);
+  return url.origin === origin ? url.toString() : `${origin}/`;
 }
 
 function encodePending(verifier: string, returnTo: string): string {
@@ -193,8 +192,7 @@ function decodePending(cookie: string | null): { verifier: string; returnTo: str
   try {
     const binary = atob(encoded.replaceAll("-", "+").replaceAll("_", "/"));
     const returnTo = new TextDecoder().decode(Uint8Array.from(binary, (character) => character.charCodeAt(0)));
-    // "//host" and "/\host" are other hosts to a browser.
-    return /^\/(?![/\\])/.test(returnTo) ? { verifier, returnTo } : null;
+    return isOwnPath(returnTo) ? { verifier, returnTo } : null;
   } catch {
     return null;
   }

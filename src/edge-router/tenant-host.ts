@@ -21,7 +21,7 @@ export async function answerTenantHost(
 ): Promise<Response | null> {
   const record = await recordOrRefusal(visit, host, ports);
   if (record === null || record instanceof Response) return record;
-  if (visit.rawPath.startsWith(OWN_PATHS)) return await ownPath(visit, record, ports, settings);
+  if (visit.rawPath.startsWith(OWN_PATHS)) return await ownPath(visit, record, ports);
 
   const match = matchRoute(record.routes, visit.rawPath);
   if (match.kind === "ambiguous") return refuseAmbiguous(visit);
@@ -54,7 +54,7 @@ export async function answerTargetHost(
   const { target } = parsed;
   const record = await recordOrRefusal(visit, parsed.tenantHost, ports);
   if (record === null || record instanceof Response) return record;
-  if (visit.rawPath.startsWith(OWN_PATHS)) return await ownPath(visit, record, ports, settings);
+  if (visit.rawPath.startsWith(OWN_PATHS)) return await ownPath(visit, record, ports);
 
   const refusal = await checkAccess(visit, record, targetAccess(record, target), ports, settings);
   if (refusal !== null) return refusal;

@@ -152,6 +152,24 @@ describe("a protected page", () => {
     expect(second.urls.at(-1)).toBe(url("acme", "/manager/two"));
   });
 
+  test.each([
+    [`/root//evil.example/x`, "/root//evil.example/x"],
+    ["//evil.example/x", "/"],
+    ["/\\evil.example/x", "/"],
+    [`/${"x".repeat(3_000)}?y`, "/"],
+    [`/x?${"y".repeat(3_000)}`, "/x"],
+  ])("with an address like %.30s returns to this host and nowhere else", async (path, returned) => {
+    await stack.publish(record("rooted", { routes: [toService("/", "member")] }));
+    await stack.members.ensureMember(memberOf("rooted", "ann@acme.example"));
+    const browser = createBrowser(stack.port);
+    const host = `rooted.${BASE}:${stack.port}`;
+    const asked = await send(stack.port, { host, path, headers: { accept: HTML } });
+    const [, name = "", value = ""] = /^([^=]+)=([^;]*)/.exec(asked.headers["set-cookie"]?.[0] ?? "") ?? [];
+    browser.setCookie(`rooted.${BASE}`, name, value);
+    const { urls } = await signIn(browser, asked.headers.location ?? "", "ann@acme.example");
+    expect(urls.at(-1)).toBe(url("rooted", returned));
+  });
+
   test("asked for over and over does not pile up cookies", async () => {
     const browser = createBrowser(stack.port);
     for (let i = 0; i < 20; i++) await browser.visit(url("acme", "/manager"));

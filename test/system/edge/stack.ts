@@ -81,7 +81,7 @@ export async function startEdgeStack(databaseUrl: string, vars: Record<string, s
           bindings: {
             ...edge.bindings,
             ...shared,
-            FIRST_BYTE_SECONDS: "1",
+            FIRST_BYTE_SECONDS: "3",
             PROOF_PRIVATE_KEY: proof.private,
             SESSION_PUBLIC_KEYS: JSON.stringify({ keys: [session.public] }),
           },

@@ -18,6 +18,8 @@ interface LaneEnv {
 
 /** A lane whose targets say by their names what it does; all others echo. */
 export class Lane extends DurableObject<LaneEnv> {
+  #openStreams = 0;
+
   override async fetch(request: Request): Promise<Response> {
     const { LANE: lane } = this.env;
     const target = request.headers.get("causeway-target") ?? "";
@@ -26,7 +28,8 @@ export class Lane extends DurableObject<LaneEnv> {
     if (target === "lost-a" && lane === "a") throw new Error("lost for a test");
     if (target === "lost") throw new Error("lost for a test");
     if (request.headers.get("upgrade") === "websocket") return echoSocket(`${lane} `);
-    if (target === "stream") return streamed();
+    if (target === "stream") return this.#streamed();
+    if (target.endsWith("-streams")) return Response.json({ open: this.#openStreams });
     const body = await request.arrayBuffer();
     const headers = new Headers({ "content-type": "application/json", "content-security-policy": "img-src 'none'" });
     headers.append("set-cookie", "a=1");
@@ -41,8 +44,24 @@ export class Lane extends DurableObject<LaneEnv> {
     return new Response(JSON.stringify(echo), { headers });
   }
 
+  /** Endless until its reader goes away. */
+  #streamed(): Response {
+    this.#openStreams += 1;
+    return new Response(
+      new ReadableStream<Uint8Array>({
+        pull: async (controller) => {
+          await new Promise((resolve) => setTimeout(resolve, 5));
+          controller.enqueue(new Uint8Array(16_384));
+        },
+        cancel: () => {
+          this.#openStreams -= 1;
+        },
+      }),
+    );
+  }
+
   async accepts(target: string): Promise<boolean> {
-    return !target.startsWith("only-") || target === `only-${this.env.LANE}`;
+    return !target.startsWith("only-") || target.startsWith(`only-${this.env.LANE}`);
   }
 }
 
@@ -52,18 +71,6 @@ function refusal(code: string): Response {
     status,
     headers: { "content-type": "application/problem+json", "causeway-error": code, "causeway-refused": "1" },
   });
-}
-
-/** Endless until its reader goes away. */
-function streamed(): Response {
-  return new Response(
-    new ReadableStream<Uint8Array>({
-      async pull(controller) {
-        controller.enqueue(new Uint8Array(16_384));
-        await new Promise((resolve) => setTimeout(resolve, 5));
-      },
-    }),
-  );
 }
 
 function echoSocket(prefix: string): Response {

@@ -1,7 +1,10 @@
 /** Every number of the provisioner, with its reason. */
 
-/** A run that died is taken over after this. Longer than any one step: the longest waits PUSH_WAIT_MS for a node. Renewed by every step. */
-export const LEASE_MS = 20_000;
+/**
+ * A run that died is taken over after this. Longer than any usual step: the longest waits PUSH_WAIT_MS for a node. Renewed by every step. A
+ * migration that takes longer is taken over as well; the second run then waits for it at the ledger.
+ */
+export const LEASE_MS = 10_000;
 
 /** How long one attempt waits for a node's report: most come within 300 ms; longer waits go back to the queue, so they block nobody. */
 export const PUSH_WAIT_MS = 4_000;
@@ -24,8 +27,11 @@ export const PRESENCE_CHECK_MS = 5 * 60_000;
 /** Objects asked a sweep: asking wakes them. */
 export const PRESENCE_CHECKS = 25;
 
-/** Outbox rows and due operations are left to their own message for this long before the sweep sends another. */
-export const SWEEP_GRACE_MS = 5_000;
+/**
+ * Outbox rows and due operations are left to their own message for this long before the sweep sends another: it is sent within milliseconds of
+ * its commit, and after a restart nobody should have to wait for a second sweep.
+ */
+export const SWEEP_GRACE_MS = 1_000;
 /** Messages a sweep: it runs every minute, and one invocation may send some hundreds in its time. */
 export const SWEEP_BATCH = 200;
 

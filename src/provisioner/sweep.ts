@@ -1,4 +1,4 @@
-import { and, asc, inArray, isNotNull, isNull, lt, or } from "drizzle-orm";
+import { and, asc, inArray, isNotNull, isNull, lt } from "drizzle-orm";
 import { markSent } from "../db/operations.ts";
 import { connectorSessions, idempotencyKeys, operations, outbox } from "../db/schema.ts";
 import { OUTBOX_RETENTION_MS, SESSION_RETENTION_MS, SWEEP_BATCH, SWEEP_GRACE_MS } from "./limits.ts";
@@ -29,21 +29,23 @@ export async function sweep(ports: ProvisionerPorts): Promise<number> {
   }
 
   const due = await db
-    .select({ id: operations.id })
+    .select({ id: operations.id, leaseUntil: operations.leaseUntil })
     .from(operations)
     .where(
       and(
         inArray(operations.state, ["pending", "running"]),
         lt(operations.nextAttemptAt, overdue),
         lt(operations.createdAt, overdue),
-        or(isNull(operations.leaseUntil), lt(operations.leaseUntil, new Date(nowMs))),
       ),
     )
     .orderBy(asc(operations.nextAttemptAt))
     .limit(SWEEP_BATCH);
-  for (const { id } of due) {
+  for (const { id, leaseUntil } of due) {
     if (sent.has(id)) continue;
-    await ports.send({ kind: "operation", operationId: id, outboxId: null }, 0);
+    // Its run may be dead: the message comes when the lease is over, and finds nothing to do if it was not.
+    const leasedMs = Math.max(0, (leaseUntil?.getTime() ?? 0) - nowMs);
+    const delaySeconds = leasedMs === 0 ? 0 : Math.ceil(leasedMs / 1000) + 1;
+    await ports.send({ kind: "operation", operationId: id, outboxId: null }, delaySeconds);
     sent.add(id);
   }
 

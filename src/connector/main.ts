@@ -4,9 +4,8 @@ import { startConnector, type ConnectorExit } from "./connector.ts";
 import { startHealthServer } from "./health.ts";
 import { SECOND_SIGNAL_AFTER_MS } from "./limits.ts";
 
-export { loadConfig, withEnvironment, type ConnectorConfig, type ConnectorInput } from "./config.ts";
-export { startConnector, type Connector, type ConnectorExit, type ConnectorPorts } from "./connector.ts";
-export type { TargetConfig, TargetFunction } from "./targets/target-config.ts";
+export { loadConfig, withEnvironment, type ConnectorConfig } from "./config.ts";
+export { startConnector, type Connector } from "./connector.ts";
 
 export type RunExit =
   | ConnectorExit

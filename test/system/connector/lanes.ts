@@ -33,7 +33,7 @@ export async function startLanes(): Promise<Lanes> {
       {
         config: {
           name: "visitor",
-          main: "test/system/connector/visitor.ts",
+          main: "test/system/fixtures/lane-visitor.ts",
           compatibility_date: "2026-11-01",
           durable_objects: {
             bindings: [

@@ -7,8 +7,8 @@ import type { LaneName } from "./ports.ts";
 export type Weight = "light" | "bulk";
 
 export interface Lease {
-  renew(): void;
-  end(): void;
+  readonly renew: () => void;
+  readonly end: () => void;
 }
 
 export interface LaneLoad {

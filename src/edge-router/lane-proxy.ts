@@ -4,14 +4,13 @@ import { prefersHtml } from "../policy/negotiate.ts";
 import type { DirectoryRecord } from "../policy/record.ts";
 import { HEADER } from "../protocol/headers.ts";
 import { PROBLEMS, type ErrorCode } from "../shared/problem.ts";
-import { declaredLength, observedBody } from "./body.ts";
+import { declaredLength, watchedBody } from "./body.ts";
 import { otherLane, type LaneLoad, type Lease, type Weight } from "./lane-load.ts";
 import { LIMITS } from "./limits.ts";
 import type { EdgePorts, LaneName } from "./ports.ts";
-import type { Timer } from "./timer.ts";
 import { refuse, type Visit } from "./visit.ts";
 
-type LanePorts = Pick<EdgePorts, "lane" | "now" | "timer" | "log">;
+type LanePorts = Pick<EdgePorts, "lane" | "now" | "log">;
 
 export interface TargetRequest {
   readonly target: string;
@@ -78,9 +77,8 @@ export async function proxyToTarget(
     try {
       const response = await ports.lane(name, tenantId).fetch(laneRequest(visit, to, body));
       const isRefused = response.headers.get(HEADER.refused) === "1";
-      const { answer, ended } = returned(visit, response, to);
       lease.end();
-      if (ended !== null) visit.waitUntil(holdWhile(ended, load.begin(tenantId, name, "bulk"), ports.timer));
+      const answer = returned(visit, response, to, () => load.begin(tenantId, name, "bulk"));
       return { kind: isRefused ? "refused" : "answer", response: answer };
     } catch (error) {
       lease.end();
@@ -89,25 +87,6 @@ export async function proxyToTarget(
       return { kind: "lost" };
     }
   }
-}
-
-/**
- * Holds the lease until the end. It is renewed by a timer of this request: when the visitor goes away, the runtime may stop this code
- * without a word, and then the lease runs out by itself.
- */
-function holdWhile(ended: Promise<void>, lease: Lease, timer: Timer): Promise<void> {
-  let cancel = () => {};
-  const renewLater = () => {
-    cancel = timer(LIMITS.laneLeaseRenewMs, () => {
-      lease.renew();
-      renewLater();
-    });
-  };
-  renewLater();
-  return ended.finally(() => {
-    cancel();
-    lease.end();
-  });
 }
 
 async function readBody(request: Request): Promise<Body> {
@@ -148,26 +127,20 @@ function laneRequest(visit: Visit, to: TargetRequest, body: Body): Request {
   return new Request(`${visit.scheme}://${visit.hostWithPort}${to.path}${visit.rawQuery}`, init);
 }
 
-/** `ended`: when the last byte of a long answer has gone through; null when it need not be waited for. */
-function returned(
-  visit: Visit,
-  response: Response,
-  to: TargetRequest,
-): { readonly answer: Response; readonly ended: Promise<void> | null } {
+/** A long answer counts as bulk from here to its end, as long as its bytes move. */
+function returned(visit: Visit, response: Response, to: TargetRequest, beginBulk: () => Lease): Response {
   const headers = returnedResponseHeaders(response.headers, visit.requestId, true);
   if (to.withoutCookies) headers.delete("set-cookie");
-  if (response.status === 101) {
-    return { answer: new Response(null, { status: 101, webSocket: response.webSocket, headers }), ended: null };
-  }
+  if (response.status === 101) return new Response(null, { status: 101, webSocket: response.webSocket, headers });
   const init = { status: response.status, statusText: response.statusText, headers };
   const length = declaredLength(response.headers);
-  const isShort = response.body === null || (length !== null && length <= LIMITS.replayableBodyBytes);
+  const isShort = length !== null && length <= LIMITS.replayableBodyBytes;
   // The runtime would decode an encoded body to let us watch it.
   if (isShort || response.body === null || response.headers.has("content-encoding")) {
-    return { answer: new Response(response.body, init), ended: null };
+    return new Response(response.body, init);
   }
-  const observed = observedBody(response.body, length);
-  return { answer: new Response(observed.body, init), ended: observed.ended };
+  const lease = beginBulk();
+  return new Response(watchedBody(response.body, length, { moved: lease.renew, ended: lease.end }), init);
 }
 
 /** A lane says what is wrong as problem details; a browser gets the page with the same words. */

@@ -28,9 +28,8 @@ export const LIMITS = {
   firstByteMs: 60_000,
   /** Small bodies are kept so that a refused request can be sent to the other lane. */
   replayableBodyBytes: 64 * 1024,
-  /** What is under way at a lane counts this long unless it is renewed; so long a visitor who went away still weighs. */
+  /** What is under way at a lane counts this long after its last byte; so long a visitor who went away still weighs. */
   laneLeaseMs: 5_000,
-  laneLeaseRenewMs: 2_000,
   /** A lane that failed is tried last for this long. */
   laneSuspectMs: 2_000,
   /** A browser can't type its password more slowly than this; also the life of the cookie that ties the answer to it. */

@@ -28,6 +28,7 @@ export class Lane extends DurableObject<LaneEnv> {
     if (target === "lost-a" && lane === "a") throw new Error("lost for a test");
     if (target === "lost") throw new Error("lost for a test");
     if (request.headers.get("upgrade") === "websocket") return echoSocket(`${lane} `);
+    if (target === "big") return big();
     if (target === "stream") return this.#streamed();
     if (target.endsWith("-streams")) return Response.json({ open: this.#openStreams });
     const body = await request.arrayBuffer();
@@ -71,6 +72,19 @@ function refusal(code: string): Response {
     status,
     headers: { "content-type": "application/problem+json", "causeway-error": code, "causeway-refused": "1" },
   });
+}
+
+/** 4 MiB of a known length. */
+function big(): Response {
+  const chunk = new Uint8Array(65_536).fill(9);
+  const through = new FixedLengthStream(64 * chunk.length);
+  const write = async () => {
+    const writer = through.writable.getWriter();
+    for (let i = 0; i < 64; i++) await writer.write(chunk);
+    await writer.close();
+  };
+  void write();
+  return new Response(through.readable);
 }
 
 function echoSocket(prefix: string): Response {

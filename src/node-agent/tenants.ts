@@ -54,6 +54,8 @@ interface Tenant {
   goodHash: string | null;
   waiting: { readonly hash: string; readonly settle: (outcome: Result<null, string>) => void } | null;
   onGone: (() => void) | null;
+  /** Hosts that no other tenant may have meanwhile. */
+  claims: ReadonlySet<string>;
 }
 
 export function createTenants(ports: TenantsPorts): Tenants {
@@ -65,17 +67,13 @@ export function createTenants(ports: TenantsPorts): Tenants {
 
   const claimHosts = (tenant: Tenant, alsoWanted: boolean): void => {
     const { tenantId, good, want } = tenant.record;
-    let freed = false;
-    const mine = new Set(
-      [...(good?.hosts ?? []), ...(alsoWanted ? (want?.hosts ?? []) : [])].map((host) => host.toLowerCase()),
-    );
-    for (const [host, owner] of hostOwners) {
-      if (owner !== tenantId || mine.has(host)) continue;
-      hostOwners.delete(host);
-      freed = true;
-    }
-    for (const host of mine) if (!hostOwners.has(host)) hostOwners.set(host, tenantId);
-    if (!freed) return;
+    const hosts = [...(good?.hosts ?? []), ...(alsoWanted ? (want?.hosts ?? []) : [])];
+    const claims = new Set(hosts.map((host) => host.toLowerCase()));
+    const freed = [...tenant.claims].filter((host) => !claims.has(host) && hostOwners.get(host) === tenantId);
+    for (const host of freed) hostOwners.delete(host);
+    for (const host of claims) if (!hostOwners.has(host)) hostOwners.set(host, tenantId);
+    tenant.claims = claims;
+    if (freed.length === 0) return;
     for (const other of conflicted) if (other !== tenantId) attempt(other);
   };
 
@@ -263,6 +261,7 @@ export function createTenants(ports: TenantsPorts): Tenants {
       goodHash: null,
       waiting: null,
       onGone: null,
+      claims: new Set(),
     };
     tenants.set(record.tenantId, tenant);
     return tenant;

@@ -26,7 +26,6 @@ export const nodeRoute = z.object({
   prefix: z.string().startsWith("/").max(255),
   service: z.string(),
 });
-export type NodeRoute = z.infer<typeof nodeRoute>;
 
 /** All that a node needs to know of one tenant. A higher revision replaces the whole of a lower one. */
 export const nodeTenant = z.object({
@@ -98,7 +97,6 @@ export const NODE_CHANNEL_CLOSE = {
 /** POST relay.<base>/node/enroll: a one-time token buys the right to register a key. The token is `<nodeId>.<secret>`. */
 export const enrolRequest = z.strictObject({ token: z.string().max(256), key: publicJwk });
 export const enrolResponse = z.object({ nodeId: z.string(), node: z.string() });
-export type EnrolRequest = z.infer<typeof enrolRequest>;
 export type EnrolResponse = z.infer<typeof enrolResponse>;
 
 export interface NodeGrant {

@@ -255,3 +255,16 @@ test("a kept process's log is bounded while it writes", async () => {
   );
   expect(kept.pid() === null || processStart(kept.pid() ?? 0) === null).toBe(true);
 });
+
+test("a process that can't even be asked to start is tried again with growing pauses", async () => {
+  let tries = 0;
+  const kept = await keepProcess({
+    dir: join(dir, "never"),
+    command: () => Promise.reject(new Error(`no port is free, for the ${++tries}. time`)),
+    log: createLogger("test", (line) => lines.push(line)),
+  });
+  await new Promise((resolve) => setTimeout(resolve, 1_500));
+  await kept.stop();
+  expect(tries).toBeGreaterThanOrEqual(2);
+  expect(tries).toBeLessThan(8);
+});

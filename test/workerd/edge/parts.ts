@@ -84,7 +84,7 @@ function big(): Response {
     await writer.close();
   };
   void write();
-  return new Response(through.readable);
+  return new Response(through.readable, { headers: { "content-length": String(64 * chunk.length) } });
 }
 
 function echoSocket(prefix: string): Response {

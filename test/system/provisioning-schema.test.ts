@@ -185,6 +185,41 @@ describe("the control database", () => {
     await sql`update causeway.migrations set hash = ${row?.["hash"]} where hash = 'edited'`;
   });
 
+  test("there is a place for each entity, and a service's status is one of four (H100, H104)", async () => {
+    const admin = client(server.url(database));
+    const rows = await admin`
+      select table_schema || '.' || table_name as name from information_schema.tables
+      where table_schema in ('control', 'portal')`;
+    const names = rows.map(({ name }) => String(name));
+    for (const entity of [
+      ...[
+        "portal.organization",
+        "portal.user",
+        "portal.member",
+        "control.tenants",
+        "control.workspaces",
+        "control.nodes",
+      ],
+      ...["control.credentials", "control.connectors", "control.connector_keys", "control.routes", "control.services"],
+      ...[
+        "control.operations",
+        "control.operation_steps",
+        "control.outbox",
+        "control.audit_events",
+        "control.clusters",
+      ],
+    ])
+      expect(names).toContain(entity);
+    const [constraint] = await admin`
+      select pg_get_constraintdef(oid) as text from pg_constraint where conname = 'services_status'`;
+    expect(String(constraint?.["text"]).match(/'[A-Z]+'/g)).toEqual([
+      "'RUNNING'",
+      "'EXITED'",
+      "'CREATED'",
+      "'UNAVAILABLE'",
+    ]);
+  });
+
   test("each service role sees what it needs and nothing else", async () => {
     const console = as("causeway_console");
     const provisioner = as("causeway_provisioner");

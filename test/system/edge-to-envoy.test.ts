@@ -1,7 +1,7 @@
 import { join } from "node:path";
 import type { Miniflare } from "miniflare";
 import { afterAll, beforeAll, expect, test } from "vitest";
-import WebSocket from "ws";
+import { WebSocket } from "ws";
 import { z } from "zod";
 import { renderTenant } from "../../src/node-agent/envoy/render.ts";
 import { encodeTenant } from "../../src/node-agent/xds/codec.ts";

@@ -95,10 +95,14 @@ export async function keepProcess(options: KeptProcessOptions): Promise<KeptProc
       backoffMs = Math.min(backoffMs * 2, LIMITS.restartMaxMs);
     }
     if (Date.now() < startAtMs) return;
-    // Also when the start fails: the next one waits longer.
-    startAtMs = Date.now() + backoffMs;
-    await start();
-    if (current === null) backoffMs = Math.min(backoffMs * 2, LIMITS.restartMaxMs);
+    try {
+      await start();
+    } finally {
+      if (current === null) {
+        startAtMs = Date.now() + backoffMs;
+        backoffMs = Math.min(backoffMs * 2, LIMITS.restartMaxMs);
+      }
+    }
   };
 
   const watch = async (): Promise<void> => {

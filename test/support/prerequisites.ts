@@ -1,6 +1,7 @@
 import { spawnSync } from "node:child_process";
-import { accessSync, constants } from "node:fs";
+import { accessSync, constants, readFileSync } from "node:fs";
 import { delimiter, join } from "node:path";
+import { composeCommand, engineAnswers } from "../../src/cli/local/compose-client.ts";
 
 const BROWSERS = ["chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome"];
 
@@ -34,16 +35,22 @@ export function missingForBrowser(): string | null {
   return "No Chromium or Chrome found. Install one (Debian, Ubuntu: sudo apt-get install chromium) or set CHROMIUM_BIN.";
 }
 
-/** `docker compose` or `docker-compose`, as argv; null without either. */
-export function composeCommand(): string[] | null {
-  if (spawnSync("docker", ["compose", "version"], { stdio: "ignore" }).status === 0) return ["docker", "compose"];
-  if (onPath("docker-compose") !== null) return ["docker-compose"];
-  return null;
+/** Base images of the compose project: the defaults in the compose file, or those that the environment names. */
+function baseImages(): string[] {
+  const text = readFileSync("local-stack/compose.yaml", "utf8");
+  const found = [...text.matchAll(/\$\{(CAUSEWAY_[A-Z]+_IMAGE):-([^}]+)\}/g)];
+  return [...new Set(found.map(([, name = "", image = ""]) => process.env[name] ?? image))];
 }
 
-/** Why the compose suite can't run, or null when it can: it needs an engine, a compose client and the base images. */
+/** A pull of a base image takes a minute on a slow line; a registry that can't be reached often just never answers. */
+const PULL_TIMEOUT_MS = 180_000;
+
+const docker = (...args: string[]) => spawnSync("docker", args, { stdio: "ignore", timeout: PULL_TIMEOUT_MS }).status;
+
+/** Why the compose suite can't run, or null when it can: it needs an engine, a compose client and the base images (pulled if it can). */
 export function missingForCompose(): string | null {
-  if (spawnSync("docker", ["info"], { stdio: "ignore" }).status !== 0) return "No Docker engine answers";
+  if (!engineAnswers()) return "No Docker engine answers";
   if (composeCommand() === null) return "No docker compose client found";
-  return null;
+  const missing = baseImages().find((image) => docker("image", "inspect", image) !== 0 && docker("pull", image) !== 0);
+  return missing === undefined ? null : `The image ${missing} is not here and can't be pulled`;
 }

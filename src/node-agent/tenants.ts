@@ -2,6 +2,7 @@ import type { FromAgent, NodeTenant } from "../protocol/node-channel.ts";
 import type { Logger } from "../shared/log.ts";
 import { err, ok, type Result } from "../shared/result.ts";
 import { probeAnswer, renderTenant, type Endpoint } from "./envoy/render.ts";
+import { createHostClaims } from "./host-claims.ts";
 import { LIMITS } from "./limits.ts";
 import type { ProcessDriver, ServiceInstance } from "./services/process-driver.ts";
 import type { AgentStore, TenantRecord } from "./store.ts";
@@ -54,26 +55,19 @@ interface Tenant {
   goodHash: string | null;
   waiting: { readonly hash: string; readonly settle: (outcome: Result<null, string>) => void } | null;
   onGone: (() => void) | null;
-  /** Hosts that no other tenant may have meanwhile. */
-  claims: ReadonlySet<string>;
 }
 
 export function createTenants(ports: TenantsPorts): Tenants {
   const { store, driver, planner, run, log } = ports;
   const tenants = new Map<string, Tenant>();
-  const hostOwners = new Map<string, string>();
+  const hosts = createHostClaims();
   /** Tenants whose newest revision was refused because another tenant had one of its hosts. */
   const conflicted = new Set<string>();
 
   const claimHosts = (tenant: Tenant, alsoWanted: boolean): void => {
     const { tenantId, good, want } = tenant.record;
-    const hosts = [...(good?.hosts ?? []), ...(alsoWanted ? (want?.hosts ?? []) : [])];
-    const claims = new Set(hosts.map((host) => host.toLowerCase()));
-    const freed = [...tenant.claims].filter((host) => !claims.has(host) && hostOwners.get(host) === tenantId);
-    for (const host of freed) hostOwners.delete(host);
-    for (const host of claims) if (!hostOwners.has(host)) hostOwners.set(host, tenantId);
-    tenant.claims = claims;
-    if (freed.length === 0) return;
+    const freed = hosts.claim(tenantId, [...(good?.hosts ?? []), ...(alsoWanted ? (want?.hosts ?? []) : [])]);
+    if (!freed) return;
     for (const other of conflicted) if (other !== tenantId) attempt(other);
   };
 
@@ -154,7 +148,7 @@ export function createTenants(ports: TenantsPorts): Tenants {
 
   const bringUp = async (tenant: Tenant, want: NodeTenant, signal: AbortSignal): Promise<void> => {
     const { tenantId } = want;
-    const objection = checkTenant(want, ports.commands, (host) => hostOwners.get(host));
+    const objection = checkTenant(want, ports.commands, (host) => hosts.ownerOf(host));
     if (objection !== null) {
       conflicted.add(tenantId);
       await settle(tenant, signal, "rejected", objection);
@@ -261,7 +255,6 @@ export function createTenants(ports: TenantsPorts): Tenants {
       goodHash: null,
       waiting: null,
       onGone: null,
-      claims: new Set(),
     };
     tenants.set(record.tenantId, tenant);
     return tenant;

@@ -1,5 +1,6 @@
-import { evictDurableObject } from "cloudflare:test";
+import { evictDurableObject, runInDurableObject } from "cloudflare:test";
 import { describe, expect, it } from "vitest";
+import { openNodeChannelStore } from "../../../src/relay/node-channel-store.ts";
 import { changesOf, channelOf, connect, enrolledNode, tenant, until, type Agent } from "./agent.ts";
 
 const welcomeOf = (agent: Agent) => {
@@ -190,14 +191,17 @@ it("an agent that does not speak the protocol is cut off", async () => {
 it("tombstones are bounded: an agent from before them gets a snapshot", async () => {
   const node = await enrolledNode();
   const channel = channelOf(node.nodeId);
-  const agent = await connect(node);
-  for (let index = 0; index < 1_010; index++) {
-    await channel.push({ kind: "put", tenant: tenant(`ten_${index}`, 1) });
-    await channel.push({ kind: "remove", tenantId: `ten_${index}`, revision: 2 });
-    agent.send({ type: "removed", tenantId: `ten_${index}`, revision: 2 });
-  }
-  await until("all are gone", async () => (await channel.status("ten_1009")) === null);
-  const { epoch } = welcomeOf(agent);
+  await runInDurableObject(channel, (_, state) => {
+    const store = openNodeChannelStore(state.storage.sql, Date.now);
+    for (let index = 0; index < 1_010; index++) {
+      store.push({ kind: "put", tenant: tenant(`ten_${index}`, 1) });
+      store.push({ kind: "remove", tenantId: `ten_${index}`, revision: 2 });
+      store.gone(`ten_${index}`, 2);
+    }
+  });
+  const first = await connect(node);
+  await until("the welcome", () => first.messages.length > 0);
+  const { epoch } = welcomeOf(first);
   const late = await connect(node, { epoch, cursor: 10 });
   await until("an answer", () => late.messages.length >= 2);
   expect(late.messages[1]).toMatchObject({ type: "snapshot", tenants: [] });

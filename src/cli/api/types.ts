@@ -29,7 +29,6 @@ export const tenant = z.looseObject({
   hosts: z.array(z.string()),
   createdAt: z.string(),
 });
-export type Tenant = z.infer<typeof tenant>;
 
 export const node = z.looseObject({
   id: z.string(),

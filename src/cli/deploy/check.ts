@@ -10,24 +10,32 @@ export interface Finding {
   readonly message: string;
 }
 
-/** `exported`: names that each Worker's bundle exports, by Worker. */
-export function checkConfigs(
+/** What can't work. `exported`: names that each Worker's bundle exports, by Worker. */
+export function brokenIn(
   configs: readonly WorkerConfig[],
   exported: ReadonlyMap<string, ReadonlySet<string>>,
 ): Finding[] {
   const byName = new Map(configs.map((config) => [config.name, config]));
-  const findings: Finding[] = [];
   const has = (script: string, name: string) => exported.get(script)?.has(name) === true;
-  for (const config of configs) {
-    const report = (kind: Finding["kind"], message: string) => findings.push({ worker: config.name, kind, message });
+  return configs.flatMap((config) => {
+    const findings: Finding[] = [];
+    const report: Report = (message) => findings.push({ worker: config.name, kind: "broken", message });
     checkBindings(config, byName, has, report);
     checkQueues(config, configs, report);
-    checkPlaceholders(config, report);
-  }
-  return findings;
+    return findings;
+  });
 }
 
-type Report = (kind: Finding["kind"], message: string) => void;
+/** What stands for something else in the local stack, and must be put in for a real account. */
+export function missingIn(configs: readonly WorkerConfig[]): Finding[] {
+  return configs.flatMap((config) => {
+    const findings: Finding[] = [];
+    checkPlaceholders(config, (message) => findings.push({ worker: config.name, kind: "missing", message }));
+    return findings;
+  });
+}
+
+type Report = (message: string) => void;
 
 function checkBindings(
   config: WorkerConfig,
@@ -36,20 +44,19 @@ function checkBindings(
   report: Report,
 ): void {
   for (const className of Object.keys(config.exports)) {
-    if (!has(config.name, className))
-      report("broken", `declares the class ${className}, but its code does not export it`);
+    if (!has(config.name, className)) report(`declares the class ${className}, but its code does not export it`);
   }
   for (const { name, class_name: className, script_name: scriptName = config.name } of config.durable_objects
     .bindings) {
     const owner = byName.get(scriptName);
-    if (owner === undefined) report("broken", `binding ${name}: there is no Worker ${scriptName}`);
+    if (owner === undefined) report(`binding ${name}: there is no Worker ${scriptName}`);
     else if (owner.exports[className]?.type !== "durable-object") {
-      report("broken", `binding ${name}: ${scriptName} declares no Durable Object class ${className}`);
+      report(`binding ${name}: ${scriptName} declares no Durable Object class ${className}`);
     }
   }
   for (const { binding, service, entrypoint = "default" } of config.services) {
-    if (!byName.has(service)) report("broken", `binding ${binding}: there is no Worker ${service}`);
-    else if (!has(service, entrypoint)) report("broken", `binding ${binding}: ${service} exports no ${entrypoint}`);
+    if (!byName.has(service)) report(`binding ${binding}: there is no Worker ${service}`);
+    else if (!has(service, entrypoint)) report(`binding ${binding}: ${service} exports no ${entrypoint}`);
   }
 }
 
@@ -62,12 +69,11 @@ function checkQueues(config: WorkerConfig, configs: readonly WorkerConfig[], rep
     ]),
   );
   for (const { binding, queue } of config.queues.producers) {
-    if (!consumed.has(queue)) report("broken", `binding ${binding}: nobody consumes the queue ${queue}`);
+    if (!consumed.has(queue)) report(`binding ${binding}: nobody consumes the queue ${queue}`);
   }
   for (const { queue, dead_letter_queue: dead } of config.queues.consumers) {
-    if (!produced.has(queue)) report("broken", `consumes the queue ${queue}, into which nobody sends`);
-    if (dead !== undefined && !consumed.has(dead))
-      report("broken", `nobody consumes the dead letters of ${queue} (${dead})`);
+    if (!produced.has(queue)) report(`consumes the queue ${queue}, into which nobody sends`);
+    if (dead !== undefined && !consumed.has(dead)) report(`nobody consumes the dead letters of ${queue} (${dead})`);
   }
 }
 
@@ -84,19 +90,18 @@ const NEEDS_ROUTES = new Set([
 
 function checkPlaceholders(config: WorkerConfig, report: Report): void {
   for (const { binding, id } of config.kv_namespaces) {
-    if (id === undefined || !CLOUDFLARE_ID.test(id)) report("missing", `KV namespace ${binding}: put in its id`);
+    if (id === undefined || !CLOUDFLARE_ID.test(id)) report(`KV namespace ${binding}: put in its id`);
   }
   for (const { binding, id } of config.hyperdrive) {
-    if (!CLOUDFLARE_ID.test(id)) report("missing", `Hyperdrive ${binding}: put in its id`);
+    if (!CLOUDFLARE_ID.test(id)) report(`Hyperdrive ${binding}: put in its id`);
   }
   for (const [name, value] of Object.entries(config.vars)) {
     if (typeof value !== "string") continue;
-    if (/(^|,)\s*[^,]*\.?localhost\b/.test(value)) report("missing", `variable ${name}: put in your own domain`);
-    if (name === "PUBLIC_SCHEME" && value !== "https") report("missing", "variable PUBLIC_SCHEME: https");
-    if (name === "PUBLIC_PORT" && value !== "") report("missing", "variable PUBLIC_PORT: empty");
-    if (name.endsWith("_PUBLIC_KEYS") && value === '{"keys":[]}')
-      report("missing", `variable ${name}: put in the public keys`);
+    if (/(^|,)\s*[^,]*\.?localhost\b/.test(value)) report(`variable ${name}: put in your own domain`);
+    if (name === "PUBLIC_SCHEME" && value !== "https") report("variable PUBLIC_SCHEME: https");
+    if (name === "PUBLIC_PORT" && value !== "") report("variable PUBLIC_PORT: empty");
+    if (name.endsWith("_PUBLIC_KEYS") && value === '{"keys":[]}') report(`variable ${name}: put in the public keys`);
   }
   if (NEEDS_ROUTES.has(config.name) && (config.routes ?? []).length === 0)
-    report("missing", "no routes: put in the routes of your zone");
+    report("no routes: put in the routes of your zone");
 }

@@ -7,7 +7,7 @@ import { CliError, EXIT } from "../frame/exit.ts";
 import { createOutput } from "../frame/output.ts";
 import { PACKAGE_ROOT } from "../local/paths.ts";
 import { WORKERS } from "../workers/list.ts";
-import { type Finding, checkConfigs } from "./check.ts";
+import { type Finding, brokenIn, missingIn } from "./check.ts";
 import { readConfigs } from "./config.ts";
 import { exportedNames } from "./exports.ts";
 import { accountProblems, secretNames, wranglerDeploy } from "./wrangler.ts";
@@ -27,16 +27,15 @@ const deploy = defineCommand({
   async run({ args }) {
     const output = createOutput(args.json === true);
     const outDir = join(PACKAGE_ROOT, "dist/deploy");
-    await buildAll(outDir, (name) => output.say(`✓ ${name} builds`));
     const configs = await readConfigs();
-    const findings = checkConfigs(configs, await bundleExports(outDir));
-    for (const { name, secrets } of configs) {
-      const required = secrets?.required ?? [];
-      if (required.length > 0) output.say(`  ${name} needs the secrets ${required.join(", ")}`);
-    }
-    for (const finding of findings)
-      output.data(finding, `${finding.kind === "broken" ? "✗" : "-"} ${finding.worker}: ${finding.message}`);
-    const broken = findings.filter(({ kind }) => kind === "broken");
+    const missing = missingIn(configs);
+    // Nothing needs to be built to see that a deploy can't happen.
+    if (args["dry-run"] !== true)
+      refuseIncomplete([...missing.map(inWords), ...accountProblems(process.env), ...(await missingSecrets(configs))]);
+    await buildAll(outDir, (name) => output.say(`✓ ${name} builds`));
+    const broken = brokenIn(configs, await bundleExports(outDir));
+    for (const finding of [...broken, ...missing])
+      output.data(finding, `${finding.kind === "broken" ? "✗" : "-"} ${inWords(finding)}`);
     if (broken.length > 0) {
       throw new CliError(
         EXIT.usage,
@@ -45,15 +44,48 @@ const deploy = defineCommand({
       );
     }
     if (args["dry-run"] === true) {
-      const left = findings.length;
+      for (const { name, secrets } of configs) {
+        const required = secrets?.required ?? [];
+        if (required.length > 0) output.say(`  ${name} needs the secrets ${required.join(", ")}`);
+      }
       output.say(
-        `All seven Workers build and fit together. ${left} things to put in before a real deploy (docs/deploy.md).`,
+        `All seven Workers build and fit together. Before a real deploy: ${missing.length} things to put in (docs/deploy.md).`,
       );
       return;
     }
-    await deployAll(outDir, findings, configs, (text) => output.say(text));
+    // Objects first, callers last.
+    for (const worker of WORKERS) {
+      await wranglerDeploy(worker, outDir, false);
+      output.say(`✓ ${worker.name} is deployed`);
+    }
   },
 });
+
+const inWords = ({ worker, message }: Finding): string => `${worker}: ${message}`;
+
+function refuseIncomplete(lacking: readonly string[]): void {
+  if (lacking.length === 0) return;
+  throw new CliError(
+    EXIT.refused,
+    `not ready to deploy; missing:\n${lacking.map((one) => `  - ${one}`).join("\n")}`,
+    "Nothing was deployed. docs/deploy.md explains each; --dry-run checks without an account.",
+  );
+}
+
+/** Secrets that the deployed Workers don't have. Without an account there is nobody to ask: that is missing first. */
+async function missingSecrets(configs: Awaited<ReturnType<typeof readConfigs>>): Promise<string[]> {
+  if (accountProblems(process.env).length > 0) return [];
+  const missing: string[] = [];
+  for (const worker of WORKERS) {
+    const required = configs.find(({ name }) => name === worker.name)?.secrets?.required ?? [];
+    const there = required.length === 0 ? new Set<string>() : await secretNames(worker);
+    for (const name of required) {
+      if (!there.has(name))
+        missing.push(`${worker.name}: secret ${name} (wrangler secret put ${name} -c ${worker.config})`);
+    }
+  }
+  return missing;
+}
 
 async function buildAll(outDir: string, built: (name: string) => void): Promise<void> {
   const waiting = [...WORKERS];
@@ -77,37 +109,6 @@ async function bundleExports(outDir: string): Promise<Map<string, Set<string>>> 
       ];
     }),
   );
-}
-
-/** Refuses unless everything is there; then objects first, callers last. */
-async function deployAll(
-  outDir: string,
-  findings: readonly Finding[],
-  configs: Awaited<ReturnType<typeof readConfigs>>,
-  say: (text: string) => void,
-): Promise<void> {
-  const lacking = [...findings.map(({ worker, message }) => `${worker}: ${message}`), ...accountProblems(process.env)];
-  if (lacking.length === 0) {
-    for (const worker of WORKERS) {
-      const required = configs.find(({ name }) => name === worker.name)?.secrets?.required ?? [];
-      const there = required.length === 0 ? new Set<string>() : await secretNames(worker);
-      const missing = required.filter((name) => !there.has(name));
-      lacking.push(
-        ...missing.map((name) => `${worker.name}: secret ${name} (wrangler secret put ${name} -c ${worker.config})`),
-      );
-    }
-  }
-  if (lacking.length > 0) {
-    throw new CliError(
-      EXIT.refused,
-      `not ready to deploy; missing:\n${lacking.map((one) => `  - ${one}`).join("\n")}`,
-      "Nothing was deployed. docs/deploy.md explains each; --dry-run checks without an account.",
-    );
-  }
-  for (const worker of WORKERS) {
-    await wranglerDeploy(worker, outDir, false);
-    say(`✓ ${worker.name} is deployed`);
-  }
 }
 
 process.exitCode = await runCommandLine(deploy, process.argv.slice(2), {

@@ -1,4 +1,4 @@
-/** Exit codes of the `causeway` command (docs/cli.md). Scripts rely on them. */
+/** Exit codes of the `causeway` command (docs/operations.md). Scripts rely on them. */
 export const EXIT = {
   ok: 0,
   /** It was tried and did not work. */

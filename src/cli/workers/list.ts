@@ -12,6 +12,4 @@ export const WORKERS = [
   { name: "causeway-edge", config: "wrangler.toml" },
 ] as const;
 
-export type WorkerName = (typeof WORKERS)[number]["name"];
-
 export const configPath = (worker: { readonly config: string }): string => join(PACKAGE_ROOT, worker.config);

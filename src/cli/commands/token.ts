@@ -1,0 +1,62 @@
+import process from "node:process";
+import { defineCommand } from "citty";
+import { z } from "zod";
+import { createApiToken } from "../../db/api-tokens.ts";
+import { CliError, EXIT } from "../frame/exit.ts";
+import { createOutput } from "../frame/output.ts";
+import { jsonArgs } from "./state.ts";
+
+const MS_PER_DAY = 86_400_000;
+const scopes = z.array(z.enum(["read", "write", "admin"])).min(1);
+const days = z.coerce.number().int().min(1).max(3650);
+
+const create = defineCommand({
+  meta: {
+    name: "create",
+    description: "Make a token of the management API; it is printed once, only its hash is kept",
+  },
+  args: {
+    name: { type: "positional", required: true, description: "Whose it is, or what for" },
+    scopes: { type: "string", default: "read", description: "Comma-separated: read, write, admin" },
+    "expires-days": { type: "string", description: "Days that it works (default: until revoked)", valueHint: "n" },
+    ...jsonArgs,
+  },
+  async run({ args }) {
+    const wanted = scopes.safeParse(args.scopes.split(","));
+    if (!wanted.success) throw new CliError(EXIT.usage, `--scopes ${args.scopes}: a list of read, write, admin`);
+    const lifetime = args["expires-days"] === undefined ? null : days.safeParse(args["expires-days"]);
+    if (lifetime?.success === false) throw new CliError(EXIT.usage, "--expires-days is a number from 1 to 3650");
+    const url = process.env["CAUSEWAY_DATABASE_URL"];
+    if (url === undefined || !URL.canParse(url)) {
+      throw new CliError(
+        EXIT.usage,
+        "where is the control database?",
+        "Set CAUSEWAY_DATABASE_URL to it, as its owner (the local stack's is in .causeway/local.json).",
+      );
+    }
+    const expiresAt = lifetime === null ? null : new Date(Date.now() + lifetime.data * MS_PER_DAY);
+    const token = await written(() => createApiToken(url, { name: args.name, scopes: wanted.data, expiresAt }));
+    const output = createOutput(args.json === true);
+    output.data({ name: args.name, scopes: wanted.data, expiresAt: expiresAt?.toISOString() ?? null, token }, token);
+    output.say("This is the only time it is shown. Programs take it from CAUSEWAY_API_TOKEN.");
+  },
+});
+
+/** The database's errors may quote the URL with its password: only their code is passed on. */
+async function written<T>(work: () => Promise<T>): Promise<T> {
+  try {
+    return await work();
+  } catch (error) {
+    const code = error instanceof Error && "code" in error ? String(error.code) : "unknown";
+    throw new CliError(
+      EXIT.environment,
+      `the control database refused (${code})`,
+      "Is CAUSEWAY_DATABASE_URL right, and the database migrated?",
+    );
+  }
+}
+
+export default defineCommand({
+  meta: { name: "token", description: "Make tokens of the management API" },
+  subCommands: { create },
+});

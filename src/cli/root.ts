@@ -1,0 +1,28 @@
+import { defineCommand } from "citty";
+import manifest from "../../package.json" with { type: "json" };
+import type { AnyCommand } from "./frame/command.ts";
+
+/** The `causeway` command. Each command's module is loaded when it is asked for (or listed in the help). */
+export const { version } = manifest;
+
+export const root: AnyCommand = defineCommand({
+  meta: {
+    name: "causeway",
+    version,
+    description: "A multi-tenant platform's front door and its way through other people's firewalls",
+  },
+  subCommands: {
+    up: () => import("./commands/up.ts").then((module) => module.default),
+    down: () => import("./commands/down.ts").then((module) => module.default),
+    status: () => import("./commands/status.ts").then((module) => module.default),
+    logs: () => import("./commands/logs.ts").then((module) => module.default),
+    tenant: () => import("./commands/tenant.ts").then((module) => module.default),
+    connector: () => import("./commands/connector.ts").then((module) => module.default),
+    operation: () => import("./commands/operation.ts").then((module) => module.default),
+    connect: () => import("./commands/connect.ts").then((module) => module.default),
+    node: () => import("./commands/node.ts").then((module) => module.nodeCommand),
+    migrate: () => import("./commands/migrate.ts").then((module) => module.default),
+    token: () => import("./commands/token.ts").then((module) => module.default),
+    keys: () => import("./commands/keys.ts").then((module) => module.default),
+  },
+});

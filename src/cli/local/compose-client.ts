@@ -44,8 +44,8 @@ export interface ComposeClient {
   runSync(args: readonly string[]): void;
   /** Containers of the project, running or not. */
   containers(): number;
-  /** Removes images that the project built, if they are there. */
-  removeImages(): void;
+  /** Removes images that the project built: those that a newer build has replaced, or all. */
+  removeImages(which: "replaced" | "all"): void;
 }
 
 /** Null when there is no client, or no engine that answers. */
@@ -90,8 +90,11 @@ export function createComposeClient(paths: ComposePaths, logFile: string): Compo
       const { stdout } = spawnSync("docker", ["ps", "--all", "--quiet", "--filter", label], options);
       return stdout.split("\n").filter((line) => line !== "").length;
     },
-    removeImages() {
-      spawnSync("docker", ["image", "rm", ...CONTAINERS.map((name) => `${project}-${name}`)], options);
+    removeImages(images) {
+      if (images === "all")
+        spawnSync("docker", ["image", "rm", ...CONTAINERS.map((name) => `${project}-${name}`)], options);
+      // Without --all it removes only what has no name any more.
+      spawnSync("docker", ["image", "prune", "--force", "--filter", `label=dev.causeway.project=${project}`], options);
     },
   };
 }

@@ -55,9 +55,10 @@ export function composeUpstream(state: StatePaths): ComposeUpstream {
       if (isNew) await run(context, "down", "--volumes", "--remove-orphans");
       await run(context, ...UP, "postgres");
       // One service of each image is enough.
-      images = step(context.report, "images", () =>
-        run(context, "build", "target-demo", `agent-${NODE_NAMES[0]}`, `connector-${CONNECTOR_INSTANCES[0]}`),
-      );
+      images = step(context.report, "images", async () => {
+        await run(context, "build", "target-demo", `agent-${NODE_NAMES[0]}`, `connector-${CONNECTOR_INSTANCES[0]}`);
+        compose.removeImages("replaced");
+      });
       images.catch(() => {}); // Awaited before the first of them is used; until then a failure is not "unhandled".
       await followLogs(context, compose);
       const urls = postgresUrls(port, password);
@@ -120,7 +121,7 @@ export async function wipeContainers(state: StatePaths): Promise<void> {
   const paths = composePaths(state.dir);
   const client = demandClient(paths, state);
   await client.run(["down", "--volumes", "--remove-orphans", ...STOP]);
-  client.removeImages();
+  client.removeImages("all");
   rmSync(paths.dir, { recursive: true, force: true });
 }
 

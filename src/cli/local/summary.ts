@@ -41,7 +41,7 @@ export function readySummary(stack: LocalStack, members: readonly DemoMember[], 
     "Try:",
     ...samples.map(([command, what]) => `${MARGIN}${command.padEnd(width)}  # ${what}`),
     "",
-    "DEMO, NOT FOR PRODUCTION: plain HTTP on 127.0.0.1, an embedded database, demo accounts:",
+    "DEMO, NOT FOR PRODUCTION: plain HTTP on 127.0.0.1, a database of its own, demo accounts:",
     ...members.map(
       (member) => `${MARGIN}${at(host(member.tenant), "/private")}  ${member.email}  password ${member.password}`,
     ),

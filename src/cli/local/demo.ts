@@ -46,6 +46,7 @@ export const membersOf = (secrets: StackSecrets): DemoMember[] =>
 export async function startDemo(context: StackContext, api: Api): Promise<Demo> {
   const { report } = context;
   const active = new Map(TENANTS.map((wanted) => [wanted.slug, ensureTenant(context, api, wanted)]));
+  for (const one of active.values()) one.catch(() => {}); // Awaited below, one after another.
   const target = step(report, "target", () => startTarget(context));
   const tenants = step(report, "tenants", async () => {
     for (const { slug } of TENANTS) {

@@ -1,5 +1,6 @@
 import { appendFileSync, mkdirSync, rmSync } from "node:fs";
 import process from "node:process";
+import { z } from "zod";
 import { type Logger, createLogger } from "../../shared/log.ts";
 import { CliError, EXIT } from "../frame/exit.ts";
 import type { Output } from "../frame/output.ts";
@@ -41,6 +42,13 @@ export async function runInForeground(options: UpOptions, onReady: (stack: Local
   if (!takeLock(paths.lock))
     throw new CliError(EXIT.refused, "the local stack is being started already", "causeway status shows it.");
   const stop = listenForSignals(() => killStack(paths));
+  // A bug of ours must not leave processes behind.
+  const crash = (error: unknown) => {
+    console.error(error);
+    killStack(paths);
+    process.exit(EXIT.failed);
+  };
+  process.on("uncaughtException", crash);
   const progress = background
     ? { report: (event: StepEvent) => tell({ type: "step", event }), end: async () => {} }
     : createProgress(output, process.stderr.isTTY, options.upstream);
@@ -66,6 +74,7 @@ export async function runInForeground(options: UpOptions, onReady: (stack: Local
     throw error;
   } finally {
     stop.close();
+    process.off("uncaughtException", crash);
     rmSync(paths.lock, { force: true });
     if (background && process.connected) process.disconnect();
   }
@@ -95,8 +104,22 @@ const interrupted = (name: NodeJS.Signals | null): CliError =>
 function supervisorLog(paths: StatePaths, output: Output | null): Logger {
   return createLogger("supervisor", (line) => {
     appendFileSync(logPath(paths.logs, "supervisor"), `${line}\n`, { mode: 0o600 });
-    if (output !== null) output.say(line);
+    if (output !== null) output.say(output.json ? line : readable(line));
   });
+}
+
+/** A log line as a person wants it: `warn: part ended, restarting it (subject=postgres, how=SIGKILL)`. */
+function readable(line: string): string {
+  const parsed: unknown = JSON.parse(line);
+  const {
+    level,
+    msg,
+    time: _time,
+    part: _part,
+    ...fields
+  } = z.looseObject({ level: z.string(), msg: z.string() }).parse(parsed);
+  const details = Object.entries(fields).map(([name, value]) => `${name}=${String(value)}`);
+  return `${level}: ${msg}${details.length === 0 ? "" : ` (${details.join(", ")})`}`;
 }
 
 interface StopRequest {

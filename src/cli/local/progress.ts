@@ -1,3 +1,4 @@
+import process from "node:process";
 import { Listr } from "listr2";
 import type { Output } from "../frame/output.ts";
 import type { UpstreamKind } from "./context.ts";
@@ -48,6 +49,9 @@ export async function step<T>(
   }
 }
 
+/** The longest step's line fits. */
+const MIN_COLUMNS = 60;
+
 export interface Progress {
   readonly report: Report;
   /** Ends the display; what comes after is printed below it. */
@@ -57,8 +61,13 @@ export interface Progress {
 /** Spinners on a terminal, a line a step elsewhere, JSON lines with --json. */
 export function createProgress(output: Output, terminal: boolean, upstream: UpstreamKind): Progress {
   if (output.json) return { report: (event) => output.data(event, ""), end: async () => {} };
-  if (!terminal) return { report: (event) => sayLine(output, event), end: async () => {} };
+  if (!isTerminal()) return { report: (event) => sayLine(output, event), end: async () => {} };
   return spinners(upstream);
+}
+
+/** Spinners need a screen of some width behind both streams. */
+function isTerminal(): boolean {
+  return process.stdout.isTTY && process.stderr.isTTY && process.stdout.columns >= MIN_COLUMNS;
 }
 
 function sayLine(output: Output, event: StepEvent): void {

@@ -95,7 +95,7 @@ export async function startStack(options: StackOptions): Promise<RunningStack> {
     signal: options.signal,
   };
   try {
-    const { api, postgres: local } = await startBackend(context);
+    const { api, postgres: local } = await unlessEnvoyIsMissing(context.upstream, startBackend(context));
     await startNodes(context, api);
     const demo = await startDemo(context, api);
     options.signal.throwIfAborted();
@@ -123,6 +123,13 @@ export async function startStack(options: StackOptions): Promise<RunningStack> {
     await stop();
     throw error;
   }
+}
+
+/** Without Envoy the start ends at once, not when the first node needs it. */
+function unlessEnvoyIsMissing<T>(upstream: Upstream, work: Promise<T>): Promise<T> {
+  if (upstream.kind !== "process") return work;
+  work.catch(() => {}); // It goes on for a moment when Envoy is missing, and must not fail unheard.
+  return Promise.race([work, upstream.envoy.then(() => work)]);
 }
 
 interface Prepared {

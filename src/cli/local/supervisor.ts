@@ -53,6 +53,7 @@ interface Part {
 }
 
 interface Subprocess {
+  readonly part: string;
   pid: number;
   restarts: number;
   sinceMs: number;
@@ -188,6 +189,8 @@ export function createSupervisor(options: SupervisorOptions): Supervisor {
   return {
     async start(spec) {
       if (parts.has(spec.name)) throw new Error(`part ${spec.name} is there already`);
+      // A start that failed elsewhere is being undone: nothing may begin behind its back.
+      if (stopping) throw new CliError(EXIT.interrupted, "stopped before it was ready");
       const part: Part = {
         spec,
         child: null,
@@ -216,26 +219,29 @@ export function createSupervisor(options: SupervisorOptions): Supervisor {
         ledger.remove(before.pid);
         log.warn("part restarted its own process", { subject: part, process: name, pid });
       }
-      subprocesses.set(name, { pid, restarts: before === undefined ? 0 : before.restarts + 1, sinceMs: now() });
+      subprocesses.set(name, { part, pid, restarts: before === undefined ? 0 : before.restarts + 1, sinceMs: now() });
       ledger.add(name, pid);
       changed();
     },
-    status: () => [
-      ...[...parts.values()].map((part) => ({
-        name: part.spec.name,
-        pid: part.child?.pid ?? null,
-        state: part.state,
-        restarts: part.restarts,
-        since: new Date(part.sinceMs).toISOString(),
-      })),
-      ...[...subprocesses].map(([name, process]) => ({
-        name,
-        pid: process.pid,
-        state: "running" as const,
-        restarts: process.restarts,
-        since: new Date(process.sinceMs).toISOString(),
-      })),
-    ],
+    status: () =>
+      [...parts.values()].flatMap((part) => [
+        {
+          name: part.spec.name,
+          pid: part.child?.pid ?? null,
+          state: part.state,
+          restarts: part.restarts,
+          since: new Date(part.sinceMs).toISOString(),
+        },
+        ...[...subprocesses]
+          .filter(([, process]) => process.part === part.spec.name)
+          .map(([name, process]) => ({
+            name,
+            pid: process.pid,
+            state: part.state,
+            restarts: process.restarts,
+            since: new Date(process.sinceMs).toISOString(),
+          })),
+      ]),
     async stopAll() {
       stopping = true;
       clearInterval(trimmer);

@@ -3,6 +3,7 @@
 /** The largest body is a tenant with 200 routes (about 20 KB). */
 export const MAX_BODY_BYTES = 64 * 1024;
 
+/** A screenful or two for people; programs ask for more. */
 export const DEFAULT_PAGE_SIZE = 50;
 /** One page stays one quick query and a readable answer. */
 export const MAX_PAGE_SIZE = 200;

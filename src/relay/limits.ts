@@ -70,6 +70,7 @@ export const REPLAY_BYTES = 64 * KIB;
 export const WS_QUEUE_BYTES = 8 * MIB;
 /** What waits for a visitor's WebSocket before the target is made to wait, where the platform tells. */
 export const WS_HIGH_WATER_BYTES = 256 * KIB;
+/** How often a full one is looked at: the platform has no drain event, and 20 ms of 256 KiB are 13 MB/s. */
 export const WS_DRAIN_POLL_MS = 20;
 
 /** Used assertions remembered at one time. One connector makes one each time it dials, and they are forgotten after two minutes. */

@@ -49,7 +49,7 @@ export async function startInBackground(options: UpOptions, onReady: (stack: Loc
     env: { ...process.env, CAUSEWAY_BACKGROUND: "1" },
   });
   closeSync(log);
-  const progress = createProgress(output, process.stderr.isTTY, options.upstream);
+  const progress = createProgress(output, options.upstream);
   const forward = (): void => void child.kill("SIGTERM");
   process.on("SIGINT", forward);
   process.on("SIGTERM", forward);

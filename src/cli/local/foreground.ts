@@ -51,7 +51,7 @@ export async function runInForeground(options: UpOptions, onReady: (stack: Local
   process.on("uncaughtException", crash);
   const progress = background
     ? { report: (event: StepEvent) => tell({ type: "step", event }), end: async () => {} }
-    : createProgress(output, process.stderr.isTTY, options.upstream);
+    : createProgress(output, options.upstream);
   try {
     const log = supervisorLog(paths, background ? null : output);
     const stack = await started(options, progress, log, stop.signal);

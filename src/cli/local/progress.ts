@@ -59,7 +59,7 @@ export interface Progress {
 }
 
 /** Spinners on a terminal, a line a step elsewhere, JSON lines with --json. */
-export function createProgress(output: Output, terminal: boolean, upstream: UpstreamKind): Progress {
+export function createProgress(output: Output, upstream: UpstreamKind): Progress {
   if (output.json) return { report: (event) => output.data(event, ""), end: async () => {} };
   if (!isTerminal()) return { report: (event) => sayLine(output, event), end: async () => {} };
   return spinners(upstream);

@@ -1,8 +1,12 @@
 import { existsSync, mkdtempSync, readFileSync, rmSync, statSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import postgres from "postgres";
 import { beforeAll, expect, test } from "vitest";
+import { WebSocket } from "ws";
+import { z } from "zod";
 import { localStack } from "../../src/cli/local/local-json.ts";
+import { localhostLookup } from "../../src/shared/localhost-lookup.node.ts";
 import { runCli } from "../support/cli.ts";
 import { type TestStack, sharedStack } from "../support/stack.ts";
 
@@ -158,6 +162,44 @@ test("a tenant is made with one command, and is usable within 5 seconds while no
   expect(pids()).toEqual(pidsBefore);
   for (const [node, uptime] of (await uptimes()).entries())
     expect(uptime).toBeGreaterThanOrEqual(uptimesBefore[node] ?? Infinity);
+});
+
+test("a tenant has a schema and a role of its own, and can't reach another's", async () => {
+  const ids = await Promise.all(
+    ["acme", "globex"].map(
+      async (slug) => (await stack.api.get(`/tenants/${slug}`, z.looseObject({ id: z.string() }))).id,
+    ),
+  );
+  const sql = postgres(stack.databaseUrl.replace(/[^/]*$/, "causeway_default"), { max: 1, onnotice: () => {} });
+  try {
+    const rights = await sql<{ role: string; schema: string; usage: boolean }[]>`
+      SELECT rolname AS role, nspname AS schema, has_schema_privilege(rolname, nspname, 'USAGE') AS usage
+      FROM pg_roles, pg_namespace WHERE rolname = ANY(${ids}) AND nspname = ANY(${ids})`;
+    expect(rights.length).toBe(4);
+    for (const { role, schema, usage } of rights) expect(usage, `${role} on ${schema}`).toBe(role === schema);
+  } finally {
+    await sql.end();
+  }
+});
+
+test.each([
+  ["a tenant's service on its node", "acme", "/app/ws"],
+  ["the site behind the connector", "demo--acme", "/ws"],
+])("WebSockets pass to %s", async (_, host, path) => {
+  const socket = new WebSocket(`ws://${host}.${stack.baseDomain}:${stack.edgePort}${path}`, {
+    lookup: localhostLookup,
+  });
+  const first = await new Promise<string>((resolve, reject) => {
+    socket.once("error", reject);
+    socket.once("open", () => socket.send("hello"));
+    socket.on("message", (data: Buffer) => {
+      if (data.toString().includes("hello")) resolve(data.toString());
+    });
+  });
+  expect(first).toContain("hello");
+  const closed = new Promise<number>((resolve) => socket.once("close", resolve));
+  socket.close(1000);
+  expect(await closed).toBe(1000);
 });
 
 test("status shows every part running; logs shows what they said", async () => {

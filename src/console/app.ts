@@ -10,6 +10,7 @@ import { clusterRoutes } from "./routes/clusters.ts";
 import { connectorRoutes } from "./routes/connectors.ts";
 import { nodeRoutes } from "./routes/nodes.ts";
 import { operationRoutes } from "./routes/operations.ts";
+import { tenantChangeRoutes } from "./routes/tenant-changes.ts";
 import { tenantPartRoutes } from "./routes/tenant-parts.ts";
 import { tenantRoutes } from "./routes/tenants.ts";
 
@@ -42,6 +43,7 @@ export function createConsole(): ConsoleApp {
   clusterRoutes(app);
   nodeRoutes(app);
   tenantRoutes(app);
+  tenantChangeRoutes(app);
   tenantPartRoutes(app);
   connectorRoutes(app);
   operationRoutes(app);

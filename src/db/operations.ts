@@ -52,6 +52,17 @@ export async function enqueueOperation(
   return { operationId, outboxId: await announce(tx, operationId, operation.now) };
 }
 
+/** The subject's oldest operation that has not ended; null when there is none. Under the lock of the subject's row no other can come. */
+export async function openOperation(tx: Db, subjectId: string): Promise<{ id: string; kind: OperationKind } | null> {
+  const [open] = await tx
+    .select({ id: operations.id, kind: operations.kind })
+    .from(operations)
+    .where(and(eq(operations.subjectId, subjectId), inArray(operations.state, ["pending", "running"])))
+    .orderBy(asc(operations.seq))
+    .limit(1);
+  return open ?? null;
+}
+
 async function announce(tx: Db, operationId: string, now: Date): Promise<string> {
   const outboxId = newId("out");
   await tx.insert(outbox).values({ id: outboxId, operationId, createdAt: now });

@@ -27,6 +27,14 @@ export async function findTenant(db: Db, name: string): Promise<TenantAndCluster
   return row ?? null;
 }
 
+/** As findTenant, the tenant's row locked: changes to one tenant take turns. */
+export async function lockTenant(tx: Db, name: string): Promise<TenantAndCluster | null> {
+  const found = await findTenant(tx, name);
+  if (found === null) return null;
+  const [tenant] = await tx.select().from(tenants).where(eq(tenants.id, found.tenant.id)).for("no key update");
+  return tenant === undefined ? null : { tenant, cluster: found.cluster };
+}
+
 export async function tenantById(db: Db, id: string): Promise<TenantAndCluster | null> {
   const [row] = await db
     .select({ tenant: tenants, cluster: clusters })

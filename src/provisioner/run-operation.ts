@@ -1,4 +1,5 @@
 import { sqlState } from "../db/client.ts";
+import { openOperation } from "../db/operations.ts";
 import { newSecret } from "../db/secrets.ts";
 import { publishAll, recordsOf } from "./directory.ts";
 import { decide } from "./machine.ts";
@@ -6,17 +7,7 @@ import type { StepOutcome } from "./machine.ts";
 import { stepByName } from "./plan.ts";
 import type { ProvisionerPorts } from "./ports.ts";
 import type { Step } from "./step.ts";
-import {
-  beginStep,
-  claimOperation,
-  failRun,
-  fenced,
-  finishStep,
-  LeaseLost,
-  nextOfSubject,
-  pause,
-  succeed,
-} from "./store.ts";
+import { beginStep, claimOperation, failRun, fenced, finishStep, LeaseLost, pause, succeed } from "./store.ts";
 import type { Run } from "./store.ts";
 
 /** An early message is sent again only when its time is near; later than that, the message of the pause itself is on its way. */
@@ -107,6 +98,6 @@ const sendLater = (ports: ProvisionerPorts, operationId: string, delayMs: number
   ports.send({ kind: "operation", operationId, outboxId: null }, Math.max(1, Math.ceil(delayMs / 1000)));
 
 async function wakeNext(ports: ProvisionerPorts, subjectId: string): Promise<void> {
-  const next = await nextOfSubject(ports.db, subjectId);
-  if (next !== null) await ports.send({ kind: "operation", operationId: next, outboxId: null }, 0);
+  const next = await openOperation(ports.db, subjectId);
+  if (next !== null) await ports.send({ kind: "operation", operationId: next.id, outboxId: null }, 0);
 }

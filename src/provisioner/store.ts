@@ -232,14 +232,3 @@ async function audit(
     now,
   );
 }
-
-/** The operation that waited for the end of this one; null when there is none. */
-export async function nextOfSubject(db: Db, subjectId: string): Promise<string | null> {
-  const [next] = await db
-    .select({ id: operations.id })
-    .from(operations)
-    .where(and(eq(operations.subjectId, subjectId), inArray(operations.state, [...OPEN])))
-    .orderBy(asc(operations.seq))
-    .limit(1);
-  return next?.id ?? null;
-}

@@ -1,15 +1,13 @@
 import { z } from "@hono/zod-openapi";
 import { and, asc, eq, inArray, sql } from "drizzle-orm";
 import type { Db } from "../../db/client.ts";
-import { enqueueOperation } from "../../db/operations.ts";
-import type { OperationKind } from "../../db/operations.ts";
 import { clusters, hosts, nodes, tenants } from "../../db/schema.ts";
-import { findTenant, hostsOf } from "../../db/tenants.ts";
+import { findTenant, hostsOf, lockTenant } from "../../db/tenants.ts";
 import type { TenantAndCluster } from "../../db/tenants.ts";
 import { accessMode } from "../../policy/record.ts";
 import { ok } from "../../shared/result.ts";
 import { etagOf, NO_INPUT, read, write } from "../endpoint.ts";
-import { fail, notFound } from "../failure.ts";
+import { notFound } from "../failure.ts";
 import { MAX_ROUTES_PER_TENANT } from "../limits.ts";
 import { prefix, slug, target } from "../names.ts";
 import { createTenant } from "../new-tenant.ts";
@@ -44,7 +42,7 @@ const newTenant = z
 
 const change = z.strictObject({ multipleWorkspaces: z.boolean() }).openapi("TenantChange");
 
-const started = z.object({ operation: operationView, tenant: tenantView }).openapi("TenantOperation");
+export const started = z.object({ operation: operationView, tenant: tenantView }).openapi("TenantOperation");
 
 export const tenantParams = z.object({ tenant: z.string().openapi({ description: "slug or slug@cluster" }) });
 
@@ -199,70 +197,4 @@ export function tenantRoutes(app: ConsoleApp): void {
       });
     },
   );
-
-  const transition = (
-    definition: { method: "post" | "delete"; path: string; summary: string },
-    kind: OperationKind,
-    from: readonly (typeof tenants.$inferSelect)["state"][],
-    to: (typeof tenants.$inferSelect)["state"],
-  ) =>
-    write(
-      app,
-      {
-        ...NO_INPUT,
-        ...definition,
-        tag,
-        scope: "write",
-        status: 202,
-        params: tenantParams,
-        answer: started,
-        refusals: ["not-found", "conflict", "precondition-failed"],
-      },
-      async (tx, { params, now }, ifMatch) => {
-        const found = await lockTenant(tx, params.tenant);
-        if (found === null) return notFound("tenant", params.tenant);
-        const matched = ifMatch(etagOf(found.tenant.revision));
-        if (!matched.ok) return matched;
-        const { id, state } = found.tenant;
-        if (!from.includes(state))
-          return fail("conflict", `The tenant is ${state}; this needs it to be ${from.join(" or ")}.`);
-        const [tenant] = await tx
-          .update(tenants)
-          .set({ state: to, revision: sql`nextval('control.revision')`, updatedAt: now })
-          .where(eq(tenants.id, id))
-          .returning();
-        if (tenant === undefined) return notFound("tenant", params.tenant);
-        const operation = await enqueueOperation(tx, { kind, subjectId: id, tenantId: id, now });
-        return ok({
-          body: {
-            operation: await shownOperation(tx, operation),
-            tenant: await showTenant(tx, { tenant, cluster: found.cluster }),
-          },
-          headers: { location: operationLocation(operation), etag: etagOf(tenant.revision) },
-          audit: { action: kind.replace("-", "."), subjectId: id, tenantId: id, details: { slug: tenant.slug } },
-          operation,
-        });
-      },
-    );
-
-  transition(
-    { method: "post", path: "/tenants/{tenant}/suspend", summary: "Show visitors a page instead of the tenant" },
-    ...(["tenant-suspend", ["active"], "suspended"] as const),
-  );
-  transition(
-    { method: "post", path: "/tenants/{tenant}/resume", summary: "End a suspension" },
-    ...(["tenant-resume", ["suspended"], "active"] as const),
-  );
-  transition(
-    { method: "delete", path: "/tenants/{tenant}", summary: "Delete a tenant and all its data" },
-    ...(["tenant-delete", ["active", "suspended", "failed"], "deleting"] as const),
-  );
-}
-
-/** The tenant, its row locked: changes to one tenant take turns. */
-async function lockTenant(tx: Db, name: string): Promise<TenantAndCluster | null> {
-  const found = await findTenant(tx, name);
-  if (found === null) return null;
-  const [tenant] = await tx.select().from(tenants).where(eq(tenants.id, found.tenant.id)).for("no key update");
-  return tenant === undefined ? null : { tenant, cluster: found.cluster };
 }

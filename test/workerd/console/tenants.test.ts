@@ -253,26 +253,4 @@ describe("reading and changing", () => {
       await admin`select (select string_agg(details::text, '') from control.audit_events) || (select string_agg(request_mac || coalesce(sealed_answer, ''), '') from control.idempotency_keys) as text`;
     expect(kept?.["text"]).not.toContain("correct horse");
   });
-
-  test("suspend, resume and delete are operations, only from the right state", async () => {
-    const slug = unique("cycle");
-    const { body } = await call("POST", "/api/v1/tenants", { body: { slug, cluster } });
-    const at = `/api/v1/tenants/${slug}@${cluster}`;
-    expect((await call("POST", `${at}/suspend`)).body.code).toBe("conflict");
-    await admin`update control.tenants set state = 'active' where id = ${body.tenant.id}`;
-    expect((await call("POST", `${at}/suspend`)).body).toMatchObject({
-      operation: { kind: "tenant-suspend" },
-      tenant: { state: "suspended" },
-    });
-    expect((await call("POST", `${at}/resume`)).body.tenant.state).toBe("active");
-    expect((await call("DELETE", at)).body).toMatchObject({
-      operation: { kind: "tenant-delete" },
-      tenant: { state: "deleting" },
-    });
-    expect((await call("DELETE", at)).status).toBe(409);
-    const actions = (await call("GET", `/api/v1/audit?subject=${body.tenant.id}`)).body.items.map(
-      ({ action }: Item) => action,
-    );
-    expect(actions).toEqual(["tenant.delete", "tenant.resume", "tenant.suspend", "tenant.create"]);
-  });
 });

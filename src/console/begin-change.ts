@@ -1,0 +1,63 @@
+import { eq, sql } from "drizzle-orm";
+import type { Db } from "../db/client.ts";
+import { enqueueOperation, openOperation } from "../db/operations.ts";
+import type { OperationKind } from "../db/operations.ts";
+import { tenants } from "../db/schema.ts";
+import { lockTenant } from "../db/tenants.ts";
+import type { TenantRow } from "../db/tenants.ts";
+import { ok } from "../shared/result.ts";
+import type { Result } from "../shared/result.ts";
+import { etagOf } from "./endpoint.ts";
+import type { IfMatch, Written } from "./endpoint.ts";
+import { fail, notFound } from "./failure.ts";
+import type { Failure } from "./failure.ts";
+import { operationLocation, shownOperation } from "./operation-view.ts";
+import { showTenant } from "./routes/tenants.ts";
+
+interface TenantChange {
+  readonly kind: OperationKind;
+  /** States in which a tenant may be changed like this. */
+  readonly from: readonly TenantRow["state"][];
+  /** `refuse`: not while another operation of the tenant is under way. `queue`: it comes after that one. */
+  readonly whileBusy: "refuse" | "queue";
+  /** Of the tenant's row. */
+  readonly set: Partial<Pick<TenantRow, "state">>;
+}
+
+/**
+ * Begins a change of a tenant: under the lock of its row checks version, state and what else is under way, writes what is wanted under a new
+ * revision, and enqueues the operation that makes it real.
+ */
+export async function beginChange(
+  tx: Db,
+  { params, now }: { params: { tenant: string }; now: Date },
+  ifMatch: IfMatch,
+  { kind, from, whileBusy, set }: TenantChange,
+): Promise<Result<Written, Failure>> {
+  const found = await lockTenant(tx, params.tenant);
+  if (found === null) return notFound("tenant", params.tenant);
+  const matched = ifMatch(etagOf(found.tenant.revision));
+  if (!matched.ok) return matched;
+  const { id, state } = found.tenant;
+  if (!from.includes(state))
+    return fail("conflict", `The tenant is ${state}; this needs it to be ${from.join(" or ")}.`);
+  const open = whileBusy === "refuse" ? await openOperation(tx, id) : null;
+  if (open !== null)
+    return fail("conflict", `Operation ${open.id} (${open.kind}) of this tenant is under way. Wait for its end.`);
+  const [tenant] = await tx
+    .update(tenants)
+    .set({ ...set, revision: sql`nextval('control.revision')`, updatedAt: now })
+    .where(eq(tenants.id, id))
+    .returning();
+  if (tenant === undefined) return notFound("tenant", params.tenant);
+  const operation = await enqueueOperation(tx, { kind, subjectId: id, tenantId: id, now });
+  return ok({
+    body: {
+      operation: await shownOperation(tx, operation),
+      tenant: await showTenant(tx, { tenant, cluster: found.cluster }),
+    },
+    headers: { location: operationLocation(operation), etag: etagOf(tenant.revision) },
+    audit: { action: kind.replace("-", "."), subjectId: id, tenantId: id, details: { slug: tenant.slug } },
+    operation,
+  });
+}

@@ -1,0 +1,59 @@
+import { beginChange } from "../begin-change.ts";
+import { NO_INPUT, write } from "../endpoint.ts";
+import type { ConsoleApp } from "../respond.ts";
+import { started, tenantParams } from "./tenants.ts";
+
+/** Changes of a tenant that are operations of the provisioner. */
+export function tenantChangeRoutes(app: ConsoleApp): void {
+  const change = {
+    ...NO_INPUT,
+    tag: "tenants",
+    scope: "write",
+    status: 202,
+    params: tenantParams,
+    answer: started,
+    refusals: ["not-found", "conflict", "precondition-failed"],
+  } as const;
+
+  write(
+    app,
+    {
+      ...change,
+      method: "post",
+      path: "/tenants/{tenant}/suspend",
+      summary: "Show visitors a page instead of the tenant",
+    },
+    (tx, call, ifMatch) =>
+      beginChange(tx, call, ifMatch, {
+        kind: "tenant-suspend",
+        from: ["active"],
+        whileBusy: "refuse",
+        set: { state: "suspended" },
+      }),
+  );
+
+  write(
+    app,
+    { ...change, method: "post", path: "/tenants/{tenant}/resume", summary: "End a suspension" },
+    (tx, call, ifMatch) =>
+      beginChange(tx, call, ifMatch, {
+        kind: "tenant-resume",
+        from: ["suspended"],
+        whileBusy: "refuse",
+        set: { state: "active" },
+      }),
+  );
+
+  write(
+    app,
+    { ...change, method: "delete", path: "/tenants/{tenant}", summary: "Delete a tenant and all its data" },
+    (tx, call, ifMatch) =>
+      beginChange(tx, call, ifMatch, {
+        kind: "tenant-delete",
+        from: ["active", "suspended", "failed"],
+        // Whatever is under way ends by itself; a tenant that is stuck can still be deleted.
+        whileBusy: "queue",
+        set: { state: "deleting" },
+      }),
+  );
+}

@@ -1,0 +1,58 @@
+import { beforeAll, expect, test } from "vitest";
+import { type TestStack, sharedStack } from "../support/stack.ts";
+import { until } from "../support/until.ts";
+
+/** The promise of a change's effect everywhere, counted from the API's answer. */
+const EFFECTIVE_MS = 10_000;
+const HTML = { accept: "text/html" };
+
+let stack: TestStack;
+beforeAll(async () => {
+  stack = await sharedStack();
+});
+
+async function causeway(...args: string[]): Promise<string> {
+  const { code, stdout, stderr } = await stack.cli(...args);
+  expect(code, stderr).toBe(0);
+  return stdout;
+}
+
+/** A tenant of this file alone, seen active at the edge, so that its record is cached there. */
+async function makeTenant(slug: string): Promise<void> {
+  await causeway("tenant", "create", slug, "--wait");
+  expect((await stack.request(slug, "/app")).json()).toMatchObject({ tenant: slug });
+}
+
+const code = async (host: string, path = "/app"): Promise<string | number> => {
+  const { status, headers } = await stack.request(host, path);
+  return headers["causeway-error"]?.toString() ?? status;
+};
+
+test("a suspended tenant says so within 10 s on every host of its, and is back after resume (D2, H08)", async () => {
+  await makeTenant("hooli");
+  const addresses: [string, string][] = [
+    ["hooli", "/app"],
+    ["hooli", "/nothing-here"],
+    ["demo--hooli", "/"],
+    ["relay", "/relay/hooli/demo/"],
+  ];
+  expect(await code("demo--hooli", "/")).toBe("no-connector");
+  await causeway("tenant", "suspend", "hooli", "--wait");
+  await Promise.all(
+    addresses.map(([host, path]) =>
+      until(`${host}${path} to be suspended`, async () => (await code(host, path)) === "tenant-suspended", {
+        timeoutMs: EFFECTIVE_MS,
+      }),
+    ),
+  );
+  const page = await stack.request("hooli", "/app", { headers: HTML });
+  expect([page.status, page.headers["content-type"]]).toEqual([503, expect.stringContaining("text/html")]);
+  expect(page.text).toContain("suspended");
+  const again = await stack.cli("tenant", "suspend", "hooli");
+  expect([again.code, again.stderr]).toEqual([1, expect.stringContaining("conflict")]);
+  expect(await code("acme")).toBe(200);
+
+  await causeway("tenant", "resume", "hooli", "--wait");
+  await until("hooli to be back", async () => (await code("hooli")) === 200, { timeoutMs: EFFECTIVE_MS });
+  expect(await code("demo--hooli", "/")).toBe("no-connector");
+});

@@ -1,0 +1,70 @@
+import { eq, sql } from "drizzle-orm";
+import { expect, test } from "vitest";
+import { enqueueOperation } from "../../../src/db/operations.ts";
+import type { OperationKind } from "../../../src/db/operations.ts";
+import { hosts, tenants } from "../../../src/db/schema.ts";
+import type { TenantRow } from "../../../src/db/tenants.ts";
+import { runOperation } from "../../../src/provisioner/run-operation.ts";
+import { bindings, lookup, makeCluster, operationOf, requestTenant, tenantRow, world } from "./support.ts";
+import type { World } from "./support.ts";
+import { directoryShard } from "../../../src/policy/record.ts";
+
+/** What the console writes when it begins a change. */
+async function begin(
+  w: World,
+  tenantId: string,
+  kind: OperationKind,
+  set: Partial<Pick<TenantRow, "state">>,
+): Promise<string> {
+  const { operationId } = await w.db.transaction(async (tx) => {
+    await tx
+      .update(tenants)
+      .set({ ...set, revision: sql`nextval('control.revision')` })
+      .where(eq(tenants.id, tenantId));
+    return enqueueOperation(tx, { kind, subjectId: tenantId, tenantId, now: new Date(0) });
+  });
+  return operationId;
+}
+
+async function activeTenant(w: World, slug: string) {
+  const { cluster, domain, nodeIds } = await makeCluster();
+  const made = await requestTenant(cluster, slug);
+  await runOperation(w.ports, made.operationId);
+  return { ...made, domain, channel: bindings.NODE_CHANNEL.getByName(nodeIds[0] ?? "") };
+}
+
+test("suspension reaches all hosts of the tenant at once, and its end too; the node is not bothered", async () => {
+  const w = world();
+  const { tenantId, host, domain, channel } = await activeTenant(w, "cycle");
+  const second = `shop.${domain}.example`;
+  await w.db.insert(hosts).values({ host: second, tenantId, kind: "custom" });
+  const { changes: before } = await channel.seen();
+
+  const suspend = await begin(w, tenantId, "tenant-suspend", { state: "suspended" });
+  await Promise.all([1, 2, 3].map(() => runOperation(w.ports, suspend)));
+  expect((await operationOf(w, suspend)).operation.state).toBe("succeeded");
+  for (const name of [host, second]) expect((await lookup(name))?.state).toBe("suspended");
+
+  const resume = await begin(w, tenantId, "tenant-resume", { state: "active" });
+  await runOperation(w.ports, resume);
+  for (const name of [host, second]) expect((await lookup(name))?.state).toBe("active");
+  expect((await channel.seen()).changes).toEqual(before);
+});
+
+test("a suspension that the directory could not take is tried again, and a slow one never undoes its end", async () => {
+  const w = world();
+  const { tenantId, host } = await activeTenant(w, "stubborn");
+  await bindings.DIRECTORY.getByName(directoryShard(host)).failNext(1);
+  const suspend = await begin(w, tenantId, "tenant-suspend", { state: "suspended" });
+  await runOperation(w.ports, suspend);
+  expect((await lookup(host))?.state).toBe("active");
+  w.advance(5_000);
+  await runOperation(w.ports, suspend);
+  const suspended = await lookup(host);
+  expect(suspended?.state).toBe("suspended");
+  await runOperation(w.ports, await begin(w, tenantId, "tenant-resume", { state: "active" }));
+  if (suspended === null) throw new Error("no record");
+  expect((await bindings.DIRECTORY.getByName(directoryShard(host)).publish(suspended)).applied).toBe(false);
+  expect((await lookup(host))?.state).toBe("active");
+  expect((await tenantRow(w, tenantId))?.state).toBe("active");
+});

@@ -9,7 +9,8 @@ import type {
 import { createResponseBody, createSignal, type RequestBody } from "./lane-body.ts";
 import { responseHeaders } from "./lane-headers.ts";
 import { bridgeWebSocket, type VisitorSocket } from "./lane-websocket.ts";
-import { STALLED_MS, UNWANTED_UPLOAD_MS } from "./limits.ts";
+import { overdue } from "./lane-timers.ts";
+import { STALLED_MS } from "./limits.ts";
 
 export interface TargetRequest {
   readonly target: string;
@@ -19,6 +20,8 @@ export interface TargetRequest {
   readonly body: RequestBody | null;
   readonly webSocket: boolean;
   readonly firstByteMs: number;
+  readonly idleMs: number;
+  readonly idleSocketMs: number;
 }
 
 /** `answered`: the head came, so nothing may be tried again. */
@@ -115,20 +118,29 @@ export function exchange(session: Session, request: TargetRequest, running: Set<
     const watched: Exchange = {
       sweep(nowMs) {
         settle();
-        const quietMs = nowMs - stream.lastProgressMs;
-        if (head !== null) {
-          // Nobody reads the rest of the upload.
-          if (answered && !stream.closed && quietMs > UNWANTED_UPLOAD_MS) return stream.reset("cancelled", "answered");
-          if (stream.heldBytes === 0 || quietMs <= STALLED_MS) return;
-          stream.reset("stalled", "the visitor takes nothing");
-          answer.fail("stalled"); // the stream may have been over already
-        } else if (quietMs > request.firstByteMs) {
-          const sent = request.body === null || request.body.complete;
-          const limit = `limit ${request.firstByteMs / 1_000} s`;
-          timedOut = sent
-            ? { reason: "target-timeout", text: limit }
-            : { reason: "deadline-exceeded", text: `the request's body stopped coming, ${limit}` };
-          stream.reset("deadline-exceeded", limit);
+        const phase = head === null ? "waiting" : visitor !== null ? "socket" : answered ? "answered" : "answering";
+        const { lastProgressMs, heldBytes, closed: streamOver } = stream;
+        const times = { phase, quietMs: nowMs - lastProgressMs, heldBytes, streamOver } as const;
+        switch (overdue(times, { ...request, stalledMs: STALLED_MS })) {
+          case "unwanted-upload":
+            return stream.reset("cancelled", "answered");
+          case "idle":
+            return stream.reset(
+              "stalled",
+              `nothing moved for ${seconds(phase === "socket" ? request.idleSocketMs : request.idleMs)}`,
+            );
+          case "stalled":
+            stream.reset("stalled", "the visitor takes nothing");
+            return answer.fail("stalled"); // the stream may have been over already
+          case "first-byte": {
+            const sent = request.body === null || request.body.complete;
+            const limit = `limit ${seconds(request.firstByteMs)}`;
+            timedOut = sent
+              ? { reason: "target-timeout", text: limit }
+              : { reason: "deadline-exceeded", text: `the request's body stopped coming, ${limit}` };
+            return stream.reset("deadline-exceeded", limit);
+          }
+          case null:
         }
       },
     };
@@ -136,6 +148,8 @@ export function exchange(session: Session, request: TargetRequest, running: Set<
     if (request.body !== null) void request.body.feed(stream, room);
   });
 }
+
+const seconds = (ms: number): string => `${ms / 1_000} s`;
 
 /** Only a plain number: a target may say anything. */
 function declaredLength(headers: Headers): number | null {

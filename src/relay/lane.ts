@@ -19,6 +19,8 @@ import {
   ATTEMPTS_MAX,
   FIRST_BYTE_MS,
   FLUSH_AT_ONCE_BELOW,
+  IDLE_MS,
+  IDLE_SOCKET_MS,
   IN_FLIGHT_MAX,
   RETRY_AFTER_SECONDS,
   SOCKETS_MAX,
@@ -30,6 +32,8 @@ export interface LaneEnv {
   readonly EVENTS: Queue<RelayEvent>;
   /** Optional, in seconds; default 50. */
   readonly FIRST_BYTE_SECONDS?: string;
+  /** Optional, in seconds; default 3600. WebSockets have a day, or this if it is longer. */
+  readonly IDLE_SECONDS?: string;
 }
 
 /** Set by our Worker on the way to the object, with the origin that was dialled; a request of the edge has a target instead. */
@@ -48,6 +52,7 @@ export class Lane extends DurableObject<LaneEnv> implements LaneRpc {
   readonly #log: Logger;
   readonly #running = new Set<Exchange>();
   readonly #firstByteMs: number;
+  readonly #idleMs: number;
   #sweeper: ReturnType<typeof setInterval> | null = null;
 
   constructor(state: DurableObjectState, env: LaneEnv) {
@@ -55,7 +60,8 @@ export class Lane extends DurableObject<LaneEnv> implements LaneRpc {
     this.#log = createLogger(`lane-${env.LANE}`, (line) => console.log(line), {
       fields: { tenant: state.id.name ?? null },
     });
-    this.#firstByteMs = seconds(env.FIRST_BYTE_SECONDS) ?? FIRST_BYTE_MS;
+    this.#firstByteMs = seconds("FIRST_BYTE_SECONDS", env.FIRST_BYTE_SECONDS) ?? FIRST_BYTE_MS;
+    this.#idleMs = seconds("IDLE_SECONDS", env.IDLE_SECONDS) ?? IDLE_MS;
     this.#store = createLaneStore(state.storage.sql, systemClock);
     // Answered by the runtime while the object sleeps, so keeping a socket open costs nothing.
     state.setWebSocketAutoResponse(new WebSocketRequestResponsePair("ping", "pong"));
@@ -212,6 +218,8 @@ export class Lane extends DurableObject<LaneEnv> implements LaneRpc {
       body,
       webSocket: request.headers.get("upgrade")?.toLowerCase() === "websocket",
       firstByteMs: this.#firstByteMs,
+      idleMs: this.#idleMs,
+      idleSocketMs: Math.max(this.#idleMs, IDLE_SOCKET_MS),
     };
     const tried = new Set<Link>();
     let failure: LaneFailure | null = null;
@@ -282,10 +290,10 @@ export class Lane extends DurableObject<LaneEnv> implements LaneRpc {
 }
 
 /** In milliseconds. A wrong setting fails loudly instead of being guessed. */
-function seconds(text: string | undefined): number | null {
+function seconds(setting: string, text: string | undefined): number | null {
   if (text === undefined || text === "") return null;
   const value = Number(text);
-  if (!(value > 0)) throw new Error(`FIRST_BYTE_SECONDS is not a positive number: ${text}`);
+  if (!(value > 0)) throw new Error(`${setting} is not a positive number: ${text}`);
   return value * 1_000;
 }
 

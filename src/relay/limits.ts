@@ -53,6 +53,14 @@ export const HELLO_TIMEOUT_MS = 10_000;
 export const FIRST_BYTE_MS = 50_000;
 /** A visitor that takes nothing of what waits for it. Long enough for a paused download to be taken up again. */
 export const STALLED_MS = 300_000;
+/**
+ * Default of the setting IDLE_SECONDS: an answer that has begun, and nothing moves in either direction. The runtime tells of a visitor who
+ * left at the next write only, so a silent stream without one would stay for ever. Event streams send something every 15 to 60 s as a rule;
+ * an hour spares those that don't, and whoever is cut reconnects.
+ */
+export const IDLE_MS = 3_600_000;
+/** The same for WebSockets: their pings end at both ends and are never seen here, and a visitor who left is told by the socket's close, so this only catches what was forgotten. */
+export const IDLE_SOCKET_MS = 24 * 3_600_000;
 /** An answer is complete, but the connector neither takes the rest of the request nor says STOP. */
 export const UNWANTED_UPLOAD_MS = 30_000;
 /** How often deadlines are looked at while requests are under way; they are late by this much at most. */

@@ -1,5 +1,5 @@
 import { beforeAll, describe, expect, it } from "vitest";
-import { answering, bytesOf, connect, grantConnector, until, visit, type Peer } from "./peer.ts";
+import { answering, bytesOf, connect, grantConnector, laneStub, until, visit, type Peer } from "./peer.ts";
 
 const TENANT = "ten_acme";
 let connector: Awaited<ReturnType<typeof grantConnector>>;
@@ -107,6 +107,30 @@ describe("a visitor's request", () => {
     expect((await reader?.read())?.value).toBe("data: 2\n\n");
     await reader?.cancel();
     await until("the stream ends when the visitor goes away", () => peer.session.openStreams === 0);
+  });
+
+  it("goes on as long as something comes now and then, and ends at both ends when nothing moves any more", async () => {
+    const outcomes: string[] = [];
+    const aliveUntilMs = Date.now() + 4_000; // beyond the idle limit of these tests, 3 s
+    peer.onOpen = (stream) => {
+      stream.respond({ status: 200, headers: [["content-type", "text/event-stream"]] }, false);
+      const beat = setInterval(() => {
+        if (Date.now() < aliveUntilMs) stream.write(bytesOf(":"));
+        else clearInterval(beat);
+      }, 500);
+      return { closed: (outcome) => void outcomes.push(outcome.kind === "reset" ? outcome.reason : outcome.kind) };
+    };
+    const reader = (await visit(TENANT, "/sse")).body?.getReader();
+    const readToTheEnd = async (): Promise<void> => {
+      while ((await reader?.read())?.done === false);
+    };
+    await expect(readToTheEnd()).rejects.toThrow("nothing moved for 3 s");
+    expect(Date.now()).toBeGreaterThan(aliveUntilMs);
+    await until("the connector is told", () => outcomes.length > 0);
+    expect(outcomes).toEqual(["stalled"]);
+    await until("the lane has forgotten it", async () =>
+      (await laneStub(TENANT).sessions()).every(({ inFlight }) => inFlight === 0),
+    );
   });
 
   it("is answered while its body still comes, in both directions at once", async () => {

@@ -34,7 +34,11 @@ export default defineProject({
     cloudflareTest({
       wrangler: { configPath: "../../../src/relay/relay-a.wrangler.toml" },
       miniflare: {
-        bindings: { BASE_DOMAINS: "causeway.localhost,eu.causeway.localhost", FIRST_BYTE_SECONDS: "2" },
+        bindings: {
+          BASE_DOMAINS: "causeway.localhost,eu.causeway.localhost",
+          FIRST_BYTE_SECONDS: "2",
+          IDLE_SECONDS: "3",
+        },
         serviceBindings: { SINK: "sink" },
         workers: [
           {

@@ -19,6 +19,7 @@ import {
   SEND_LIMITS,
   SESSION_LIMITS,
   SOCKET_HIGH_WATER_BYTES,
+  STREAM_WINDOW_MAX_BYTES,
 } from "./limits.ts";
 import type { Slabs } from "./slabs.ts";
 
@@ -69,6 +70,7 @@ export function createCarrier(options: CarrierOptions, events: CarrierEvents): C
     role: "connector",
     now,
     limits: SESSION_LIMITS,
+    streamWindowMaxBytes: STREAM_WINDOW_MAX_BYTES,
     send: SEND_LIMITS,
     identity: {
       instanceId: options.instanceId,

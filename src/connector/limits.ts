@@ -9,15 +9,21 @@ const MIB = 1024 * 1024;
 export const SESSION_LIMITS: SessionLimits = {
   /** Enough to batch well; a longer message would make everything behind it wait. */
   messageBytes: 256 * 1024,
-  /** What a body may be ahead of its target. It is given to each new stream at once, so it must not be what one stream needs on a long link. */
-  streamWindowBytes: MIB,
-  /** Bodies that stalled targets leave here count against it, so it must be many windows: the hundredth stall must not stop the others. */
+  /**
+   * What a body may be ahead of its target at first; each new stream has it at once, whatever the budget says. 1,000 stalled ones, as many
+   * as a lane lets be under way, hold 128 MiB.
+   */
+  streamWindowBytes: 128 * 1024,
+  /** Never the bottleneck: what streams may hold is bounded by their own windows. */
   sessionWindowBytes: 128 * MIB,
   /** Far above what two cores can serve at once, low enough that each can have a socket to its target. */
   streams: 4096,
   /** The usual limit of WebSocket servers for one message is 1 to 100 MiB; it is put together in memory. */
   wsMessageBytes: 16 * MIB,
 };
+
+/** To which a body's window grows while its target reads: what one stream needs at 10 ms round trip and 100 MB/s. */
+export const STREAM_WINDOW_MAX_BYTES = MIB;
 
 /** Bytes that relays may have sent us and targets have not taken, over all lanes: what the process may hold on top of its code. */
 export const RECEIVE_BUDGET_BYTES = 64 * MIB;

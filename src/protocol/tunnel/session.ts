@@ -1,7 +1,7 @@
 import { CLOSE } from "./close-codes.ts";
 import * as control from "./control.ts";
 import type { Hello } from "./control.ts";
-import { createMessageBuilder, FLAG, FRAME, readFrames, readU32, u32, writeU32 } from "./frame.ts";
+import { createMessageBuilder, FLAG, FRAME, readFrames, readU32, u32, writeU32, WS_KIND } from "./frame.ts";
 import type { Frame } from "./frame.ts";
 import { decodeOpen, encodeOpen } from "./head.ts";
 import { CONTROL_FRAMES_MAX, CREDIT_BYTES_MAX, FRAME_HEADER_BYTES, STREAM_ID_MAX } from "./limits.ts";
@@ -19,7 +19,7 @@ import type {
   SessionOptions,
   StreamEvents,
 } from "./types.ts";
-import { createReceiveWindow, streamWindow } from "./window.ts";
+import { createSessionWindow, createStreamWindow, streamWindow } from "./window.ts";
 
 export type * from "./types.ts";
 
@@ -29,6 +29,7 @@ const UNKNOWN_PEER_MESSAGE_BYTES = 64 * 1024;
 /** A session over one socket. `docs/protocol.md` describes the wire, types.ts every call and event. */
 export function createSession(options: SessionOptions): Session {
   const { role, now, limits, send, identity, events, restored } = options;
+  const streamWindowMaxBytes = options.streamWindowMaxBytes ?? limits.streamWindowBytes;
   const budget: ByteBudget = options.budget ?? { totalBytes: limits.sessionWindowBytes, committedBytes: 0 };
   const builder = createMessageBuilder(options.allocate ?? ((bytes) => new Uint8Array(bytes)));
   const carrier: Carrier = { creditBytes: 0, peerMessageBytes: UNKNOWN_PEER_MESSAGE_BYTES };
@@ -41,7 +42,7 @@ export function createSession(options: SessionOptions): Session {
   let peer: PeerHello | null = null;
   let controls: { type: number; flags: number; streamId: number; payload: Uint8Array }[] = [];
   let flushAsked = false;
-  let window = createReceiveWindow(limits.sessionWindowBytes, () => limits.sessionWindowBytes, null);
+  let window = createSessionWindow(limits.sessionWindowBytes);
   let nextId = 1;
   let highestSeenId = 0;
   let lastReceivedMs = now();
@@ -67,6 +68,11 @@ export function createSession(options: SessionOptions): Session {
     wake();
   };
 
+  const grantSession = (): void => {
+    const bytes = window.grant();
+    if (bytes > 0) queueControl(FRAME.window, 0, 0, u32(bytes));
+  };
+
   const port: StreamPort = {
     role,
     carrier,
@@ -83,9 +89,7 @@ export function createSession(options: SessionOptions): Session {
     },
     control: queueControl,
     consumed(bytes) {
-      if (window.consume(bytes) === 0) return;
-      const grant = window.grant();
-      if (grant > 0) queueControl(FRAME.window, 0, 0, u32(grant));
+      if (window.consume(bytes) > 0) grantSession();
     },
     ended(stream) {
       streams.delete(stream.id);
@@ -162,7 +166,7 @@ export function createSession(options: SessionOptions): Session {
     endStreams("the relay was restarted");
     controls = controls.filter(({ type }) => type < FRAME.resync);
     carrier.creditBytes = peer?.limits.sessionWindowBytes ?? 0;
-    window = createReceiveWindow(limits.sessionWindowBytes, () => limits.sessionWindowBytes, null);
+    window = createSessionWindow(limits.sessionWindowBytes);
     highestSeenId = 0;
     queueControl(FRAME.resynced, 0, 0, nonce.slice());
   };
@@ -216,10 +220,15 @@ export function createSession(options: SessionOptions): Session {
 
   // ---- receiving: frames of streams
 
+  /** Body bytes by which the frame is charged. A close is outside of credit: one a stream, and it must not wait. */
+  const creditOf = ({ type, payload }: Frame): number => {
+    if (type === FRAME.data) return payload.length;
+    return type === FRAME.wsMessage && payload[0] !== WS_KIND.close ? FRAME_HEADER_BYTES + payload.length : 0;
+  };
+
   /** For a stream that is over here: its bytes were on the way. They count for the session only. */
   const lateFrame = (frame: Frame): void => {
-    if (frame.type === FRAME.data) port.consumed(frame.payload.length);
-    else if (frame.type === FRAME.wsMessage) port.consumed(FRAME_HEADER_BYTES + frame.payload.length);
+    port.consumed(creditOf(frame));
   };
 
   const accept = (frame: Frame): void => {
@@ -234,9 +243,9 @@ export function createSession(options: SessionOptions): Session {
       id: streamId,
       upgrade,
       receiveEnded: end,
-      window: createReceiveWindow(
+      window: createStreamWindow(
         end ? 0 : limits.streamWindowBytes,
-        () => streamWindow(limits.streamWindowBytes, budget),
+        () => streamWindow(streamWindowMaxBytes, budget),
         budget,
       ),
       creditBytes: decoded.ok ? Math.min(decoded.value.windowBytes, CREDIT_BYTES_MAX) : 0,
@@ -257,16 +266,8 @@ export function createSession(options: SessionOptions): Session {
   };
 
   const streamFrame = (frame: Frame): void => {
-    if (frame.type === FRAME.data && !window.take(frame.payload.length))
-      return fail(CLOSE.flowControl, "more bytes than session credit");
-    // A close is outside of credit: one a stream, and it must not wait.
-    if (
-      frame.type === FRAME.wsMessage &&
-      frame.payload[0] !== 8 &&
-      !window.take(FRAME_HEADER_BYTES + frame.payload.length)
-    ) {
-      return fail(CLOSE.flowControl, "more bytes than session credit");
-    }
+    const cost = creditOf(frame);
+    if (cost > 0 && !window.take(cost)) return fail(CLOSE.flowControl, "more bytes than session credit");
     if (frame.type === FRAME.open) return accept(frame);
     const stream = streams.get(frame.streamId);
     if (stream === undefined) {
@@ -276,6 +277,7 @@ export function createSession(options: SessionOptions): Session {
     }
     stream.lastProgressMs = lastReceivedMs;
     const verdict = onStream(stream, frame);
+    if (cost > 0) grantSession(); // what stays unread may have used up what the others need
     if (verdict === "flow-control") fail(CLOSE.flowControl, "more bytes than stream credit");
     else if (verdict === "malformed") breach("a head can't be read");
   };
@@ -342,7 +344,7 @@ export function createSession(options: SessionOptions): Session {
       id: nextId,
       upgrade: request.upgrade !== null,
       receiveEnded: false,
-      window: createReceiveWindow(windowBytes, () => streamWindow(limits.streamWindowBytes, budget), budget),
+      window: createStreamWindow(windowBytes, () => streamWindow(streamWindowMaxBytes, budget), budget),
       creditBytes: peer.limits.streamWindowBytes,
     });
     nextId += 2;

@@ -31,8 +31,19 @@ const plan = fc.record({
   consumeMs: fc.nat(20),
   resetBy: fc.constantFrom("nobody", "nobody", "nobody", "relay", "connector"),
   resetMs: fc.nat(300),
+  /** The side that takes nothing until all other streams had their time. */
+  stalledAt: fc.constantFrom("nobody", "nobody", "relay", "connector"),
 });
 type Plan = typeof plan extends fc.Arbitrary<infer T> ? T : never;
+
+/** Windows of any size beside each other: a session's may be smaller than what its streams have together. */
+const windows = fc
+  .record({ stream: fc.integer({ min: 16, max: 64 }), growth: fc.integer({ min: 1, max: 4 }), more: fc.nat(120) })
+  .map(({ stream, growth, more }) => ({
+    limits: { ...LIMITS, streamWindowBytes: stream * 1024, sessionWindowBytes: (stream + more) * 1024 },
+    streamWindowMaxBytes: stream * growth * 1024,
+  }));
+type Windows = typeof windows extends fc.Arbitrary<infer T> ? T : never;
 
 const byteAt = (stream: number, at: number): number => (stream * 31 + at * 7 + (at >>> 8)) & 255;
 
@@ -60,9 +71,12 @@ function createTimeline(): { now: () => number; at(delayMs: number, run: () => v
 }
 
 /** Credit of each stream and the session as it was granted on the wire, for one direction; nothing may go below zero. */
-function createAccount(initialStream: number): { sent(message: Uint8Array): void; granted(message: Uint8Array): void } {
+function createAccount(
+  initialStream: number,
+  initialSession: number,
+): { sent(message: Uint8Array): void; granted(message: Uint8Array): void } {
   const streams = new Map<number, number>();
-  let session = LIMITS.sessionWindowBytes;
+  let session = initialSession;
   const of = (id: number): number => streams.get(id) ?? initialStream;
   return {
     sent(message) {
@@ -87,14 +101,16 @@ function createAccount(initialStream: number): { sent(message: Uint8Array): void
   };
 }
 
-function simulate(plans: readonly Plan[], delays: readonly number[]): void {
+function simulate(plans: readonly Plan[], delays: readonly number[], { limits, streamWindowMaxBytes }: Windows): void {
   const time = createTimeline();
+  const stalled = new Set<() => void>();
+  let release = false;
   const ends = new Map<string, string[]>();
   const got = new Map<string, { bytes: number; ended: boolean }>();
   let delayIndex = 0;
   const budget = { totalBytes: 200 * 1024, committedBytes: 0 };
-  const up = createAccount(0); // the connector's sending
-  const down = createAccount(LIMITS.streamWindowBytes); // the relay's sending
+  const up = createAccount(0, limits.sessionWindowBytes); // the connector's sending
+  const down = createAccount(limits.streamWindowBytes, limits.sessionWindowBytes); // the relay's sending
 
   /** One direction: in order, each message a while later than the one before. */
   const link = (from: () => Session, to: () => Session, mine: typeof up, other: typeof up): (() => void) => {
@@ -140,7 +156,7 @@ function simulate(plans: readonly Plan[], delays: readonly number[]): void {
     return go;
   };
 
-  const receiver = (key: string, index: number, consumeMs: number, stream: () => Stream | null) => {
+  const receiver = (key: string, index: number, consumeMs: number, stalls: boolean, stream: () => Stream | null) => {
     const seen = { bytes: 0, ended: false };
     got.set(key, seen);
     const take = (bytes: Uint8Array, credit: number): void => {
@@ -148,7 +164,9 @@ function simulate(plans: readonly Plan[], delays: readonly number[]): void {
         if (byte !== byteAt(index, seen.bytes)) throw new Error(`${key}: byte ${seen.bytes} is wrong`);
         seen.bytes += 1;
       }
-      time.at(consumeMs, () => stream()?.consumed(credit));
+      const consume = (): void => stream()?.consumed(credit);
+      if (stalls && !release) stalled.add(consume);
+      else time.at(consumeMs, consume);
     };
     return {
       data: (bytes: Uint8Array) => take(bytes, bytes.length),
@@ -161,7 +179,7 @@ function simulate(plans: readonly Plan[], delays: readonly number[]): void {
     };
   };
 
-  const base = { now: time.now, limits: LIMITS, send: SEND };
+  const base = { now: time.now, limits, send: SEND, streamWindowMaxBytes };
   const failed = (side: string) => (failure: { reason: string }) => {
     throw new Error(`${side}: ${failure.reason}`);
   };
@@ -189,7 +207,10 @@ function simulate(plans: readonly Plan[], delays: readonly number[]): void {
           go();
         });
         if (p.resetBy === "connector") time.at(p.resetMs, () => stream.reset("target-reset", "test"));
-        return { ...receiver(`connector ${index}`, index, p.consumeMs, () => stream), writable: go };
+        return {
+          ...receiver(`connector ${index}`, index, p.consumeMs, p.stalledAt === "connector", () => stream),
+          writable: go,
+        };
       },
     },
   });
@@ -212,7 +233,7 @@ function simulate(plans: readonly Plan[], delays: readonly number[]): void {
     time.at(1000 + p.startMs, () => {
       let stream: Stream | null = null;
       let go = (): void => undefined;
-      const events = receiver(`relay ${index}`, index + 1000, p.consumeMs, () => stream);
+      const events = receiver(`relay ${index}`, index + 1000, p.consumeMs, p.stalledAt === "relay", () => stream);
       const result = relay.open(
         {
           target: "web",
@@ -233,6 +254,12 @@ function simulate(plans: readonly Plan[], delays: readonly number[]): void {
     });
   });
   time.drain();
+  plans.forEach((p, index) => {
+    if (p.stalledAt === "nobody") expect(ends.get(`relay ${index}`), `${index} beside stalled ones`).toHaveLength(1);
+  });
+  release = true;
+  for (const consume of stalled) time.at(0, consume);
+  time.drain();
 
   plans.forEach((p, index) => {
     expect(ends.get(`relay ${index}`), `ends of relay ${index}`).toHaveLength(1);
@@ -252,6 +279,7 @@ describe("two endpoints over a slow link", () => {
       fc.property(
         fc.array(plan, { minLength: 1, maxLength: 12 }),
         fc.array(fc.nat(40), { minLength: 1, maxLength: 20 }),
+        windows,
         simulate,
       ),
       { numRuns: 150 },
@@ -268,7 +296,26 @@ describe("two endpoints over a slow link", () => {
       consumeMs: i % 7,
       resetBy: "nobody",
       resetMs: 0,
+      stalledAt: "nobody",
     }));
-    simulate(plans, [1, 30, 2]);
+    simulate(plans, [1, 30, 2], { limits: LIMITS, streamWindowMaxBytes: LIMITS.streamWindowBytes });
+  });
+
+  it("go on however many streams stand still, whose windows are more than the session's", () => {
+    const limits = { ...LIMITS, streamWindowBytes: 16 * 1024, sessionWindowBytes: 64 * 1024 };
+    for (const stalledAt of ["relay", "connector"] as const) {
+      const plans: Plan[] = Array.from({ length: 48 }, (_, i) => ({
+        startMs: i * 4,
+        upgrade: i % 4 === 0,
+        upBytes: 60_000,
+        downBytes: 60_000,
+        chunk: 5_000,
+        consumeMs: 1,
+        resetBy: "nobody",
+        resetMs: 0,
+        stalledAt: i < 40 ? stalledAt : "nobody",
+      }));
+      simulate(plans, [3], { limits, streamWindowMaxBytes: 32 * 1024 });
+    }
   });
 });

@@ -146,7 +146,10 @@ export interface SessionLimits {
   readonly messageBytes: number;
   /** What one stream may have sent to us and we have not yet taken downstream. 16 KiB to 16 MiB. */
   readonly streamWindowBytes: number;
-  /** The same over all streams of the session. At least streamWindowBytes. */
+  /**
+   * The same over all streams of the session, at least streamWindowBytes. An eighth is kept for streams that move, beyond this number if
+   * stalled ones hold the rest, so memory is bounded by the sum of the streams' windows.
+   */
   readonly sessionWindowBytes: number;
   /** Streams that the peer may have open at us at once. */
   readonly streams: number;
@@ -232,6 +235,8 @@ export interface SessionOptions {
   readonly events: SessionEvents;
   /** Shared by all sessions of the process: stream windows shrink, down to 16 KiB, as it fills. Default: one of its own of sessionWindowBytes. */
   readonly budget?: ByteBudget;
+  /** To which a stream's window grows while it is read and the budget has room, from limits.streamWindowBytes; default: no growth. */
+  readonly streamWindowMaxBytes?: number;
   /** Where messages are built, at least `bytes` long; for hosts that pool. Default: a new array each. */
   readonly allocate?: (bytes: number) => Uint8Array;
   /** Relay only: the object slept; the socket is old. No HELLO is exchanged again, a RESYNC goes out before the first stream. */

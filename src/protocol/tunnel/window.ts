@@ -14,17 +14,48 @@ export interface ReceiveWindow {
   take(bytes: number): boolean;
   /** Counts as consumed; more than is held counts as all that is held. Answers how much that was. */
   consume(bytes: number): number;
-  /** What to grant now, 0 when it is not worth a frame (less than half of the window). The grant counts from here on. */
+  /** What to grant now, 0 when it is not worth a frame. The grant counts from here on. */
   grant(): number;
   /** The peer sends no more: its unused credit is given up. */
   close(): void;
 }
 
-/** `targetBytes` is asked at each grant, so windows can shrink and grow while a stream runs. `budget` is charged with credit and held bytes. */
-export function createReceiveWindow(
+/**
+ * One stream's window: granted when half of it is free. `targetBytes` is asked at each grant, so it can shrink and grow while the stream
+ * runs. `budget` is charged with credit and held bytes.
+ */
+export function createStreamWindow(
   initialBytes: number,
   targetBytes: () => number,
   budget: ByteBudget | null,
+): ReceiveWindow {
+  return createWindow(initialBytes, budget, (credit, held) => {
+    const target = targetBytes();
+    const room = target - credit - held;
+    return room < target / 2 ? 0 : room;
+  });
+}
+
+/** At least this part of the session's window is kept for what still moves. */
+const MOVING_SHARE = 8;
+
+/**
+ * The window of the whole session. What stalled streams hold must not stop the others: half of what they leave free is worth a grant, and
+ * an eighth of the window is always kept free, beyond it if need be. That costs no memory that was not promised already, since every
+ * stream's own window bounds what is held.
+ */
+export function createSessionWindow(windowBytes: number): ReceiveWindow {
+  const leastBytes = Math.ceil(windowBytes / MOVING_SHARE);
+  return createWindow(windowBytes, null, (credit, held) => {
+    const free = Math.max(windowBytes - held, leastBytes);
+    return credit > free / 2 ? 0 : free - credit;
+  });
+}
+
+function createWindow(
+  initialBytes: number,
+  budget: ByteBudget | null,
+  worthGranting: (credit: number, held: number) => number,
 ): ReceiveWindow {
   let credit = initialBytes;
   let held = 0;
@@ -54,12 +85,10 @@ export function createReceiveWindow(
     },
     grant() {
       if (closed) return 0;
-      const target = targetBytes();
-      const room = target - credit - held;
-      if (room < target / 2) return 0;
-      credit += room;
-      charge(room);
-      return room;
+      const bytes = worthGranting(credit, held);
+      credit += bytes;
+      charge(bytes);
+      return bytes;
     },
     close() {
       if (closed) return;

@@ -1,7 +1,7 @@
 import { eq, sql } from "drizzle-orm";
 import type { Db } from "../db/client.ts";
 import { enqueueOperation, openOperation } from "../db/operations.ts";
-import type { OperationKind } from "../db/operations.ts";
+import type { OperationKind, StepName } from "../db/operations.ts";
 import { tenants } from "../db/schema.ts";
 import { lockTenant } from "../db/tenants.ts";
 import type { TenantRow } from "../db/tenants.ts";
@@ -20,9 +20,22 @@ interface TenantChange {
   readonly from: readonly TenantRow["state"][];
   /** `refuse`: not while another operation of the tenant is under way. `queue`: it comes after that one. */
   readonly whileBusy: "refuse" | "queue";
-  /** Of the tenant's row. */
-  readonly set: Partial<Pick<TenantRow, "state">>;
+  /** Checks and writes what is particular to the change. */
+  readonly apply: (tenant: TenantRow) => Promise<Result<Applied, Failure>>;
 }
+
+interface Applied {
+  /** Of the tenant's row. */
+  readonly set?: Partial<Pick<TenantRow, "state">>;
+  /** Default: the plan of the operation's kind. */
+  readonly steps?: readonly StepName[];
+  /** For the audit event. */
+  readonly details?: Record<string, unknown>;
+}
+
+/** A change of the tenant's state alone. */
+export const toState = (state: TenantRow["state"]) => async (): Promise<Result<Applied, Failure>> =>
+  ok({ set: { state } });
 
 /**
  * Begins a change of a tenant: under the lock of its row checks version, state and what else is under way, writes what is wanted under a new
@@ -32,7 +45,7 @@ export async function beginChange(
   tx: Db,
   { params, now }: { params: { tenant: string }; now: Date },
   ifMatch: IfMatch,
-  { kind, from, whileBusy, set }: TenantChange,
+  { kind, from, whileBusy, apply }: TenantChange,
 ): Promise<Result<Written, Failure>> {
   const found = await lockTenant(tx, params.tenant);
   if (found === null) return notFound("tenant", params.tenant);
@@ -44,20 +57,23 @@ export async function beginChange(
   const open = whileBusy === "refuse" ? await openOperation(tx, id) : null;
   if (open !== null)
     return fail("conflict", `Operation ${open.id} (${open.kind}) of this tenant is under way. Wait for its end.`);
+  const applied = await apply(found.tenant);
+  if (!applied.ok) return applied;
+  const { set, steps, details } = applied.value;
   const [tenant] = await tx
     .update(tenants)
     .set({ ...set, revision: sql`nextval('control.revision')`, updatedAt: now })
     .where(eq(tenants.id, id))
     .returning();
   if (tenant === undefined) return notFound("tenant", params.tenant);
-  const operation = await enqueueOperation(tx, { kind, subjectId: id, tenantId: id, now });
+  const operation = await enqueueOperation(tx, { kind, subjectId: id, tenantId: id, now, steps });
   return ok({
     body: {
       operation: await shownOperation(tx, operation),
       tenant: await showTenant(tx, { tenant, cluster: found.cluster }),
     },
     headers: { location: operationLocation(operation), etag: etagOf(tenant.revision) },
-    audit: { action: kind.replace("-", "."), subjectId: id, tenantId: id, details: { slug: tenant.slug } },
+    audit: { action: kind.replace("-", "."), subjectId: id, tenantId: id, details: { slug: tenant.slug, ...details } },
     operation,
   });
 }

@@ -20,7 +20,7 @@ import type { ConsoleApp, ConsoleContext } from "./respond.ts";
 
 /** One operation of the API: what the document says of it, and what its input must look like. */
 interface Definition<Params extends z.ZodObject, Query extends z.ZodObject, Body extends z.ZodType> {
-  readonly method: "get" | "post" | "patch" | "delete";
+  readonly method: "get" | "post" | "put" | "patch" | "delete";
   /** With {parameters}, below /api/v1. */
   readonly path: string;
   readonly tag: string;

@@ -1,4 +1,5 @@
 import { z } from "@hono/zod-openapi";
+import { isUnderPrefix, PLATFORM_PREFIX } from "../policy/route.ts";
 import { NAME_PROBLEM_TEXT, parseSlug, parseTarget } from "../policy/names.ts";
 
 /** Names as they come in; the rules are policy's (src/policy/names.ts). */
@@ -39,4 +40,5 @@ export const prefix = z
   .string()
   .max(255)
   .regex(/^\/$|^(\/[A-Za-z0-9._~-]+)+$/, "a path of plain segments without a trailing slash")
-  .refine((text) => !/(^|\/)\.\.?(\/|$)/.test(text), "no dot segments");
+  .refine((text) => !/(^|\/)\.\.?(\/|$)/.test(text), "no dot segments")
+  .refine((text) => !isUnderPrefix(text, PLATFORM_PREFIX), `${PLATFORM_PREFIX} belongs to the platform`);

@@ -12,6 +12,7 @@ import type { Result } from "../shared/result.ts";
 import { fail } from "./failure.ts";
 import type { Failure } from "./failure.ts";
 import { MAX_ROUTES_PER_TENANT } from "./limits.ts";
+import { routeRow } from "./route-list.ts";
 
 export interface TenantRequest {
   readonly slug: string;
@@ -124,14 +125,6 @@ export async function createTenant(tx: Db, request: TenantRequest, now: Date): P
   const operation = await enqueueOperation(tx, { kind: "tenant-create", subjectId: tenantId, tenantId, now });
   return ok({ tenant, cluster, hosts: tenantHosts, operation });
 }
-
-const routeRow = (tenantId: string, { prefix, access, to }: TenantRoute) => ({
-  tenantId,
-  prefix,
-  access,
-  kind: to.kind,
-  destination: to.kind === "service" ? to.service : to.target,
-});
 
 /**
  * Whether the cluster (or the node asked for) has a free place; the id of the node asked for, or null. Tenants without a node yet count too.

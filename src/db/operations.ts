@@ -10,11 +10,12 @@ export type OperationKind = (typeof operations.$inferSelect)["kind"];
 /** A new operation is due since this long, so that it is due as well for a provisioner whose clock is behind. */
 const CLOCK_SKEW_MS = 10_000;
 
-/** What each kind of operation does, in order. The provisioner has one file a step (src/provisioner/steps). */
+/** What each kind of operation does, in order, unless it is enqueued with steps of its own. The provisioner has one file a step (src/provisioner/steps). */
 export const PLANS = {
   "tenant-create": ["reserve-host", "schema", "choose-node", "push", "credentials", "publish", "activate"],
   "tenant-suspend": ["publish"],
   "tenant-resume": ["publish"],
+  "tenant-routes": ["push", "publish"],
   "tenant-delete": ["withdraw-host", "remove-from-node", "remove-connectors", "drop-schema", "forget"],
   "connector-publish": ["publish-connector"],
   "connector-remove": ["remove-connector"],
@@ -31,11 +32,17 @@ export interface Enqueued {
 
 /**
  * Writes an operation with its steps and its outbox row. In the same transaction the caller has changed or inserted the subject's row: that
- * row's lock is what puts the operations of one subject in order.
+ * row's lock is what puts the operations of one subject in order. `steps`: instead of the kind's plan.
  */
 export async function enqueueOperation(
   tx: Db,
-  operation: { kind: OperationKind; subjectId: string; tenantId: string | null; now: Date },
+  operation: {
+    kind: OperationKind;
+    subjectId: string;
+    tenantId: string | null;
+    now: Date;
+    steps?: readonly StepName[] | undefined;
+  },
 ): Promise<Enqueued> {
   const operationId = newId("op");
   await tx.insert(operations).values({
@@ -46,9 +53,8 @@ export async function enqueueOperation(
     nextAttemptAt: new Date(operation.now.getTime() - CLOCK_SKEW_MS),
     createdAt: operation.now,
   });
-  await tx
-    .insert(operationSteps)
-    .values(PLANS[operation.kind].map((name, position) => ({ operationId, position, name })));
+  const steps: readonly StepName[] = operation.steps ?? PLANS[operation.kind];
+  await tx.insert(operationSteps).values(steps.map((name, position) => ({ operationId, position, name })));
   return { operationId, outboxId: await announce(tx, operationId, operation.now) };
 }
 

@@ -313,6 +313,7 @@ export const OPERATION_KINDS = [
   "tenant-create",
   "tenant-suspend",
   "tenant-resume",
+  "tenant-routes",
   "tenant-delete",
   "connector-publish",
   "connector-remove",

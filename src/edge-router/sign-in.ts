@@ -2,6 +2,7 @@ import { cookieNames, readCookie, SESSION_COOKIE } from "../policy/headers.ts";
 import { isLoopbackHost } from "../policy/host.ts";
 import { PAGE_SECURITY_HEADERS, pageHtml } from "../policy/error-page.ts";
 import type { DirectoryRecord } from "../policy/record.ts";
+import { PLATFORM_PREFIX } from "../policy/route.ts";
 import type { SessionClaims } from "../protocol/portal-rpc.ts";
 import { LIMITS } from "./limits.ts";
 import type { EdgePorts, EdgeSettings } from "./ports.ts";
@@ -14,7 +15,7 @@ type SignInPorts = Pick<EdgePorts, "sessions" | "verifySession" | "random" | "lo
  * `/.causeway/callback` with a one-time code; the edge redeems it and sets a cookie of this host only. The state's cookie holds the
  * verifier and where to return to, so nothing that a link carries decides where a browser ends up.
  */
-export const OWN_PATHS = "/.causeway/";
+export const OWN_PATHS = `${PLATFORM_PREFIX}/`;
 
 /** The session that the request's cookie proves, or null. */
 export async function currentSession(

@@ -27,6 +27,9 @@ export function matchRoute(routes: readonly TenantRoute[], rawPath: string): Rou
   return { kind: "route", route, rest: rest === "" ? "/" : rest };
 }
 
+/** Paths of every tenant host that the edge answers itself (sign-in, sign-out); no route may be there. */
+export const PLATFORM_PREFIX = "/.causeway";
+
 /** Segment-aware: `/app` covers `/app` and `/app/x`, not `/app-frontend`. */
 export function isUnderPrefix(path: string, prefix: string): boolean {
   return prefix === "/" || path === prefix || path.startsWith(`${prefix}/`);

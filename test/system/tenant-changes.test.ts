@@ -1,3 +1,6 @@
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { beforeAll, expect, test } from "vitest";
 import { type TestStack, sharedStack } from "../support/stack.ts";
 import { until } from "../support/until.ts";
@@ -55,4 +58,43 @@ test("a suspended tenant says so within 10 s on every host of its, and is back a
   await causeway("tenant", "resume", "hooli", "--wait");
   await until("hooli to be back", async () => (await code("hooli")) === 200, { timeoutMs: EFFECTIVE_MS });
   expect(await code("demo--hooli", "/")).toBe("no-connector");
+});
+
+test("routes change as a whole: new ones answer, old ones are gone, the rest goes on (H08)", async () => {
+  await makeTenant("raviga");
+  const dir = mkdtempSync(join(tmpdir(), "causeway-routes-"));
+  try {
+    const file = join(dir, "routes.json");
+    const service = (prefix: string, access = "public") => ({
+      prefix,
+      access,
+      to: { kind: "service", service: "app" },
+    });
+    const set = async (items: unknown) => {
+      writeFileSync(file, JSON.stringify(items));
+      return await stack.cli("tenant", "routes", "raviga", "--set", file, "--wait");
+    };
+    const listed = JSON.parse(await causeway("tenant", "routes", "raviga", "--json"));
+    expect(listed.items.map(({ prefix }: { prefix: string }) => prefix)).toContain("/connectors");
+
+    const changed = await set([service("/app"), service("/app/inner", "member"), service("/brand-new")]);
+    expect(changed.code, changed.stderr).toBe(0);
+    expect(changed.stderr).toMatch(/✓ push[^]*✓ publish/);
+    expect(changed.stdout).toMatch(/\/app\/inner +member +service app/);
+    const seen = async () =>
+      Promise.all(["/app", "/app/inner", "/brand-new", "/connectors"].map((path) => code("raviga", path)));
+    await until("the new routes", async () => String(await seen()) === "200,unauthorized,200,no-route", {
+      timeoutMs: EFFECTIVE_MS,
+    });
+    expect((await stack.request("raviga", "/brand-new/x")).json()).toMatchObject({ tenant: "raviga", service: "app" });
+
+    // What --json prints can be set again.
+    expect((await set(JSON.parse(await causeway("tenant", "routes", "raviga", "--json")))).code).toBe(0);
+    const refused = await set([service("/.causeway/callback")]);
+    expect([refused.code, refused.stderr]).toEqual([2, expect.stringContaining("belongs to the platform")]);
+    expect(await seen()).toEqual([200, "unauthorized", 200, "no-route"]);
+    expect(await code("globex", "/connectors")).toBe(200);
+  } finally {
+    rmSync(dir, { recursive: true, force: true });
+  }
 });

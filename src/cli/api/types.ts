@@ -30,6 +30,16 @@ export const tenant = z.looseObject({
   createdAt: z.string(),
 });
 
+export const routes = z.object({
+  items: z.array(
+    z.looseObject({
+      prefix: z.string(),
+      access: z.string(),
+      to: z.looseObject({ kind: z.string(), service: z.string().optional(), target: z.string().optional() }),
+    }),
+  ),
+});
+
 export const node = z.looseObject({
   id: z.string(),
   name: z.string(),

@@ -4,6 +4,7 @@ import { operation, tenant } from "../api/types.ts";
 import { CliError, EXIT } from "../frame/exit.ts";
 import { table } from "../frame/output.ts";
 import { commonArgs, connectApi, settle, waitArgs } from "./api.ts";
+import routes from "./tenant-routes.ts";
 
 const started = z.object({ operation, tenant });
 const nameArg = { name: { type: "positional", required: true, description: "slug, or slug@cluster" } } as const;
@@ -106,6 +107,7 @@ export default defineCommand({
     show,
     suspend: transition("suspend", "Show visitors a page instead of the tenant"),
     resume: transition("resume", "End a suspension"),
+    routes,
     delete: remove,
   },
 });

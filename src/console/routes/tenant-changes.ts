@@ -1,5 +1,7 @@
-import { beginChange } from "../begin-change.ts";
+import { z } from "@hono/zod-openapi";
+import { beginChange, toState } from "../begin-change.ts";
 import { NO_INPUT, write } from "../endpoint.ts";
+import { replaceRoutes, routeList } from "../route-list.ts";
 import type { ConsoleApp } from "../respond.ts";
 import { started, tenantParams } from "./tenants.ts";
 
@@ -28,7 +30,7 @@ export function tenantChangeRoutes(app: ConsoleApp): void {
         kind: "tenant-suspend",
         from: ["active"],
         whileBusy: "refuse",
-        set: { state: "suspended" },
+        apply: toState("suspended"),
       }),
   );
 
@@ -40,7 +42,7 @@ export function tenantChangeRoutes(app: ConsoleApp): void {
         kind: "tenant-resume",
         from: ["suspended"],
         whileBusy: "refuse",
-        set: { state: "active" },
+        apply: toState("active"),
       }),
   );
 
@@ -53,7 +55,25 @@ export function tenantChangeRoutes(app: ConsoleApp): void {
         from: ["active", "suspended", "failed"],
         // Whatever is under way ends by itself; a tenant that is stuck can still be deleted.
         whileBusy: "queue",
-        set: { state: "deleting" },
+        apply: toState("deleting"),
+      }),
+  );
+
+  write(
+    app,
+    {
+      ...change,
+      method: "put",
+      path: "/tenants/{tenant}/routes",
+      summary: "Replace its routes, all of them",
+      body: z.strictObject({ items: routeList }).openapi("Routes"),
+    },
+    (tx, call, ifMatch) =>
+      beginChange(tx, call, ifMatch, {
+        kind: "tenant-routes",
+        from: ["active", "suspended"],
+        whileBusy: "refuse",
+        apply: (tenant) => replaceRoutes(tx, tenant.id, call.body.items),
       }),
   );
 }

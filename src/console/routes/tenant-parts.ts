@@ -5,7 +5,7 @@ import { findTenant, hostsOf, routesOf } from "../../db/tenants.ts";
 import { ensureMemberInput } from "../../protocol/portal-rpc.ts";
 import { newId } from "../../shared/ids.ts";
 import { ok } from "../../shared/result.ts";
-import { NO_INPUT, read, write } from "../endpoint.ts";
+import { etagOf, NO_INPUT, read, write } from "../endpoint.ts";
 import { fail, notFound } from "../failure.ts";
 import { label } from "../names.ts";
 import type { ConsoleApp } from "../respond.ts";
@@ -56,7 +56,10 @@ export function tenantPartRoutes(app: ConsoleApp): void {
     async (db, { params }) => {
       const found = await findTenant(db, params.tenant);
       if (found === null) return notFound("tenant", params.tenant);
-      return ok({ body: { items: await routesOf(db, found.tenant.id) } });
+      return ok({
+        body: { items: await routesOf(db, found.tenant.id) },
+        headers: { etag: etagOf(found.tenant.revision) },
+      });
     },
   );
 

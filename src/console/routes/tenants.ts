@@ -4,26 +4,16 @@ import type { Db } from "../../db/client.ts";
 import { clusters, hosts, nodes, tenants } from "../../db/schema.ts";
 import { findTenant, hostsOf, lockTenant } from "../../db/tenants.ts";
 import type { TenantAndCluster } from "../../db/tenants.ts";
-import { accessMode } from "../../policy/record.ts";
 import { ok } from "../../shared/result.ts";
 import { etagOf, NO_INPUT, read, write } from "../endpoint.ts";
 import { notFound } from "../failure.ts";
-import { MAX_ROUTES_PER_TENANT } from "../limits.ts";
-import { prefix, slug, target } from "../names.ts";
+import { slug } from "../names.ts";
 import { createTenant } from "../new-tenant.ts";
 import { operationLocation, shownOperation } from "../operation-view.ts";
 import { page, paged, pageQuery } from "../paging.ts";
+import { routeList } from "../route-list.ts";
 import type { ConsoleApp } from "../respond.ts";
 import { operationView, tenantView, viewTenant } from "../views.ts";
-
-const newRoute = z.strictObject({
-  prefix,
-  access: accessMode.default("public"),
-  to: z.discriminatedUnion("kind", [
-    z.strictObject({ kind: z.literal("service"), service: z.string().max(40) }),
-    z.strictObject({ kind: z.literal("target"), target }),
-  ]),
-});
 
 const newTenant = z
   .strictObject({
@@ -35,7 +25,7 @@ const newTenant = z
       .max(50)
       .optional()
       .openapi({ description: "Default: the catalogue's defaults" }),
-    routes: z.array(newRoute).max(MAX_ROUTES_PER_TENANT).default([]),
+    routes: routeList.default([]),
     multipleWorkspaces: z.boolean().default(false),
   })
   .openapi("NewTenant");

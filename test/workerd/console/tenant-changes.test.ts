@@ -16,10 +16,12 @@ const settle = (tenantId: string) =>
   admin`update control.operations set state = 'succeeded' where subject_id = ${tenantId} and state = 'pending'`;
 
 /** A tenant whose creation has succeeded. */
-async function makeTenant(): Promise<{ id: string; slug: string; at: string }> {
+async function makeTenant(options: { pushed?: boolean } = {}): Promise<{ id: string; slug: string; at: string }> {
   const slug = unique("acme");
   const { body } = await call("POST", "/api/v1/tenants", { body: { slug, cluster } });
   await admin`update control.tenants set state = 'active' where id = ${body.tenant.id}`;
+  if (options.pushed !== false)
+    await admin`update control.operation_steps set state = 'done' where operation_id = ${body.operation.id}`;
   await settle(body.tenant.id);
   return { id: body.tenant.id, slug, at: `/api/v1/tenants/${slug}@${cluster}` };
 }
@@ -85,5 +87,69 @@ describe("suspend, resume, delete", () => {
     expect((await call("DELETE", at, { headers })).body.code).toBe("precondition-failed");
     const etag = (await call("GET", at)).headers.get("etag") ?? "";
     expect((await call("POST", `${at}/suspend`, { headers: { "if-match": etag } })).status).toBe(202);
+  });
+});
+
+describe("routes", () => {
+  const app = { prefix: "/app", access: "public", to: { kind: "service", service: "app" } };
+  const locked = { prefix: "/private", access: "member", to: { kind: "service", service: "app" } };
+  const plant = { prefix: "/plant", access: "member", to: { kind: "target", target: "plc" } };
+
+  test("are replaced as a whole, with the version that was read, on record", async () => {
+    const { id, at } = await makeTenant();
+    const read = await call("GET", `${at}/routes`);
+    expect(read.body.items).toEqual([app, locked]);
+    const headers = { "if-match": read.headers.get("etag") ?? "" };
+    const changed = await call("PUT", `${at}/routes`, {
+      body: { items: [{ ...app, access: "member" }, plant] },
+      headers,
+    });
+    expect(changed.status).toBe(202);
+    expect(changed.body.operation).toMatchObject({
+      kind: "tenant-routes",
+      steps: [{ name: "publish" }, { name: "push" }],
+    });
+    expect((await call("GET", `${at}/routes`)).body.items).toEqual([{ ...app, access: "member" }, plant]);
+    const trail = await call("GET", `/api/v1/audit?subject=${id}`);
+    expect(trail.body.items[0]).toMatchObject({
+      action: "tenant.routes",
+      details: { added: ["/plant"], changed: ["/app"], removed: ["/private"] },
+    });
+    await settle(id);
+    expect((await call("PUT", `${at}/routes`, { body: { items: [] }, headers })).body.code).toBe("precondition-failed");
+  });
+
+  test("the node is told again when it missed the last change", async () => {
+    const { id, at } = await makeTenant({ pushed: false });
+    const set = (items: unknown[]) => call("PUT", `${at}/routes`, { body: { items } });
+    const stepsOf = async (items: unknown[]) => (await set(items)).body.operation.steps.map(({ name }: Item) => name);
+    expect(await stepsOf([app, locked])).toEqual(["push", "publish"]);
+    await admin`update control.operation_steps set state = 'done'
+      where operation_id in (select id from control.operations where subject_id = ${id})`;
+    await settle(id);
+    expect(await stepsOf([app, locked])).toEqual(["publish"]);
+    expect((await set([])).body.code).toBe("conflict");
+    await settle(id);
+    expect(await stepsOf([app, locked, { ...app, prefix: "/more" }])).toEqual(["push", "publish"]);
+    await admin`update control.operations set state = 'failed' where subject_id = ${id} and state = 'pending'`;
+    expect(await stepsOf([app])).toEqual(["push", "publish"]);
+  });
+
+  test.each([
+    ["the same prefix twice", [app, { ...app, access: "member" }], /items\.1\.prefix.*earlier route/],
+    ["a service that it does not have", [{ ...app, to: { kind: "service", service: "none" } }], /no service "none"/],
+    ["a bad target name", [{ ...plant, to: { kind: "target", target: "a--b" } }], /hyphens/],
+    ["the platform's own paths", [{ ...plant, prefix: "/.causeway/callback" }], /belongs to the platform/],
+    ["dot segments", [{ ...plant, prefix: "/a/../b" }], /dot/],
+    ["an unknown access mode", [{ ...plant, access: "nobody" }], /access/],
+    ["too many", Array.from({ length: 201 }, (_, n) => ({ ...plant, prefix: `/p${n}` })), /200/],
+  ])("with %s are refused and stay as they were", async (_, items, detail) => {
+    const { id, at } = await makeTenant();
+    const before = (await call("GET", at)).body;
+    const reply = await call("PUT", `${at}/routes`, { body: { items } });
+    expect(reply.body).toMatchObject({ status: 400, code: "bad-request", detail: expect.stringMatching(detail) });
+    expect((await call("GET", `${at}/routes`)).body.items).toEqual([app, locked]);
+    expect((await call("GET", at)).body).toEqual(before);
+    expect(await actionsOn(id)).toEqual(["tenant.create"]);
   });
 });

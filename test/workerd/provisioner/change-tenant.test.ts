@@ -2,7 +2,7 @@ import { eq, sql } from "drizzle-orm";
 import { expect, test } from "vitest";
 import { enqueueOperation } from "../../../src/db/operations.ts";
 import type { OperationKind } from "../../../src/db/operations.ts";
-import { hosts, tenants } from "../../../src/db/schema.ts";
+import { hosts, routes, tenants } from "../../../src/db/schema.ts";
 import type { TenantRow } from "../../../src/db/tenants.ts";
 import { runOperation } from "../../../src/provisioner/run-operation.ts";
 import { bindings, lookup, makeCluster, operationOf, requestTenant, tenantRow, world } from "./support.ts";
@@ -66,5 +66,38 @@ test("a suspension that the directory could not take is tried again, and a slow 
   if (suspended === null) throw new Error("no record");
   expect((await bindings.DIRECTORY.getByName(directoryShard(host)).publish(suspended)).applied).toBe(false);
   expect((await lookup(host))?.state).toBe("active");
+  expect((await tenantRow(w, tenantId))?.state).toBe("active");
+});
+
+test("new routes work at the node before visitors are sent there; a node that refuses them leaves all as it was", async () => {
+  const w = world();
+  const { tenantId, host, channel } = await activeTenant(w, "rewired");
+  const add = (prefix: string) =>
+    w.db.insert(routes).values({ tenantId, prefix, access: "public", kind: "service", destination: "app" });
+
+  await add("/more");
+  await channel.behave({ kind: "silent", online: false, enrolled: true });
+  const first = await begin(w, tenantId, "tenant-routes", {});
+  await runOperation(w.ports, first);
+  expect((await operationOf(w, first)).operation).toMatchObject({ state: "pending", reason: "the node is offline" });
+  const prefixes = async () => (await lookup(host))?.routes.map(({ prefix }) => prefix);
+  expect(await prefixes()).toEqual(["/app", "/connectors", "/manager"]);
+  await channel.behave({ kind: "live" });
+  w.advance(2_000);
+  await runOperation(w.ports, first);
+  expect(await prefixes()).toEqual(["/app", "/connectors", "/manager", "/more"]);
+  expect((await channel.seen()).changes.at(-1)).toMatchObject({
+    tenant: { routes: expect.arrayContaining([{ prefix: "/more", service: "app" }]) },
+  });
+
+  await add("/refused");
+  await channel.behave({ kind: "rejects", reason: "too many routes" });
+  const second = await begin(w, tenantId, "tenant-routes", {});
+  await runOperation(w.ports, second);
+  expect((await operationOf(w, second)).operation).toMatchObject({
+    state: "failed",
+    reason: expect.stringContaining("too many routes"),
+  });
+  expect(await prefixes()).toEqual(["/app", "/connectors", "/manager", "/more"]);
   expect((await tenantRow(w, tenantId))?.state).toBe("active");
 });

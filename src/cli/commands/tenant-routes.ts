@@ -1,0 +1,50 @@
+import { readFileSync } from "node:fs";
+import { defineCommand } from "citty";
+import { z } from "zod";
+import { operation, routes } from "../api/types.ts";
+import { CliError, EXIT } from "../frame/exit.ts";
+import { table } from "../frame/output.ts";
+import { commonArgs, connectApi, settle, waitArgs } from "./api.ts";
+
+export default defineCommand({
+  meta: { name: "routes", description: "Show a tenant's routes, or replace all of them" },
+  args: {
+    name: { type: "positional", required: true, description: "slug, or slug@cluster" },
+    set: {
+      type: "string",
+      description: "File with the new list (- for stdin), as --json prints it",
+      valueHint: "file",
+    },
+    ...waitArgs,
+    ...commonArgs,
+  },
+  async run({ args }) {
+    const path = `/tenants/${encodeURIComponent(args.name)}/routes`;
+    const wanted = args.set === undefined ? null : readRoutes(args.set);
+    const { api, output } = connectApi(args);
+    if (wanted !== null) {
+      const answer = await api.put(path, wanted, z.object({ operation }));
+      await settle(api, output, answer.operation, args.wait === true);
+    }
+    const list = await api.get(path, routes);
+    const rows = list.items.map(({ prefix, access, to }) => [
+      prefix,
+      access,
+      `${to.kind} ${to.service ?? to.target ?? ""}`,
+    ]);
+    output.data(list, table(["PREFIX", "ACCESS", "TO"], rows));
+  },
+});
+
+/** `{"items": [...]}` as --json prints it, or the list alone. What is in it the API checks. */
+function readRoutes(file: string): unknown {
+  let json: unknown;
+  try {
+    json = JSON.parse(readFileSync(file === "-" ? 0 : file, "utf8"));
+  } catch (cause) {
+    throw new CliError(EXIT.usage, `${file} can't be read as JSON`, "Start from: causeway tenant routes NAME --json", {
+      cause,
+    });
+  }
+  return Array.isArray(json) ? { items: json } : json;
+}

@@ -64,6 +64,7 @@ export function createCarrier(options: CarrierOptions, events: CarrierEvents): C
   let replaced: string | null = null;
   let ourEnd: { code: number; reason: string } | null = null;
   let finishing: NodeJS.Timeout | null = null;
+  let finishUntilMs = Infinity;
   let closed = false;
 
   const session = createSession({
@@ -168,12 +169,13 @@ export function createCarrier(options: CarrierOptions, events: CarrierEvents): C
 
   flush();
 
+  /** Asked twice, by the relay and by a signal, the shorter time counts. */
   const finishWithin = (withinMs: number): void => {
+    finishUntilMs = Math.min(finishUntilMs, now() + withinMs);
     if (finishing !== null || closed) return;
-    const until = now() + withinMs;
     finishing = setInterval(() => {
       const idle = session.openStreams === 0;
-      if (!idle && now() < until) return;
+      if (!idle && now() < finishUntilMs) return;
       close(CLOSE.goneAway, idle ? "drained" : "the time to drain is over");
     }, DRAIN_POLL_MS);
   };

@@ -13,7 +13,7 @@ export type FatalLoss = Extract<LinkLoss, { kind: "auth" | "version" }>;
 /** The link of one lane: one dial or one socket at a time, beside older sockets that only finish what they have. */
 export type LinkState =
   /** A dial is under way, or its socket has not greeted yet. */
-  | { readonly t: "connecting"; readonly abort: () => void }
+  | { readonly t: "connecting"; readonly carrier: Carrier | null; readonly abort: () => void }
   /** Requests may come. */
   | { readonly t: "ready"; readonly carrier: Carrier; readonly sinceMs: number }
   /** Until the next dial. `refused`: the relay said no for a reason that does not pass by itself. */
@@ -62,7 +62,7 @@ export function createLink(lane: Lane, ports: LinkPorts): Link {
 
   const connect = (): void => {
     const abort = ports.dial({ opened, failed: (loss) => lost(loss) });
-    setState({ t: "connecting", abort });
+    setState({ t: "connecting", carrier: null, abort });
   };
 
   const opened = (socket: WebSocket): void => {
@@ -80,14 +80,15 @@ export function createLink(lane: Lane, ports: LinkPorts): Link {
       },
       closed(loss) {
         carriers.delete(carrier);
-        const current = state.t === "connecting" || (state.t === "ready" && state.carrier === carrier);
+        // An older one may end while the next one is on its way.
+        const current = (state.t === "connecting" || state.t === "ready") && state.carrier === carrier;
         if (current) return lost(loss);
         log.info("an older connection ended", { reason: loss.text });
         settleDrain();
       },
     });
     carriers.add(carrier);
-    setState({ t: "connecting", abort: () => carrier.terminate() });
+    setState({ t: "connecting", carrier, abort: () => carrier.terminate() });
   };
 
   const lost = (loss: LinkLoss): void => {

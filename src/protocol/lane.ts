@@ -28,6 +28,13 @@ export interface ConnectorSession {
   readonly inFlight: number;
 }
 
+export interface LaneDrain {
+  /** Sockets that were told to go and are still here. */
+  readonly sockets: number;
+  /** Requests and WebSockets under way, also those whose visitor still takes what came. 0: it may be redeployed. */
+  readonly inFlight: number;
+}
+
 /** Calls of a lane object beside `fetch` (visitors' requests and connectors' upgrades). The object's name is the tenant's id. */
 export interface LaneRpc {
   /** `applied: false` when a newer revision is there already. A disabled connector's live sockets end at once. */
@@ -37,4 +44,9 @@ export interface LaneRpc {
   /** Whether a request for the target would be started here now. The edge asks before it sends a body that it can't replay. */
   accepts(target: string): Promise<boolean>;
   sessions(): Promise<ConnectorSession[]>;
+  /**
+   * Empties the lane before it is redeployed: no new requests, connectors dial again beside their old sockets, open requests have `graceMs`
+   * (whole, up to an hour). Answers what is still there; a repeated call only asks. Afterwards, or after a restart, the lane serves again.
+   */
+  drain(graceMs: number): Promise<LaneDrain>;
 }

@@ -53,11 +53,13 @@ export function failureOf(reason: ResetReason, target: string, text: string): La
   return { code, detail: `${what(target)}${text === "" ? "" : ` (${text})`}.`, started };
 }
 
+/** May be over in a moment. */
+const PASSING: ReadonlySet<ErrorCode> = new Set(["no-connector", "over-capacity", "not-available"]);
+
 /** `causeway-refused: 1` tells the edge that it may try the other lane. */
 export function failureResponse(failure: LaneFailure, requestId: string): Response {
   const headers: Record<string, string> = {};
   if (!failure.started) headers[HEADER.refused] = "1";
-  if (failure.code === "no-connector" || failure.code === "over-capacity")
-    headers["retry-after"] = String(RETRY_AFTER_SECONDS);
+  if (PASSING.has(failure.code)) headers["retry-after"] = String(RETRY_AFTER_SECONDS);
   return problemResponse(problem(failure.code, failure.detail, requestId), headers);
 }

@@ -2,7 +2,13 @@ import { z } from "zod";
 import { parseTarget } from "../policy/names.ts";
 import { hello, type Hello } from "../protocol/tunnel/control.ts";
 import { CLOSE } from "../protocol/tunnel/close-codes.ts";
-import { createSession, type ByteBudget, type PeerHello, type Session } from "../protocol/tunnel/session.ts";
+import {
+  createSession,
+  type ByteBudget,
+  type GoAway,
+  type PeerHello,
+  type Session,
+} from "../protocol/tunnel/session.ts";
 import type { Logger } from "../shared/log.ts";
 import type { Candidate } from "./lane-pick.ts";
 import {
@@ -59,6 +65,8 @@ export interface Links {
   /** The socket is gone. */
   gone(socket: WebSocket, reason: string): void;
   close(link: Link, code: number, reason: string): void;
+  /** GOAWAY to all that greeted and take requests; answers them. They get no new requests from here on. */
+  goAway(notice: GoAway): Link[];
   /** Asks silent connectors that have work, and drops those that stay silent. */
   sweep(): void;
 }
@@ -190,6 +198,10 @@ export function createLinks(ports: LinksPorts, sleeping: Iterable<WebSocket>): L
     ports.online(link);
     for (const other of links.values()) {
       if (other === link || other.connectorId !== link.connectorId || other.instanceId !== link.instanceId) continue;
+      if (other.draining) {
+        if (other.inFlight === 0) close(other, CLOSE.goneAway, "drained");
+        continue; // else it finishes what it has
+      }
       const reason = "another socket of the same instance took over";
       other.session.replaced(reason);
       close(other, CLOSE.replaced, reason);
@@ -225,6 +237,14 @@ export function createLinks(ports: LinksPorts, sleeping: Iterable<WebSocket>): L
     close(link, code, reason) {
       const found = [...links.values()].find((each) => each === link);
       if (found !== undefined) close(found, code, reason);
+    },
+    goAway(notice) {
+      const told = [...links.values()].filter((link) => link.note.state === "live" && link.instanceId !== "");
+      for (const link of told) {
+        link.session.goAway(notice);
+        note(link, { state: "draining" });
+      }
+      return told;
     },
     sweep() {
       for (const link of links.values()) {

@@ -1,6 +1,13 @@
 import { DurableObject } from "cloudflare:workers";
+import { z } from "zod";
 import { HEADER } from "../protocol/headers.ts";
-import { connectorGrant, type ConnectorGrant, type ConnectorSession, type LaneRpc } from "../protocol/lane.ts";
+import {
+  connectorGrant,
+  type ConnectorGrant,
+  type ConnectorSession,
+  type LaneDrain,
+  type LaneRpc,
+} from "../protocol/lane.ts";
 import type { RelayEvent } from "../protocol/queue-messages.ts";
 import { CLOSE } from "../protocol/tunnel/close-codes.ts";
 import { systemClock } from "../shared/clock.ts";
@@ -9,6 +16,7 @@ import { createLogger, type Logger } from "../shared/log.ts";
 import { problem, problemResponse, type ErrorCode } from "../shared/problem.ts";
 import { bearerToken, verifyAssertion } from "./lane-admission.ts";
 import { createRequestBody } from "./lane-body.ts";
+import { createDrain, type Drain } from "./lane-drain.ts";
 import { failureOf, failureResponse, type LaneFailure } from "./lane-errors.ts";
 import { exchange, type Attempt, type Exchange, type TargetRequest } from "./lane-exchange.ts";
 import { requestFields } from "./lane-headers.ts";
@@ -17,6 +25,7 @@ import { pick } from "./lane-pick.ts";
 import { createLaneStore, type LaneStore } from "./lane-store.ts";
 import {
   ATTEMPTS_MAX,
+  DRAIN_GRACE_MAX_MS,
   FIRST_BYTE_MS,
   FLUSH_AT_ONCE_BELOW,
   IDLE_MS,
@@ -49,6 +58,7 @@ const IDEMPOTENT: ReadonlySet<string> = new Set(["GET", "HEAD", "OPTIONS", "TRAC
 export class Lane extends DurableObject<LaneEnv> implements LaneRpc {
   readonly #store: LaneStore;
   readonly #links: Links;
+  readonly #drain: Drain;
   readonly #log: Logger;
   readonly #running = new Set<Exchange>();
   readonly #firstByteMs: number;
@@ -77,6 +87,7 @@ export class Lane extends DurableObject<LaneEnv> implements LaneRpc {
       },
       state.getWebSockets(),
     );
+    this.#drain = createDrain(this.#links);
   }
 
   override async fetch(request: Request): Promise<Response> {
@@ -105,6 +116,7 @@ export class Lane extends DurableObject<LaneEnv> implements LaneRpc {
   }
 
   async accepts(target: string): Promise<boolean> {
+    if (this.#drain.state !== "serving") return false;
     return this.#running.size < IN_FLIGHT_MAX && this.#candidates(target).some(hasRoom);
   }
 
@@ -125,6 +137,13 @@ export class Lane extends DurableObject<LaneEnv> implements LaneRpc {
         },
       ];
     });
+  }
+
+  async drain(graceMs: number): Promise<LaneDrain> {
+    const milliseconds = z.number().int().min(0).max(DRAIN_GRACE_MAX_MS).parse(graceMs);
+    if (this.#drain.state === "serving") this.#log.info("draining", { graceMs, inFlight: this.#running.size });
+    this.#drain.begin(milliseconds);
+    return this.#drain.progress(this.#running.size);
   }
 
   /** Sockets whose connector was disabled or removed, or whose key was taken away. */
@@ -206,6 +225,8 @@ export class Lane extends DurableObject<LaneEnv> implements LaneRpc {
     const requestId = request.headers.get(HEADER.requestId) ?? newId("req");
     const refuse = (code: ErrorCode, detail: string): Response =>
       failureResponse({ code, detail, started: false }, requestId);
+    if (this.#drain.state === "draining")
+      return refuse("not-available", "This lane of the relay is about to be replaced. Try again in a moment.");
     if (this.#running.size >= IN_FLIGHT_MAX)
       return refuse("over-capacity", "Too many requests of this tenant are under way at this lane.");
     const url = new URL(request.url);

@@ -81,6 +81,13 @@ export const WS_HIGH_WATER_BYTES = 256 * KIB;
 /** How often a full one is looked at: the platform has no drain event, and 20 ms of 256 KiB are 13 MB/s. */
 export const WS_DRAIN_POLL_MS = 20;
 
+/** A drained lane goes on taking requests for this long: the edge may have asked `accepts` for a body that it can't send twice. */
+export const DRAIN_SETTLE_MS = 1_000;
+/** Connectors that were asked to dial again spread over this, or over half of a shorter grace: a whole side is drained at once. */
+export const DRAIN_RECONNECT_MS = 5_000;
+/** Longest grace. What takes longer is a download or socket that will break at a deploy. */
+export const DRAIN_GRACE_MAX_MS = 3_600_000;
+
 /** Used assertions remembered at one time. One connector makes one each time it dials, and they are forgotten after two minutes. */
 export const USED_ASSERTIONS_MAX = 4_096;
 /** A removal is remembered longer than any message that could still bring an older revision (queues: 14 days). */

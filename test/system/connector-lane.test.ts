@@ -208,4 +208,38 @@ describe("over real lanes", () => {
       expect(await hashOf(down)).toEqual({ bytes: 8 * MIB, sha256: down.headers["x-content-sha256"] });
     }
   });
+
+  test("a lane is drained and redeployed under load without a failed request", async () => {
+    const connector = site.connector({ relay: lanes.relayUrl, targets: [web("demo", demo)], instanceId: "i6" });
+    await online(["i6"]);
+    /** As the edge does: a lane that has started nothing is not the last word. */
+    const ask = async (first: "a" | "b", ms: number): Promise<unknown> => {
+      for (const lane of [first, first === "a" ? "b" : "a"] as const) {
+        const response = await visit({ path: `/slow?ms=${ms}`, lane });
+        const body = (await bodyOf(response)).toString();
+        if (response.headers["causeway-refused"] !== "1") return response.statusCode === 200 ? "ok" : body;
+      }
+      return "refused by both";
+    };
+    const answers: unknown[] = [];
+    const stop = new AbortController();
+    const load = (["a", "b", "a", "b"] as const).map(async (lane, i) => {
+      while (!stop.signal.aborted) answers.push(await ask(lane, i * 20));
+    });
+    const long = ask("a", 2_500);
+    await lanes.drain("a", 5_000);
+    await until("nothing to be under way", async () => {
+      const { sockets, inFlight } = await lanes.drain("a", 5_000);
+      return sockets === 0 && inFlight === 0;
+    });
+    expect(await long).toBe("ok");
+    await lanes.evict("a", "close");
+    await online(["i6"]);
+    expect((await visit({ path: "/", lane: "a" })).statusCode).toBe(200);
+    await until("more answers after it", () => answers.length > 50);
+    stop.abort();
+    await Promise.all(load);
+    expect(new Set(answers)).toEqual(new Set(["ok"]));
+    expect(connector.links().map(({ state }) => state)).toEqual(["ready", "ready"]);
+  });
 });

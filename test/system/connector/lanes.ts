@@ -2,7 +2,7 @@ import { createTestHarness } from "wrangler";
 import { z } from "zod";
 import { directoryShard, type DirectoryRecord } from "../../../src/policy/record.ts";
 import type { PublicJwk } from "../../../src/protocol/jwk.ts";
-import type { ConnectorGrant } from "../../../src/protocol/lane.ts";
+import type { ConnectorGrant, LaneDrain } from "../../../src/protocol/lane.ts";
 
 /** Both real lanes and the real directory on workerd, with a small Worker in front where the edge would be. */
 export interface Lanes {
@@ -12,12 +12,14 @@ export interface Lanes {
   online(lane: "a" | "b"): Promise<string[]>;
   /** Publishes the tenant `acme` and its connector `plant-1` to directory and lanes. */
   grant(key: PublicJwk, change?: Partial<ConnectorGrant>): Promise<void>;
+  drain(lane: "a" | "b", graceMs: number): Promise<LaneDrain>;
   /** The object loses its memory; its sockets sleep through it, or are closed. */
   evict(lane: "a" | "b", webSockets: "hibernate" | "close"): Promise<void>;
   stop(): Promise<void>;
 }
 
 const TENANT = "ten_acme";
+const drained = z.object({ sockets: z.number(), inFlight: z.number() });
 const sessions = z.array(z.object({ instanceId: z.string() }));
 const HOST = "acme.causeway.localhost";
 
@@ -95,6 +97,7 @@ export async function startLanes(): Promise<Lanes> {
       };
       await Promise.all(["LANE_A", "LANE_B"].map((binding) => call(binding, TENANT, "putConnector", grant)));
     },
+    drain: async (which, graceMs) => drained.parse(await call(`LANE_${which.toUpperCase()}`, TENANT, "drain", graceMs)),
     evict: (which, webSockets) =>
       server.getWorker(`causeway-relay-${which}`).evictDurableObject("Lane", { name: TENANT, webSockets }),
     stop: () => server.close(),

@@ -295,6 +295,58 @@ describe("several instances", () => {
   });
 });
 
+describe("a lane that is drained", () => {
+  const EU = "ten_acme_eu";
+
+  it("tells its connectors, takes nothing new, finishes what is open over the old socket, and serves again later", async () => {
+    const connector = await grantConnector(EU, "acme@eu");
+    let finish = (): void => undefined;
+    const old = await connect(connector, { instanceId: "drained" });
+    old.onOpen = (stream, request) => {
+      finish = () => answering("finished")(stream, request);
+      return {};
+    };
+    const open = visit(EU, "/");
+    await until("it arrived", () => old.requests.length === 1);
+    const lane = laneStub(EU);
+    await lane.drain(2_500);
+    expect(await lane.accepts("web")).toBe(false);
+    await until("the connector is asked to move", () => old.goAways.length === 1);
+    expect(old.goAways[0]).toMatchObject({ graceMs: 2_500, reconnectMinMs: 0, reconnectMaxMs: 1_250 });
+
+    const young = await connect(connector, { instanceId: "drained", onOpen: answering("young") });
+    expect(await lane.drain(2_500)).toEqual({ sockets: 1, inFlight: 1 });
+    const late = await visit(EU, "/");
+    expect([late.status, late.headers.get("causeway-error"), late.headers.get("causeway-refused")]).toEqual([
+      503,
+      "not-available",
+      "1",
+    ]);
+    finish();
+    expect(await (await open).text()).toBe("finished");
+    expect([old.notices, young.notices]).toEqual([[], []]);
+
+    // A third socket of the instance finds the old one without work.
+    const third = await connect(connector, { instanceId: "drained", onOpen: answering("third") });
+    expect((await old.closed).code).toBe(4410);
+    expect((await young.closed).code).toBe(4409);
+    expect(await lane.drain(2_500)).toEqual({ sockets: 0, inFlight: 0 });
+    await until("it serves again", () => lane.accepts("web"));
+    expect(await (await visit(EU, "/")).text()).toBe("third");
+    third.socket.close(1000, "done");
+  });
+
+  it("cuts what is not finished when the time is over", async () => {
+    const connector = await grantConnector(EU, "acme@eu");
+    const peer = await connect(connector);
+    const open = visit(EU, "/");
+    await until("it arrived", () => peer.requests.length === 1);
+    await laneStub(EU).drain(100);
+    expect(await peer.closed).toMatchObject({ code: 4410, reason: "the time to drain is over" });
+    expect((await open).headers.get("causeway-error")).toBe("connector-lost");
+  });
+});
+
 describe("limits", () => {
   it("of a connector's streams are an over-capacity that was not started", async () => {
     const connector = await grantConnector(ACME, "acme");

@@ -1,3 +1,4 @@
+import { HOP_BY_HOP } from "./hop-by-hop.ts";
 import { HEADER } from "../protocol/headers.ts";
 
 /**
@@ -15,19 +16,6 @@ export interface Forwarding {
   readonly traceparent: string;
   readonly webSocket: boolean;
 }
-
-/** RFC 9110, section 7.6.1, and the older ones that are still sent. */
-const HOP_BY_HOP = [
-  "connection",
-  "keep-alive",
-  "proxy-connection",
-  "proxy-authenticate",
-  "proxy-authorization",
-  "te",
-  "trailer",
-  "transfer-encoding",
-  "upgrade",
-] as const;
 
 /**
  * Request headers that only an internal hop may set: ours, Envoy's, a platform's, and the ones by which frameworks let a proxy replace
@@ -132,7 +120,7 @@ const firstValue = (value: string): string => value.split(",", 1)[0]?.trim() ?? 
 
 /** Hop-by-hop names of this message, those that `Connection` lists included. */
 function connectionListed(headers: Headers): ReadonlySet<string> {
-  const names = new Set<string>(HOP_BY_HOP);
+  const names = new Set(HOP_BY_HOP);
   for (const token of headers.get("connection")?.split(",") ?? []) {
     const name = token.trim().toLowerCase();
     if (name !== "") names.add(name);

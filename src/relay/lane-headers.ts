@@ -1,23 +1,9 @@
+import { HOP_BY_HOP, WEBSOCKET_HANDSHAKE } from "../policy/hop-by-hop.ts";
 import { HEADER } from "../protocol/headers.ts";
 import type { HeaderList } from "../protocol/tunnel/session.ts";
 
-/** RFC 9110, section 7.6.1, and what belongs to one hop of a WebSocket handshake. */
-const HOP_BY_HOP: ReadonlySet<string> = new Set([
-  "connection",
-  "keep-alive",
-  "proxy-connection",
-  "proxy-authenticate",
-  "proxy-authorization",
-  "te",
-  "trailer",
-  "transfer-encoding",
-  "upgrade",
-  "expect",
-  "sec-websocket-key",
-  "sec-websocket-version",
-  "sec-websocket-extensions",
-  "sec-websocket-accept",
-]);
+/** Of one hop, and what the runtime has answered or will answer by itself. */
+const THIS_HOP: ReadonlySet<string> = new Set([...HOP_BY_HOP, ...WEBSOCKET_HANDSHAKE, "expect"]);
 const FOR_THE_LANE: ReadonlySet<string> = new Set([HEADER.target, HEADER.prefix, "host"]);
 
 const listed = (connection: string | null): Set<string> =>
@@ -28,7 +14,7 @@ export function requestFields(request: Request, host: string): HeaderList {
   const perConnection = listed(request.headers.get("connection"));
   const fields: [string, string][] = [["host", host]];
   for (const [name, value] of request.headers) {
-    if (!HOP_BY_HOP.has(name) && !FOR_THE_LANE.has(name) && !perConnection.has(name)) fields.push([name, value]);
+    if (!THIS_HOP.has(name) && !FOR_THE_LANE.has(name) && !perConnection.has(name)) fields.push([name, value]);
   }
   return fields;
 }
@@ -39,7 +25,7 @@ export function responseHeaders(fields: HeaderList): Headers {
   const headers = new Headers();
   for (const [name, value] of fields) {
     const lower = name.toLowerCase();
-    if (HOP_BY_HOP.has(lower) || perConnection.has(lower) || lower.startsWith("causeway-")) continue;
+    if (THIS_HOP.has(lower) || perConnection.has(lower) || lower.startsWith("causeway-")) continue;
     headers.append(name, value);
   }
   return headers;

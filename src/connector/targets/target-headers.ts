@@ -1,26 +1,6 @@
+import { HOP_BY_HOP, WEBSOCKET_HANDSHAKE } from "../../policy/hop-by-hop.ts";
 import type { HeaderList } from "../../protocol/tunnel/session.ts";
 import { err, ok, type Result } from "../../shared/result.ts";
-
-/** Fields of one hop only (RFC 9110, section 7.6.1) and older ones that are still sent. */
-const HOP_BY_HOP: ReadonlySet<string> = new Set([
-  "connection",
-  "keep-alive",
-  "proxy-connection",
-  "proxy-authenticate",
-  "proxy-authorization",
-  "te",
-  "trailer",
-  "transfer-encoding",
-  "upgrade",
-]);
-
-/** The handshake of a WebSocket belongs to its hop; the offered and the chosen subprotocol are the ends' own. */
-const HANDSHAKE: ReadonlySet<string> = new Set([
-  "sec-websocket-key",
-  "sec-websocket-accept",
-  "sec-websocket-version",
-  "sec-websocket-extensions",
-]);
 
 export interface RequestHeaders {
   /** Name, value, name, value: as undici takes them. Order and duplicates kept. */
@@ -39,7 +19,7 @@ export function targetRequestHeaders(headers: HeaderList): Result<RequestHeaders
   let contentLength: number | null = null;
   for (const [name, value] of headers) {
     const lower = name.toLowerCase();
-    if (HOP_BY_HOP.has(lower) || HANDSHAKE.has(lower) || listed?.has(lower) === true) continue;
+    if (HOP_BY_HOP.has(lower) || WEBSOCKET_HANDSHAKE.has(lower) || listed?.has(lower) === true) continue;
     if (lower === "host" || lower === "expect") continue;
     if (lower === "content-length") {
       if (!/^[0-9]{1,15}$/.test(value)) return err("the content-length is not a number");
@@ -61,7 +41,7 @@ export function targetResponseHeaders(raw: readonly (Uint8Array | string)[]): [s
     const lower = name.toLowerCase();
     const value = latin1(raw[i + 1]);
     if (lower === "connection") listed = addListed(listed, value);
-    if (!HOP_BY_HOP.has(lower) && !HANDSHAKE.has(lower)) headers.push([name, value]);
+    if (!HOP_BY_HOP.has(lower) && !WEBSOCKET_HANDSHAKE.has(lower)) headers.push([name, value]);
   }
   if (listed === null) return headers;
   const perConnection = listed;

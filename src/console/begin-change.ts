@@ -26,7 +26,7 @@ interface TenantChange {
 
 interface Applied {
   /** Of the tenant's row. */
-  readonly set?: Partial<Pick<TenantRow, "state">>;
+  readonly set?: Partial<Pick<TenantRow, "state" | "accessRevision" | "notBefore">>;
   /** Default: the plan of the operation's kind. */
   readonly steps?: readonly StepName[];
   /** For the audit event. */

@@ -16,6 +16,7 @@ export const PLANS = {
   "tenant-suspend": ["publish"],
   "tenant-resume": ["publish"],
   "tenant-routes": ["push", "publish"],
+  "tenant-revoke-sessions": ["publish"],
   "tenant-delete": ["withdraw-host", "remove-from-node", "remove-connectors", "drop-schema", "forget"],
   "connector-publish": ["publish-connector"],
   "connector-remove": ["remove-connector"],

@@ -117,6 +117,8 @@ export const tenants = control.table(
     /** Rises with every change that nodes or the directory must learn of. */
     revision: revision(),
     accessRevision: integer("access_revision").notNull().default(1),
+    /** Account id -> epoch seconds: that account's sessions from before are ended. Bounded by src/policy/revocation.ts. */
+    notBefore: jsonb("not_before").$type<Record<string, number>>().notNull().default({}),
     /** Whether it may have workspaces beside the default one. */
     multipleWorkspaces: boolean("multiple_workspaces").notNull().default(false),
     createdAt: createdAt(),
@@ -314,6 +316,7 @@ export const OPERATION_KINDS = [
   "tenant-suspend",
   "tenant-resume",
   "tenant-routes",
+  "tenant-revoke-sessions",
   "tenant-delete",
   "connector-publish",
   "connector-remove",

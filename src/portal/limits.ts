@@ -2,8 +2,6 @@
 export const LIMITS = {
   /** A browser follows the redirect at once; a stolen code must be worthless by the time that somebody tries it. */
   codeLifetimeSeconds: 60,
-  /** A working day. Also the age after which entries of `notBefore` may go (design, section 4). */
-  tenantSessionSeconds: 12 * 3_600,
   /** Of the portal's own session; used ones are prolonged once a day. */
   portalSessionSeconds: 7 * 24 * 3_600,
   portalSessionRenewSeconds: 24 * 3_600,

@@ -1,6 +1,6 @@
 import { importJWK, SignJWT } from "jose";
 import { z } from "zod";
-import { LIMITS } from "./limits.ts";
+import { SESSION_LIFETIME_SECONDS } from "../protocol/portal-rpc.ts";
 
 export interface TokenFor {
   readonly tenantId: string;
@@ -17,7 +17,7 @@ export async function signSessionToken(
 ): Promise<{ token: string; expiresAtSeconds: number }> {
   const { kid, key } = await importSigningKey(privateJwk);
   const issuedAt = Math.floor(nowMs / 1_000);
-  const expiresAtSeconds = issuedAt + LIMITS.tenantSessionSeconds;
+  const expiresAtSeconds = issuedAt + SESSION_LIFETIME_SECONDS;
   const token = await new SignJWT({ sid: of.sessionId, accessRevision: of.accessRevision })
     .setProtectedHeader({ alg: "EdDSA", kid })
     .setIssuer("causeway-portal")

@@ -20,6 +20,9 @@ export interface MembersRpc {
   ensureMember(input: EnsureMemberInput): Promise<{ accountId: string; created: boolean }>;
 }
 
+/** Of a session on a tenant host, from its sign-in: a working day. Whoever lists revocations keeps them this long. */
+export const SESSION_LIFETIME_SECONDS = 12 * 3_600;
+
 /** Claims of the token in a tenant host's session cookie: a JWT, EdDSA, signed by the portal. */
 export const sessionClaims = z.object({
   iss: z.literal("causeway-portal"),

@@ -65,7 +65,7 @@ export const onDeadLetter: Handler = async (ports, { body }) => {
   if (operation === null) return;
   ports.log.error("operation dead-lettered", { operationId });
   if (operation.kind !== "tenant-create") return;
-  await publishAll(ports, await ports.db.transaction((tx) => recordsOf(tx, operation, "failed")));
+  await publishAll(ports, await ports.db.transaction((tx) => recordsOf(tx, operation, "failed", now.getTime())));
 };
 
 /** Queue causeway-events. */

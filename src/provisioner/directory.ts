@@ -4,6 +4,7 @@ import type { OperationRow } from "../db/operations.ts";
 import { nodes, tenants } from "../db/schema.ts";
 import { hostsOf, routesOf } from "../db/tenants.ts";
 import type { DirectoryRecord, TenantState } from "../policy/record.ts";
+import { withoutExpired } from "../policy/revocation.ts";
 import type { StepOutcome } from "./machine.ts";
 import type { ProvisionerPorts } from "./ports.ts";
 import { DONE, tenantOf } from "./step.ts";
@@ -12,7 +13,12 @@ import { DONE, tenantOf } from "./step.ts";
  * What the directory is to know of each of a tenant's hosts, under a new revision. In a fenced transaction: content and revision belong
  * together. Routes and node are shown once it is to be active or suspended; before that no visitor gets anywhere.
  */
-export async function recordsOf(tx: Db, operation: OperationRow, state: TenantState): Promise<DirectoryRecord[]> {
+export async function recordsOf(
+  tx: Db,
+  operation: OperationRow,
+  state: TenantState,
+  nowMs: number,
+): Promise<DirectoryRecord[]> {
   const { cluster } = await tenantOf(tx, operation);
   const [tenant] = await tx
     .update(tenants)
@@ -33,7 +39,7 @@ export async function recordsOf(tx: Db, operation: OperationRow, state: TenantSt
     node: complete && node !== undefined ? { id: node.id, name: node.name, url: node.envoyUrl } : null,
     routes,
     accessRevision: tenant.accessRevision,
-    notBefore: {},
+    notBefore: withoutExpired(tenant.notBefore, Math.floor(nowMs / 1_000)),
     revision: tenant.revision,
   }));
 }

@@ -86,7 +86,7 @@ function describe(error: unknown): string {
 async function showFailure(ports: ProvisionerPorts, run: Run): Promise<void> {
   if (run.operation.kind !== "tenant-create") return;
   try {
-    await publishAll(ports, await fenced(ports.db, run, (tx) => recordsOf(tx, run.operation, "failed")));
+    await publishAll(ports, await fenced(ports.db, run, (tx) => recordsOf(tx, run.operation, "failed", ports.clock())));
   } catch (error) {
     if (error instanceof LeaseLost) throw error;
     ports.log.warn("the directory did not learn of a failure", { operationId: run.operation.id });

@@ -2,8 +2,10 @@ import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { beforeAll, expect, test } from "vitest";
+import { z } from "zod";
 import { type TestStack, sharedStack } from "../support/stack.ts";
 import { until } from "../support/until.ts";
+import { createBrowser, hiddenField } from "./edge/browser.ts";
 
 /** The promise of a change's effect everywhere, counted from the API's answer. */
 const EFFECTIVE_MS = 10_000;
@@ -97,4 +99,39 @@ test("routes change as a whole: new ones answer, old ones are gone, the rest goe
   } finally {
     rmSync(dir, { recursive: true, force: true });
   }
+});
+
+const PASSWORD = "correct horse battery";
+
+/** Makes the person a member and signs them in at a protected page; their browser, and the account's id. */
+async function signedIn(slug: string, email: string) {
+  const member = { email, password: PASSWORD, role: "member" };
+  const { accountId } = await stack.api.post(`/tenants/${slug}/members`, member, z.object({ accountId: z.string() }));
+  const browser = createBrowser(stack.edgePort);
+  const page = `http://${slug}.${stack.baseDomain}:${stack.edgePort}/private/x`;
+  const { answer, urls } = await browser.follow(page);
+  const posted = await browser.visit(new URL("/sign-in", urls.at(-1)).href, {
+    email,
+    password: PASSWORD,
+    next: hiddenField(answer.body, "next"),
+  });
+  const landed = await browser.follow(new URL(posted.headers.location ?? "", urls.at(-1)).href);
+  expect(landed.answer.status).toBe(200);
+  /** Of the page, not followed: 200, or 303 to sign-in. */
+  return { accountId, status: async () => (await browser.visit(page)).status };
+}
+
+test("sessions end within 10 s: one person's, then everybody's; other tenants' go on (design 4)", async () => {
+  await makeTenant("nucleus");
+  const ann = await signedIn("nucleus", "ann@nucleus.example");
+  const bob = await signedIn("nucleus", "bob@nucleus.example");
+  const eve = await signedIn("acme", "eve@acme.example");
+  const revoke = (body: object) => stack.api.post("/tenants/nucleus/sessions/revoke", body, z.looseObject({}));
+
+  await revoke({ accountId: ann.accountId });
+  await until("Ann to be out", async () => (await ann.status()) === 303, { timeoutMs: EFFECTIVE_MS });
+  expect(await bob.status()).toBe(200);
+  await revoke({});
+  await until("Bob to be out", async () => (await bob.status()) === 303, { timeoutMs: EFFECTIVE_MS });
+  expect(await eve.status()).toBe(200);
 });

@@ -1,4 +1,6 @@
 import { z } from "@hono/zod-openapi";
+import { revokeSessions } from "../../policy/revocation.ts";
+import { ok } from "../../shared/result.ts";
 import { beginChange, toState } from "../begin-change.ts";
 import { NO_INPUT, write } from "../endpoint.ts";
 import { replaceRoutes, routeList } from "../route-list.ts";
@@ -56,6 +58,40 @@ export function tenantChangeRoutes(app: ConsoleApp): void {
         // Whatever is under way ends by itself; a tenant that is stuck can still be deleted.
         whileBusy: "queue",
         apply: toState("deleting"),
+      }),
+  );
+
+  write(
+    app,
+    {
+      ...change,
+      method: "post",
+      path: "/tenants/{tenant}/sessions/revoke",
+      summary: "End the sessions of everybody, or of one person, on the tenant's hosts",
+      body: z
+        .strictObject({
+          accountId: z
+            .string()
+            .regex(/^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$/, "not an account's id")
+            .optional()
+            .openapi({ description: "Default: everybody" }),
+        })
+        .openapi("SessionRevocation"),
+    },
+    (tx, call, ifMatch) =>
+      beginChange(tx, call, ifMatch, {
+        kind: "tenant-revoke-sessions",
+        from: ["active", "suspended"],
+        // Taken in any case: whatever is published first from now on ends them already.
+        whileBusy: "queue",
+        apply: async ({ accessRevision, notBefore }) => {
+          const accountId = call.body.accountId ?? null;
+          const nowSeconds = Math.floor(call.now.getTime() / 1_000);
+          return ok({
+            set: revokeSessions({ accessRevision, notBefore }, accountId, nowSeconds),
+            details: { accountId },
+          });
+        },
       }),
   );
 

@@ -373,4 +373,8 @@ CREATE INDEX "verification_identifier_idx" ON "portal"."verification" USING btre
     sql: `ALTER TABLE "control"."connectors" ADD COLUMN "checked_at" timestamp with time zone;--> statement-breakpoint
 ALTER TABLE "control"."nodes" ADD COLUMN "checked_at" timestamp with time zone;`,
   },
+  {
+    name: "0002_session_revocation",
+    sql: `ALTER TABLE "control"."tenants" ADD COLUMN "not_before" jsonb DEFAULT '{}'::jsonb NOT NULL;`,
+  },
 ];

@@ -4,11 +4,12 @@ import type { Step } from "../step.ts";
 
 /** The directory shows the tenant as it is to be: active at the end of its creation, afterwards as its row says. */
 export const publish: Step = async ({ ports, operation, commit }) => {
+  const nowMs = ports.clock();
   const records = await commit(async (tx) => {
-    if (operation.kind === "tenant-create") return recordsOf(tx, operation, "active");
+    if (operation.kind === "tenant-create") return recordsOf(tx, operation, "active", nowMs);
     const { tenant } = await tenantOf(tx, operation);
     // Its deletion comes next and withdraws the hosts.
-    return tenant.state === "deleting" ? [] : recordsOf(tx, operation, tenant.state);
+    return tenant.state === "deleting" ? [] : recordsOf(tx, operation, tenant.state, nowMs);
   });
   return records.length === 0 ? DONE : publishAll(ports, records);
 };

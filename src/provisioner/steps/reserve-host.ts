@@ -3,4 +3,4 @@ import type { Step } from "../step.ts";
 
 /** Takes the tenant's hosts in the directory: visitors see "not ready yet", and no other tenant can get them. */
 export const reserveHost: Step = async ({ ports, operation, commit }) =>
-  publishAll(ports, await commit((tx) => recordsOf(tx, operation, "provisioning")));
+  publishAll(ports, await commit((tx) => recordsOf(tx, operation, "provisioning", ports.clock())));

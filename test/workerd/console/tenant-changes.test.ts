@@ -153,3 +153,41 @@ describe("routes", () => {
     expect(await actionsOn(id)).toEqual(["tenant.create"]);
   });
 });
+
+describe("ending sessions", () => {
+  const accessOf = async (id: string) =>
+    (await admin`select access_revision as revision, not_before as people from control.tenants where id = ${id}`)[0];
+
+  test("of one person keeps the others'; of everybody raises the access revision; both are on record", async () => {
+    const { id, at } = await makeTenant();
+    const revoke = (body: unknown) => call("POST", `${at}/sessions/revoke`, { body });
+    const one = await revoke({ accountId: "Ann1" });
+    expect(one.status).toBe(202);
+    expect(one.body).toMatchObject({
+      operation: { kind: "tenant-revoke-sessions", steps: [{ name: "publish" }] },
+      tenant: { state: "active", accessRevision: 1 },
+    });
+    // Not refused while another operation is under way: nobody has to try again to get somebody out.
+    expect((await revoke({ accountId: "constructor" })).status).toBe(202);
+    const soon = expect.closeTo(Date.now() / 1_000, -1);
+    expect(await accessOf(id)).toEqual({ revision: 1, people: { Ann1: soon, constructor: soon } });
+    expect((await revoke({})).body.tenant.accessRevision).toBe(2);
+    expect(await accessOf(id)).toEqual({ revision: 2, people: {} });
+    const trail = await call("GET", `/api/v1/audit?subject=${id}`);
+    expect(trail.body.items.map(({ action, details }: Item) => [action, details.accountId]).slice(0, 3)).toEqual([
+      ["tenant.revoke-sessions", null],
+      ["tenant.revoke-sessions", "constructor"],
+      ["tenant.revoke-sessions", "Ann1"],
+    ]);
+  });
+
+  test("wants an account's id, a tenant that has sessions, and the right to write", async () => {
+    const { id, at } = await makeTenant();
+    for (const accountId of ["", "__proto__", "a b", "x".repeat(65), 7, null])
+      expect((await call("POST", `${at}/sessions/revoke`, { body: { accountId } })).body.code).toBe("bad-request");
+    expect((await call("POST", `${at}/sessions/revoke`, { body: {}, as: "read" })).status).toBe(403);
+    await admin`update control.tenants set state = 'deleting' where id = ${id}`;
+    expect((await call("POST", `${at}/sessions/revoke`, { body: {} })).body.code).toBe("conflict");
+    expect(await accessOf(id)).toEqual({ revision: 1, people: {} });
+  });
+});

@@ -14,7 +14,7 @@ async function begin(
   w: World,
   tenantId: string,
   kind: OperationKind,
-  set: Partial<Pick<TenantRow, "state">>,
+  set: Partial<Pick<TenantRow, "state" | "accessRevision" | "notBefore">>,
 ): Promise<string> {
   const { operationId } = await w.db.transaction(async (tx) => {
     await tx
@@ -100,4 +100,19 @@ test("new routes work at the node before visitors are sent there; a node that re
   });
   expect(await prefixes()).toEqual(["/app", "/connectors", "/manager", "/more"]);
   expect((await tenantRow(w, tenantId))?.state).toBe("active");
+});
+
+test("ended sessions are published with every record of the tenant, as long as they matter", async () => {
+  const w = world();
+  const { tenantId, host } = await activeTenant(w, "bouncer");
+  const nowSeconds = Math.floor(w.ports.clock() / 1_000);
+  const notBefore = { ann: nowSeconds, old: nowSeconds - 13 * 3_600 };
+  await runOperation(w.ports, await begin(w, tenantId, "tenant-revoke-sessions", { accessRevision: 4, notBefore }));
+  expect(await lookup(host)).toMatchObject({ state: "active", accessRevision: 4 });
+  expect((await lookup(host))?.notBefore).toEqual({ ann: nowSeconds });
+  await runOperation(w.ports, await begin(w, tenantId, "tenant-suspend", { state: "suspended" }));
+  expect((await lookup(host))?.notBefore).toEqual({ ann: nowSeconds });
+  w.advance(13 * 3_600_000);
+  await runOperation(w.ports, await begin(w, tenantId, "tenant-resume", { state: "active" }));
+  expect(await lookup(host)).toMatchObject({ state: "active", accessRevision: 4, notBefore: {} });
 });

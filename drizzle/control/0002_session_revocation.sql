@@ -1,0 +1,1 @@
+ALTER TABLE "control"."tenants" ADD COLUMN "not_before" jsonb DEFAULT '{}'::jsonb NOT NULL;

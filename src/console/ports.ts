@@ -9,7 +9,7 @@ export interface ConsolePorts {
   readonly db: Db;
   /** Tells the provisioner that there is work. May fail: the outbox row stays and the sweep sends it. */
   send(message: ProvisioningMessage): Promise<void>;
-  readonly members: MembersRpc;
+  readonly members: Pick<MembersRpc, "ensureMember">;
   readonly clock: Clock;
   /** Resolves after that many milliseconds. */
   sleep(ms: number): Promise<void>;

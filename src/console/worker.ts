@@ -8,7 +8,7 @@ import { createConsole } from "./app.ts";
 export interface Env {
   readonly CONTROL_DB: Hyperdrive;
   readonly PROVISIONING: Queue<ProvisioningMessage>;
-  readonly PORTAL_MEMBERS: MembersRpc;
+  readonly PORTAL_MEMBERS: Pick<MembersRpc, "ensureMember">;
 }
 
 const app = createConsole();

@@ -1,6 +1,6 @@
 import { eq } from "drizzle-orm";
 import type { Db } from "../db/client.ts";
-import { member, organization, user } from "../db/portal-schema.ts";
+import { member, organization, session, signInCode, user } from "../db/portal-schema.ts";
 import type { EnsureMemberInput } from "../protocol/portal-rpc.ts";
 import { newId } from "../shared/ids.ts";
 import type { Logger } from "../shared/log.ts";
@@ -31,6 +31,16 @@ export async function ensureMember(
       .onConflictDoUpdate({ target: [member.organizationId, member.userId], set: { role: input.role } });
   });
   return { accountId, created };
+}
+
+/** Everything that the portal has of a tenant. People's accounts are theirs: they may belong to other tenants too. */
+export async function removeTenant(db: Db, tenantId: string): Promise<void> {
+  await db.transaction(async (tx) => {
+    await tx.delete(signInCode).where(eq(signInCode.tenantId, tenantId));
+    await tx.update(session).set({ activeOrganizationId: null }).where(eq(session.activeOrganizationId, tenantId));
+    // Members and invitations go with it.
+    await tx.delete(organization).where(eq(organization.id, tenantId));
+  });
 }
 
 async function ensureAccount(

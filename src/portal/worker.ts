@@ -11,13 +11,13 @@ import {
   type SessionsRpc,
 } from "../protocol/portal-rpc.ts";
 import { systemClock } from "../shared/clock.ts";
-import { newId } from "../shared/ids.ts";
+import { isId, newId } from "../shared/ids.ts";
 import { createLogger } from "../shared/log.ts";
 import { createAccounts } from "./accounts.ts";
 import { createPortal } from "./app.tsx";
 import { issueCode, redeemCode } from "./codes.ts";
 import { errorFields } from "./error-fields.ts";
-import { ensureMember } from "./members.ts";
+import { ensureMember, removeTenant } from "./members.ts";
 import { signSessionToken } from "./session-token.ts";
 import type { PortalSettings } from "./settings.ts";
 
@@ -68,13 +68,18 @@ export default {
   },
 };
 
-/** For the console: accounts and memberships that operators make. */
+/** For the console and the provisioner: accounts and memberships that operators make, and their end with the tenant. */
 export class Members extends WorkerEntrypoint<PortalEnv> implements MembersRpc {
   async ensureMember(input: EnsureMemberInput): Promise<{ accountId: string; created: boolean }> {
     const parsed = ensureMemberInput.parse(input);
     return await withoutDetails("ensureMember", () =>
       ensureMember(database(this.env), settingsOf(this.env), log, parsed),
     );
+  }
+
+  async removeTenant(tenantId: string): Promise<void> {
+    if (!isId("ten", tenantId)) throw new Error("not a tenant id");
+    await withoutDetails("removeTenant", () => removeTenant(database(this.env), tenantId));
   }
 }
 

@@ -1,7 +1,8 @@
 import { z } from "zod";
 
 /**
- * Calls of the portal's named entrypoints. Only Workers with a service binding reach them: `Members` the console, `Sessions` the edge.
+ * Calls of the portal's named entrypoints. Only Workers with a service binding reach them: `Members` the console and the provisioner, `Sessions` the
+ * edge.
  * Callers validate with these schemas first; invalid input is a bug and rejects.
  */
 export const ensureMemberInput = z.strictObject({
@@ -18,6 +19,8 @@ export type EnsureMemberInput = z.infer<typeof ensureMemberInput>;
 export interface MembersRpc {
   /** Makes organisation, account and membership as far as they are missing; safe to repeat. `created`: the account is new. */
   ensureMember(input: EnsureMemberInput): Promise<{ accountId: string; created: boolean }>;
+  /** Forgets a tenant: its organisation, memberships, invitations and codes under way; accounts stay. Safe to repeat. */
+  removeTenant(tenantId: string): Promise<void>;
 }
 
 /** Of a session on a tenant host, from its sign-in: a working day. Whoever lists revocations keeps them this long. */

@@ -3,7 +3,7 @@ import type { Step } from "./step.ts";
 import { activate } from "./steps/activate.ts";
 import { chooseNode } from "./steps/choose-node.ts";
 import { credentials, publishConnector, removeConnector, removeConnectors } from "./steps/connectors.ts";
-import { dropSchema, forget, removeFromNode, withdrawHost } from "./steps/delete-tenant.ts";
+import { dropSchema, forget, removeFromNode, removeMembers, withdrawHost } from "./steps/delete-tenant.ts";
 import { publishNode } from "./steps/publish-node.ts";
 import { publish } from "./steps/publish.ts";
 import { push } from "./steps/push.ts";
@@ -22,6 +22,7 @@ const STEPS: Readonly<Record<StepName, Step>> = {
   "withdraw-host": withdrawHost,
   "remove-from-node": removeFromNode,
   "remove-connectors": removeConnectors,
+  "remove-members": removeMembers,
   "drop-schema": dropSchema,
   forget,
   "publish-connector": publishConnector,

@@ -3,6 +3,7 @@ import type { SealingKey } from "../db/secrets.ts";
 import type { DirectoryRpc } from "../policy/record.ts";
 import type { LaneRpc } from "../protocol/lane.ts";
 import type { NodeChannelRpc } from "../protocol/node-channel.ts";
+import type { MembersRpc } from "../protocol/portal-rpc.ts";
 import type { ProvisioningMessage } from "../protocol/queue-messages.ts";
 import type { Clock } from "../shared/clock.ts";
 import type { Logger } from "../shared/log.ts";
@@ -18,6 +19,8 @@ export interface ProvisionerPorts {
   nodeChannel(nodeId: string): NodeChannelRpc;
   /** Both lanes of a tenant. */
   lanes(tenantId: string): readonly LaneRpc[];
+  /** The portal's accounts; nothing but forgetting a tenant. */
+  readonly members: Pick<MembersRpc, "removeTenant">;
   /** Encrypts credentials at rest. */
   sealingKey(): Promise<SealingKey>;
   send(message: ProvisioningMessage, delaySeconds: number): Promise<void>;

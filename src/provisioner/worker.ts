@@ -5,6 +5,7 @@ import { directoryShard } from "../policy/record.ts";
 import type { DirectoryRpc } from "../policy/record.ts";
 import type { LaneRpc } from "../protocol/lane.ts";
 import type { NodeChannelRpc } from "../protocol/node-channel.ts";
+import type { MembersRpc } from "../protocol/portal-rpc.ts";
 import type { ProvisioningMessage } from "../protocol/queue-messages.ts";
 import { systemClock } from "../shared/clock.ts";
 import { createLogger } from "../shared/log.ts";
@@ -24,6 +25,7 @@ export interface Env {
   readonly NODE_CHANNEL: Objects<NodeChannelRpc>;
   readonly LANE_A: Objects<LaneRpc>;
   readonly LANE_B: Objects<LaneRpc>;
+  readonly PORTAL_MEMBERS: Pick<MembersRpc, "removeTenant">;
   readonly CREDENTIAL_KEY: string;
   /** A database a cluster, named in its row. */
   readonly [binding: `CLUSTER_DB_${string}`]: Hyperdrive;
@@ -45,6 +47,7 @@ function portsOf(env: Env): ProvisionerPorts {
     directory: (host) => env.DIRECTORY.getByName(directoryShard(host)),
     nodeChannel: (nodeId) => env.NODE_CHANNEL.getByName(nodeId),
     lanes: (tenantId) => [env.LANE_A.getByName(tenantId), env.LANE_B.getByName(tenantId)],
+    members: env.PORTAL_MEMBERS,
     sealingKey: () => importSealingKey(env.CREDENTIAL_KEY),
     send: async (message, delaySeconds) => {
       await env.PROVISIONING.send(message, { delaySeconds });

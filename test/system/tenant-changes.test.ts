@@ -2,6 +2,7 @@ import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { beforeAll, expect, test } from "vitest";
+import postgres from "postgres";
 import { z } from "zod";
 import { type TestStack, sharedStack } from "../support/stack.ts";
 import { until } from "../support/until.ts";
@@ -102,11 +103,15 @@ test("routes change as a whole: new ones answer, old ones are gone, the rest goe
 });
 
 const PASSWORD = "correct horse battery";
+const member = (email: string) => ({ email, password: PASSWORD, role: "member" });
 
 /** Makes the person a member and signs them in at a protected page; their browser, and the account's id. */
 async function signedIn(slug: string, email: string) {
-  const member = { email, password: PASSWORD, role: "member" };
-  const { accountId } = await stack.api.post(`/tenants/${slug}/members`, member, z.object({ accountId: z.string() }));
+  const { accountId } = await stack.api.post(
+    `/tenants/${slug}/members`,
+    member(email),
+    z.object({ accountId: z.string() }),
+  );
   const browser = createBrowser(stack.edgePort);
   const page = `http://${slug}.${stack.baseDomain}:${stack.edgePort}/private/x`;
   const { answer, urls } = await browser.follow(page);
@@ -135,3 +140,67 @@ test("sessions end within 10 s: one person's, then everybody's; other tenants' g
   await until("Bob to be out", async () => (await bob.status()) === 303, { timeoutMs: EFFECTIVE_MS });
   expect(await eve.status()).toBe(200);
 });
+
+test("a deleted tenant is unknown, nothing of it stays, others are untouched, and its name is free (H08, H56)", async () => {
+  await makeTenant("aviato");
+  const { accountId } = await signedIn("aviato", "erlich@aviato.example");
+  await stack.api.post("/tenants/globex/members", member("erlich@aviato.example"), z.looseObject({}));
+  const { id } = JSON.parse(await causeway("tenant", "show", "aviato", "--json"));
+
+  const asked = await stack.cli("tenant", "delete", "aviato", "--wait");
+  expect([asked.code, asked.stdout]).toEqual([3, ""]);
+  expect(await code("aviato")).toBe(200);
+  await causeway("tenant", "delete", "aviato", "--yes", "--wait");
+  await until("aviato to be unknown", async () => (await code("aviato")) === "unknown-host", {
+    timeoutMs: EFFECTIVE_MS,
+  });
+  const page = await stack.request("aviato", "/app", { headers: HTML });
+  expect([page.status, page.text.includes("suspended")]).toEqual([404, false]);
+  expect(await code("demo--aviato", "/")).toBe("unknown-host");
+  expect((await stack.cli("tenant", "show", "aviato")).stderr).toContain("not-found");
+
+  const control = postgres(stack.databaseUrl, { max: 1, onnotice: () => {} });
+  try {
+    // Whatever table has a column for it; operations and audit events outlive it on purpose.
+    const columns = await control<{ schema: string; table: string; column: string }[]>`
+      select table_schema as schema, table_name as table, column_name as column from information_schema.columns
+      where table_schema in ('control', 'portal') and column_name in ('tenant_id', 'organization_id', 'subject_id')
+        and table_name not in ('operations', 'audit_events')`;
+    expect(columns.length).toBeGreaterThan(8);
+    for (const { schema, table, column } of columns)
+      expect(
+        await control`select 1 from ${control(`${schema}.${table}`)} where ${control(column)} = ${id}`,
+        table,
+      ).toEqual([]);
+    expect(await control`select 1 from control.tenants where id = ${id}`).toEqual([]);
+    expect(await control`select 1 from portal.organization where id = ${id}`).toEqual([]);
+    expect(await control`select 1 from pg_roles where rolname = ${id}`).toEqual([]);
+    const [person] = await control`select count(*)::int as n from portal.member where user_id = ${accountId}`;
+    expect(person).toEqual({ n: 1 });
+  } finally {
+    await control.end();
+  }
+  const databases = await schemasWith(id);
+  expect(databases).toEqual([]);
+
+  expect([await code("acme"), await code("globex")]).toEqual([200, 200]);
+  await makeTenant("aviato");
+  const again = JSON.parse(await causeway("tenant", "show", "aviato", "--json"));
+  expect(again.id).not.toBe(id);
+});
+
+/** Databases of the stack's server that have a schema of this name. */
+async function schemasWith(name: string): Promise<string[]> {
+  const found = [];
+  const first = postgres(stack.databaseUrl, { max: 1, onnotice: () => {} });
+  const names = await first<{ datname: string }[]>`select datname from pg_database where datallowconn`;
+  await first.end();
+  for (const { datname } of names) {
+    const url = new URL(stack.databaseUrl);
+    url.pathname = `/${datname}`;
+    const sql = postgres(url.href, { max: 1, onnotice: () => {} });
+    if ((await sql`select 1 from pg_namespace where nspname = ${name}`).length > 0) found.push(datname);
+    await sql.end();
+  }
+  return found;
+}

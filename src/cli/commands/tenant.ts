@@ -1,3 +1,5 @@
+import process from "node:process";
+import { createInterface } from "node:readline/promises";
 import { defineCommand } from "citty";
 import { z } from "zod";
 import { operation, tenant } from "../api/types.ts";
@@ -79,25 +81,41 @@ const remove = defineCommand({
   meta: { name: "delete", description: "Delete a tenant and all its data" },
   args: {
     ...nameArg,
-    force: { type: "boolean", description: "Really do it; the data can't be brought back" },
+    yes: { type: "boolean", description: "Don't ask; the data can't be brought back" },
     ...waitArgs,
     ...commonArgs,
   },
   async run({ args }) {
     const { api, output } = connectApi(args);
-    if (args.force !== true) {
+    if (args.yes !== true) {
       const found = await api.get(path(args.name), tenant);
-      throw new CliError(
-        EXIT.refused,
-        `this deletes ${found.name} (${found.state}, ${found.hosts.join(" ")}) with its database schema`,
-        "Nothing was changed. Repeat it with --force.",
-      );
+      const what = `this deletes ${found.name} (${found.state}, ${found.hosts.join(" ")}) with its database schema`;
+      const asked = process.stdin.isTTY && process.stderr.isTTY;
+      if (!asked || !(await confirmed(`${what}. Its name, to go on: `, found.name)))
+        throw new CliError(
+          EXIT.refused,
+          asked ? "not confirmed" : what,
+          "Nothing was changed. To go on without a question: --yes.",
+        );
     }
     const answer = await api.delete(path(args.name), started);
     await settle(api, output, answer.operation, args.wait === true);
     output.data(answer.tenant, `${answer.tenant.name}  ${args.wait === true ? "deleted" : answer.tenant.state}`);
   },
 });
+
+/** Asks a person at a terminal to type the name. Anything else is a no, Ctrl+C and the end of the input too. */
+async function confirmed(question: string, name: string): Promise<boolean> {
+  const terminal = createInterface({ input: process.stdin, output: process.stderr });
+  try {
+    return (await terminal.question(question)).trim() === name;
+  } catch (error) {
+    if (error instanceof Error && error.name === "AbortError") return false;
+    throw error;
+  } finally {
+    terminal.close();
+  }
+}
 
 export default defineCommand({
   meta: { name: "tenant", description: "Create, show and change tenants" },

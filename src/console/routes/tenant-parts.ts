@@ -1,7 +1,7 @@
 import { z } from "@hono/zod-openapi";
 import { asc, eq } from "drizzle-orm";
 import { services, workspaces } from "../../db/schema.ts";
-import { findTenant, hostsOf, routesOf } from "../../db/tenants.ts";
+import { findTenant, hostsOf, lockTenant, routesOf } from "../../db/tenants.ts";
 import { ensureMemberInput } from "../../protocol/portal-rpc.ts";
 import { newId } from "../../shared/ids.ts";
 import { ok } from "../../shared/result.ts";
@@ -180,12 +180,14 @@ export function tenantPartRoutes(app: ConsoleApp): void {
           created: z.boolean(),
         })
         .openapi("Member"),
-      refusals: ["not-found"],
+      refusals: ["not-found", "conflict"],
     },
     async (tx, { params, body, ports }) => {
-      const found = await findTenant(tx, params.tenant);
+      // The lock holds back a deletion until the member is made: its step remove-members then finds them.
+      const found = await lockTenant(tx, params.tenant);
       if (found === null) return notFound("tenant", params.tenant);
-      const { id: tenantId, slug } = found.tenant;
+      const { id: tenantId, slug, state } = found.tenant;
+      if (state === "deleting") return fail("conflict", "The tenant is being deleted.");
       let member: { accountId: string; created: boolean };
       try {
         member = await ports.members.ensureMember({ tenantId, slug, cluster: found.cluster.name, ...body });

@@ -30,6 +30,12 @@ export const removeFromNode: Step = async ({ ports, operation }) => {
   return left === null ? DONE : { kind: "wait", reason: "the node has not reported the tenant removed yet" };
 };
 
+/** Nobody is a member any more: the portal shows the tenant to nobody and gives nobody a session for it. People keep their accounts. */
+export const removeMembers: Step = async ({ ports, operation }) => {
+  await ports.members.removeTenant(operation.subjectId);
+  return DONE;
+};
+
 /** The tenant's data. Nothing serves it any more. */
 export const dropSchema: Step = async ({ ports, operation }) => {
   const { tenant, cluster } = await tenantOf(ports.db, operation);

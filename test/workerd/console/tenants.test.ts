@@ -249,6 +249,8 @@ describe("reading and changing", () => {
       created: true,
     });
     expect((await add("broken@example.com")).body).toMatchObject({ status: 503, code: "not-available" });
+    await admin`update control.tenants set state = 'deleting' where slug = ${slug}`;
+    expect((await add("late@example.com")).body).toMatchObject({ status: 409, code: "conflict" });
     const [kept] =
       await admin`select (select string_agg(details::text, '') from control.audit_events) || (select string_agg(request_mac || coalesce(sealed_answer, ''), '') from control.idempotency_keys) as text`;
     expect(kept?.["text"]).not.toContain("correct horse");

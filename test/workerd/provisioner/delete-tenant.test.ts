@@ -10,7 +10,20 @@ test("route first, then services, then data; other tenants untouched, and the na
   const { cluster, nodeIds } = await makeCluster();
   const gone = await requestTenant(cluster, "gone");
   const stays = await requestTenant(cluster, "stays");
-  for (const { operationId } of [gone, stays]) await runOperation(w.ports, operationId);
+  const members = [];
+  for (const { operationId, tenantId } of [gone, stays]) {
+    await runOperation(w.ports, operationId);
+    const person = { email: `ann@${cluster}.example`, password: "correct horse battery", role: "owner" } as const;
+    members.push(await bindings.PORTAL_MEMBERS.ensureMember({ tenantId, slug: "x", cluster, ...person }));
+  }
+  const [ann] = members;
+  await w.admin`insert into portal.invitation (id, organization_id, email, expires_at, inviter_id)
+    values (${`inv-${cluster}`}, ${gone.tenantId}, 'bob@example.com', now() + interval '1 day', ${ann?.accountId ?? ""})`;
+  await w.admin`insert into portal.session (id, token, expires_at, user_id, active_organization_id)
+    values (${cluster}, ${cluster}, now() + interval '1 day', ${ann?.accountId ?? ""}, ${gone.tenantId})`;
+  for (const { tenantId, host } of [gone, stays])
+    await w.admin`insert into portal.sign_in_code (code_hash, session_id, user_id, tenant_id, host, code_challenge, expires_at)
+      values (${`${tenantId}${"x".repeat(40)}`.slice(0, 64).padEnd(64, "x")}, ${cluster}, ${ann?.accountId ?? ""}, ${tenantId}, ${host}, 'x', now())`;
   const { operationId } = await w.db.transaction(async (tx) => {
     await tx
       .update(tenants)
@@ -30,6 +43,7 @@ test("route first, then services, then data; other tenants untouched, and the na
     "withdraw-host",
     "remove-from-node",
     "remove-connectors",
+    "remove-members",
     "drop-schema",
     "forget",
   ]);
@@ -39,6 +53,22 @@ test("route first, then services, then data; other tenants untouched, and the na
   expect(changes.at(-1)).toMatchObject({ kind: "remove", tenantId: gone.tenantId });
   expect(await w.admin`select 1 from pg_namespace where nspname = ${gone.tenantId}`).toEqual([]);
   expect(await w.admin`select 1 from pg_roles where rolname = ${gone.tenantId}`).toEqual([]);
+
+  // The portal has forgotten the tenant, not the person: she is a member elsewhere.
+  for (const [tenantId, n] of [
+    [gone.tenantId, 0],
+    [stays.tenantId, 1],
+  ] as const)
+    expect(
+      await w.admin`select
+        (select count(*)::int from portal.organization where id = ${tenantId}) as organizations,
+        (select count(*)::int from portal.member where organization_id = ${tenantId}) as members,
+        (select count(*)::int from portal.sign_in_code where tenant_id = ${tenantId}) as codes,
+        (select count(*)::int from portal.invitation where organization_id = ${tenantId}) as invitations`,
+    ).toEqual([{ organizations: n, members: n, codes: n, invitations: 0 }]);
+  expect(await w.admin`select active_organization_id as active from portal.session where id = ${cluster}`).toEqual([
+    { active: null },
+  ]);
 
   expect((await lookup(stays.host))?.state).toBe("active");
   expect(await w.admin`select count(*)::int as n from pg_namespace where nspname = ${stays.tenantId}`).toEqual([
@@ -51,4 +81,23 @@ test("route first, then services, then data; other tenants untouched, and the na
   // A late message of the old one's creation has nothing to work on.
   await runOperation(w.ports, gone.operationId);
   expect((await lookup(again.host))?.tenantId).toBe(again.tenantId);
+});
+
+test("while the portal is away a deletion waits with the data still there, and ends later", async () => {
+  const w = world();
+  const { cluster } = await makeCluster();
+  const { tenantId, operationId: made } = await requestTenant(cluster, "patient");
+  await runOperation(w.ports, made);
+  const { operationId } = await w.db.transaction(async (tx) => {
+    await tx.update(tenants).set({ state: "deleting" }).where(eq(tenants.id, tenantId));
+    return enqueueOperation(tx, { kind: "tenant-delete", subjectId: tenantId, tenantId, now: new Date(0) });
+  });
+  const away = { removeTenant: () => Promise.reject(new Error("the portal could not do removeTenant")) };
+  await runOperation({ ...w.ports, members: away }, operationId);
+  expect((await operationOf(w, operationId)).operation).toMatchObject({ state: "pending", attempts: 1 });
+  expect(await w.admin`select 1 from pg_namespace where nspname = ${tenantId}`).toHaveLength(1);
+  w.advance(5_000);
+  await runOperation(w.ports, operationId);
+  expect((await operationOf(w, operationId)).operation.state).toBe("succeeded");
+  expect(await w.admin`select 1 from pg_namespace where nspname = ${tenantId}`).toHaveLength(0);
 });

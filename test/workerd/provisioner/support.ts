@@ -11,6 +11,7 @@ import { directoryShard } from "../../../src/policy/record.ts";
 import type { DirectoryRecord, DirectoryRpc } from "../../../src/policy/record.ts";
 import type { LaneRpc } from "../../../src/protocol/lane.ts";
 import type { NodeChannelRpc, NodeTenant } from "../../../src/protocol/node-channel.ts";
+import type { MembersRpc } from "../../../src/protocol/portal-rpc.ts";
 import type { ProvisioningMessage } from "../../../src/protocol/queue-messages.ts";
 import type { ProvisionerPorts } from "../../../src/provisioner/ports.ts";
 import type { Env } from "../../../src/provisioner/worker.ts";
@@ -27,6 +28,7 @@ interface TestEnv {
   readonly NODE_CHANNEL: Objects<NodeChannelRpc & Pick<Control.NodeChannel, "behave" | "seen">>;
   readonly LANE_A: Objects<LaneRpc & Pick<Lanes.Lane, "told">>;
   readonly LANE_B: Objects<LaneRpc & Pick<Lanes.Lane, "told">>;
+  readonly PORTAL_MEMBERS: MembersRpc;
   readonly CONTROL_DB: { readonly connectionString: string };
   readonly CREDENTIAL_KEY: string;
 }
@@ -60,6 +62,7 @@ export function world(): World {
     directory: (host) => bindings.DIRECTORY.getByName(directoryShard(host)),
     nodeChannel: (nodeId) => bindings.NODE_CHANNEL.getByName(nodeId),
     lanes: (tenantId) => [bindings.LANE_A.getByName(tenantId), bindings.LANE_B.getByName(tenantId)],
+    members: bindings.PORTAL_MEMBERS,
     sealingKey: () => importSealingKey(bindings.CREDENTIAL_KEY),
     send: async (message, delaySeconds) => void sent.push({ message, delaySeconds }),
     clock: () => Date.now() + offsetMs,

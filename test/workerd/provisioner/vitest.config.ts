@@ -1,7 +1,10 @@
+import { mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { cloudflareTest } from "@cloudflare/vitest-plugin";
 import { buildSync } from "esbuild";
 import { defineProject } from "vitest/config";
+import { bundleWorker } from "../../../src/cli/workers/bundle.ts";
 
 // wrangler wants addresses before it reads ours below.
 for (const name of ["CONTROL_DB", "CLUSTER_DB_DEFAULT"])
@@ -23,6 +26,18 @@ function bundle(file: string): string {
   });
   return built.outputFiles[0]?.text ?? "";
 }
+
+/** The real portal. */
+async function portal(): Promise<string> {
+  const folder = mkdtempSync(join(tmpdir(), "causeway-portal-"));
+  try {
+    await bundleWorker(join(import.meta.dirname, "../../../src/portal/worker.ts"), folder);
+    return readFileSync(join(folder, "worker.js"), "utf8");
+  } finally {
+    rmSync(folder, { recursive: true, force: true });
+  }
+}
+const portalScript = await portal();
 
 const lane = (side: "a" | "b") => ({
   name: `causeway-relay-${side}`,
@@ -55,6 +70,21 @@ export default defineProject({
               NODE_CHANNEL: { className: "NodeChannel", useSQLite: true },
             },
             kvNamespaces: { DIRECTORY_COPY: "directory-copy" },
+          },
+          {
+            name: "causeway-portal",
+            modules: true,
+            script: portalScript,
+            compatibilityDate: COMPATIBILITY_DATE,
+            bindings: {
+              BASE_DOMAINS: "causeway.localhost",
+              PUBLIC_SCHEME: "http",
+              PUBLIC_PORT: "",
+              AUTH_SECRET: "a secret of at least thirty-two characters",
+              SESSION_PRIVATE_KEY: "",
+            },
+            hyperdrives: { PORTAL_DB: inject("database").portalUrl },
+            durableObjects: { DIRECTORY: { className: "Directory", scriptName: "causeway-relay-control" } },
           },
           lane("a"),
           lane("b"),

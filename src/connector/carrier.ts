@@ -27,6 +27,8 @@ import type { Slabs } from "./slabs.ts";
 export interface Carrier {
   readonly openStreams: number;
   readonly rttMs: number | null;
+  /** The whole new list of targets. */
+  announce(targets: readonly string[]): void;
   /** Tells the relay to send nothing new, waits for the open streams up to the bound, then closes. */
   drain(reason: string, withinMs: number): void;
   /** As `drain`, for a relay that asked for it by itself. */
@@ -66,6 +68,7 @@ export function createCarrier(options: CarrierOptions, events: CarrierEvents): C
   let finishing: NodeJS.Timeout | null = null;
   let finishUntilMs = Infinity;
   let closed = false;
+  let unannounced: readonly string[] | null = null; // nothing may follow our HELLO before the relay's has come
 
   const session = createSession({
     role: "connector",
@@ -86,6 +89,7 @@ export function createCarrier(options: CarrierOptions, events: CarrierEvents): C
       flushNeeded: () => void setImmediate(flush),
       hello(peer) {
         clearTimeout(greeting);
+        if (unannounced !== null) session.announceTargets(unannounced);
         events.ready(peer);
       },
       open: (stream, request) => events.open(stream, request),
@@ -186,6 +190,10 @@ export function createCarrier(options: CarrierOptions, events: CarrierEvents): C
     },
     get rttMs() {
       return session.rttMs;
+    },
+    announce(targets) {
+      if (session.state === "greeting") unannounced = targets;
+      else session.announceTargets(targets);
     },
     drain(reason, withinMs) {
       session.drain(reason);

@@ -29,7 +29,7 @@ export interface ConnectorConfig {
   readonly drainTimeoutMs: number;
   /** Longest pause between two dials. Default 8 s. */
   readonly backoffCapMs: number;
-  /** Loopback port of /healthz and /readyz; 0 = any free one; null = none. */
+  /** Loopback port of /healthz, /readyz and /metrics; 0 = any free one; null = none. */
   readonly healthPort: number | null;
   /** Where HTTPS_PROXY and NO_PROXY are looked up. */
   readonly proxyEnv: Readonly<Record<string, string | undefined>>;
@@ -51,7 +51,18 @@ export interface ConnectorInput {
   readonly allowPlainHttp: boolean;
 }
 
-/** Flags win over CAUSEWAY_* variables; the credentials file comes last (in loadConfig). */
+/** What is not said takes the value of `defaults`; targets are one setting. */
+export function withDefaults(input: ConnectorInput, defaults: ConnectorInput): ConnectorInput {
+  const said = Object.fromEntries(Object.entries(input).filter(([, value]) => value !== undefined));
+  return {
+    ...defaults,
+    ...said,
+    targets: input.targets.length > 0 ? input.targets : defaults.targets,
+    allowPlainHttp: input.allowPlainHttp || defaults.allowPlainHttp,
+  };
+}
+
+/** Flags win over CAUSEWAY_* variables; the configuration file and the credentials file come last. */
 export function withEnvironment(
   flags: ConnectorInput,
   env: Readonly<Record<string, string | undefined>>,
@@ -85,7 +96,8 @@ const LANES: Readonly<Record<string, readonly Lane[]>> = { a: ["a"], b: ["b"], b
 /** Reads the files that are named and checks everything. Errors are sentences for people, without secrets. */
 export function loadConfig(input: ConnectorInput, proxyEnv: ConnectorConfig["proxyEnv"]): Result<LoadedConfig, string> {
   const warnings: string[] = [];
-  if (input.credentials === undefined) return err("say which credentials file: --credentials FILE");
+  if (input.credentials === undefined)
+    return err("say which credentials file: --credentials FILE, or credentials in the --config file");
   const read = readCredentials(input.credentials);
   if (!read.ok) return read;
   if (read.value.warning !== null) warnings.push(read.value.warning);
@@ -152,7 +164,8 @@ export function parseRelayUrl(text: string, allowPlainHttp: boolean): Result<URL
 }
 
 export function parseTargets(options: readonly string[]): Result<TargetConfig[], string> {
-  if (options.length === 0) return err("name at least one target: --target demo=http://127.0.0.1:3000");
+  if (options.length === 0)
+    return err("name at least one target: --target demo=http://127.0.0.1:3000, or targets in the --config file");
   if (options.length > TARGETS_MAX) return err(`at most ${TARGETS_MAX} targets`);
   const targets: TargetConfig[] = [];
   for (const option of options) {

@@ -1,4 +1,4 @@
-import type { ByteBudget, OpenRequest, Stream, StreamEvents } from "../protocol/tunnel/session.ts";
+import type { ByteBudget } from "../protocol/tunnel/session.ts";
 import type { Logger } from "../shared/log.ts";
 import { createAsserter } from "./assertion.ts";
 import { createCarrier } from "./carrier.ts";
@@ -8,8 +8,7 @@ import { RECEIVE_BUDGET_BYTES } from "./limits.ts";
 import { createLink, type Link, type LinkState } from "./link.ts";
 import { proxyFor } from "./proxy.ts";
 import { createSlabs } from "./slabs.ts";
-import { createTarget } from "./targets/create-target.ts";
-import type { Target } from "./targets/target.ts";
+import { createTargetSet, type TargetChange, type TargetCount } from "./targets/target-set.ts";
 
 /** How a connector ended. `text` is for people. */
 export type ConnectorExit =
@@ -35,6 +34,15 @@ export interface LinkStatus {
   readonly lane: Lane;
   readonly state: LinkState["t"];
   readonly openStreams: number;
+  readonly losses: number;
+  readonly rttMs: number | null;
+}
+
+export interface Reconfigured extends TargetChange {
+  /** A new key is used from the next dial on. */
+  readonly key: boolean;
+  /** Settings that differ and were not applied: they need a restart. */
+  readonly needRestart: readonly string[];
 }
 
 export interface Connector {
@@ -43,6 +51,11 @@ export interface Connector {
   /** True while at least one lane can bring requests. */
   readonly ready: boolean;
   links(): readonly LinkStatus[];
+  targets(): readonly TargetCount[];
+  /** How often `reconfigure` was called. */
+  readonly reloads: number;
+  /** Takes targets, key and drain time of a new configuration while requests run; none is lost. */
+  reconfigure(next: ConnectorConfig): Reconfigured;
   /** Takes no new requests, finishes the open ones (up to the configured time), then ends. */
   drain(reason: string): void;
   /** Ends at once; open requests are lost. */
@@ -52,24 +65,28 @@ export interface Connector {
 /** Name and version, as the relay's operators see them. */
 const SOFTWARE = `causeway-connector (node ${process.version})`;
 
+/** By their names in the configuration file. */
+const RESTART_SETTINGS: readonly (readonly [name: string, valueOf: (config: ConnectorConfig) => unknown])[] = [
+  ["relay", ({ relayUrl }) => relayUrl.href],
+  ["tenant", ({ tenant }) => tenant],
+  ["connector", ({ connector }) => connector],
+  ["instance", ({ instanceId }) => instanceId],
+  ["lanes", ({ lanes }) => lanes.join()],
+  ["ca", ({ ca }) => ca],
+  ["healthPort", ({ healthPort }) => healthPort],
+  ["reconnectMax", ({ backoffCapMs }) => backoffCapMs],
+];
+
 /** Runs until it is drained, stopped, or no lane will have it. Network errors are retried for ever. */
-export function startConnector(config: ConnectorConfig, ports: ConnectorPorts): Connector {
+export function startConnector(first: ConnectorConfig, ports: ConnectorPorts): Connector {
+  let config = first;
+  let reloads = 0;
   const { log, now } = ports;
   const budget: ByteBudget = { totalBytes: RECEIVE_BUDGET_BYTES, committedBytes: 0 };
   const slabs = createSlabs();
-  const targets = new Map<string, Target>(
-    config.targets.map((target) => [target.name, createTarget(target, { log, ca: config.ca })]),
-  );
-  const assertion = createAsserter({ ...config, audience: config.relayUrl.origin }, now);
+  const targets = createTargetSet(config.targets, { log, ca: config.ca });
+  let assertion = createAsserter({ ...config, audience: config.relayUrl.origin }, now);
   const proxy = proxyFor(config.relayUrl, config.proxyEnv);
-
-  const open = (stream: Stream, request: OpenRequest): StreamEvents => {
-    const target = targets.get(request.target);
-    if (target !== undefined) return target.open(stream, request);
-    log.warn("request for a target that this connector does not serve", { target: request.target });
-    stream.reset("unknown-target", `this connector does not serve the target "${request.target}"`);
-    return {};
-  };
 
   const linkOf = (lane: Lane): Link => {
     const url = new URL(`/connect/${lane}`, config.relayUrl);
@@ -80,19 +97,20 @@ export function startConnector(config: ConnectorConfig, ports: ConnectorPorts): 
       log: log.with({ lane }),
       backoffCapMs: config.backoffCapMs,
       changed: settle,
-      dial: (events) => dial({ url, proxy, ca: config.ca, assertion, now, software: SOFTWARE }, events),
+      dial: (events) =>
+        dial({ url, proxy, ca: config.ca, assertion: () => assertion(), now, software: SOFTWARE }, events),
       carry: (socket, events) =>
         createCarrier(
           {
             socket,
             instanceId: config.instanceId,
-            targets: [...targets.keys()],
+            targets: targets.names,
             software: SOFTWARE,
             budget,
             slabs,
             now,
           },
-          { ...events, open },
+          { ...events, open: (stream, request) => targets.open(stream, request) },
         ),
     });
   };
@@ -105,7 +123,7 @@ export function startConnector(config: ConnectorConfig, ports: ConnectorPorts): 
     if (exit !== null) return;
     exit = how;
     for (const link of links) link.stop(how.kind);
-    for (const target of targets.values()) target.close();
+    targets.close();
     resolve(how);
   };
 
@@ -134,7 +152,29 @@ export function startConnector(config: ConnectorConfig, ports: ConnectorPorts): 
     get ready() {
       return exit === null && !draining && links.some(({ state }) => state.t === "ready");
     },
-    links: () => links.map(({ lane, state, openStreams }) => ({ lane, state: state.t, openStreams })),
+    links: () =>
+      links.map(({ lane, state, openStreams, losses, rttMs }) => ({
+        lane,
+        state: state.t,
+        openStreams,
+        losses,
+        rttMs,
+      })),
+    targets: () => targets.counts(),
+    get reloads() {
+      return reloads;
+    },
+    reconfigure(next) {
+      reloads += 1;
+      const needRestart = RESTART_SETTINGS.filter(([, valueOf]) => valueOf(next) !== valueOf(config));
+      const key = next.keyId !== config.keyId || next.privateKey.d !== config.privateKey.d;
+      const { keyId, privateKey, drainTimeoutMs } = next;
+      config = { ...config, targets: next.targets, keyId, privateKey, drainTimeoutMs };
+      if (key) assertion = createAsserter({ ...config, audience: config.relayUrl.origin }, now);
+      const change = targets.apply(next.targets);
+      if (change.added.length + change.removed.length > 0) for (const link of links) link.announce(targets.names);
+      return { ...change, key, needRestart: needRestart.map(([name]) => name) };
+    },
     drain(reason) {
       if (draining || exit !== null) return;
       draining = true;

@@ -1,16 +1,22 @@
 import { createServer, type Server } from "node:http";
 import { err, ok, type Result } from "../shared/result.ts";
 import type { Connector } from "./connector.ts";
+import { metricsText, type ProcessUsage } from "./metrics.ts";
 
 /**
- * /healthz: the process works. /readyz: 200 while at least one lane can bring requests, else 503; both tell the links' states as JSON.
- * On loopback only: the connector listens nowhere else.
+ * /healthz: the process works. /readyz: 200 while at least one lane can bring requests, else 503; both tell the links' states as JSON. /metrics: for
+ * Prometheus. On loopback only: the connector listens nowhere else.
  */
 export function startHealthServer(
   port: number,
-  connector: Pick<Connector, "ready" | "links">,
+  connector: Pick<Connector, "ready" | "links" | "targets" | "reloads">,
 ): Promise<Result<{ port: number; close(): void }, string>> {
   const server: Server = createServer((request, response) => {
+    if (request.url === "/metrics") {
+      response.writeHead(200, { "content-type": "text/plain; version=0.0.4", "cache-control": "no-store" });
+      response.end(metricsText(connector, usage()));
+      return;
+    }
     const known = request.url === "/healthz" || request.url === "/readyz";
     const status = !known ? 404 : request.url === "/readyz" && !connector.ready ? 503 : 200;
     const body = known ? { ready: connector.ready, links: connector.links() } : {};
@@ -33,4 +39,13 @@ export function startHealthServer(
     );
   });
   return promise;
+}
+
+function usage(): ProcessUsage {
+  const { user, system } = process.cpuUsage();
+  return {
+    residentBytes: process.memoryUsage.rss(),
+    cpuSeconds: (user + system) / 1_000_000,
+    uptimeSeconds: process.uptime(),
+  };
 }

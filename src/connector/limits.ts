@@ -88,6 +88,13 @@ export const DRAIN_POLL_MS = 20;
 /** The same Ctrl-C often arrives twice, from the terminal and from a starter such as npm; a later one means "now". */
 export const SECOND_SIGNAL_AFTER_MS = 750;
 
+// --- configuration ---
+
+/** How often the configuration file is looked at. A change is taken within this; watching by events misses replaced links (Kubernetes). */
+export const CONFIG_POLL_MS = 1_000;
+/** A target that was removed from the configuration still takes what the relay sent before it heard of it: a slow link's round trip. */
+export const REMOVED_TARGET_MS = 2_000;
+
 // --- targets ---
 
 /** TCP and TLS to a target: it is near, so more is a fault. */

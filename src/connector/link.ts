@@ -29,7 +29,12 @@ export interface Link {
   /** Sockets that are still there, the current one and retiring ones. */
   readonly sockets: number;
   readonly openStreams: number;
+  /** Dials that failed and sockets that were lost, since the start. */
+  readonly losses: number;
+  /** Last measured round trip of the current socket. */
+  readonly rttMs: number | null;
   start(): void;
+  announce(targets: readonly string[]): void;
   /** Finishes what is open within the bound, then stops. */
   drain(reason: string, withinMs: number): void;
   /** Cuts everything at once. */
@@ -52,6 +57,7 @@ export function createLink(lane: Lane, ports: LinkPorts): Link {
   const { now, random, log } = ports;
   const carriers = new Set<Carrier>();
   let attempt = 0;
+  let losses = 0;
   let state: LinkState = { t: "stopped", why: "not started" };
 
   const setState = (next: LinkState): void => {
@@ -98,6 +104,7 @@ export function createLink(lane: Lane, ports: LinkPorts): Link {
       return setState({ t: "stopped", why: loss.text });
     }
     if (state.t === "ready" && now() - state.sinceMs >= STABLE_AFTER_MS) attempt = 0;
+    losses += 1;
     const own = backoffMs(attempt, { baseMs: BACKOFF_BASE_MS, capMs: ports.backoffCapMs }, random);
     attempt += 1;
     if (loss.kind === "retry") {
@@ -131,7 +138,16 @@ export function createLink(lane: Lane, ports: LinkPorts): Link {
       for (const carrier of carriers) count += carrier.openStreams;
       return count;
     },
+    get losses() {
+      return losses;
+    },
+    get rttMs() {
+      return state.t === "ready" ? state.carrier.rttMs : null;
+    },
     start: connect,
+    announce(targets) {
+      for (const carrier of carriers) carrier.announce(targets);
+    },
     drain(reason, withinMs) {
       if (state.t === "draining" || state.t === "stopped") return;
       const before = state;

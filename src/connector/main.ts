@@ -1,10 +1,13 @@
 import type { Logger } from "../shared/log.ts";
-import type { ConnectorConfig } from "./config.ts";
-import { startConnector, type ConnectorExit } from "./connector.ts";
+import type { Result } from "../shared/result.ts";
+import type { ConnectorConfig, LoadedConfig } from "./config.ts";
+import { startConnector, type Connector, type ConnectorExit } from "./connector.ts";
 import { startHealthServer } from "./health.ts";
 import { SECOND_SIGNAL_AFTER_MS } from "./limits.ts";
 
-export { loadConfig, withEnvironment, type ConnectorConfig } from "./config.ts";
+export { loadConfig, withDefaults, withEnvironment, type ConnectorConfig } from "./config.ts";
+export { readConfigFile } from "./config-file.ts";
+export { CONFIG_POLL_MS } from "./limits.ts";
 export { startConnector, type Connector } from "./connector.ts";
 
 export type RunExit =
@@ -19,6 +22,11 @@ export interface RunPorts {
   /** Calls back for each SIGTERM and SIGINT; answers how to stop listening. */
   readonly onSignal: (listener: (signal: NodeJS.Signals) => void) => () => void;
   readonly now: () => number;
+  /** For a configuration that may change: calls back when it should be looked at again, and reads it. */
+  readonly reload?: {
+    readonly onAsked: (listener: (why: string) => void) => () => void;
+    readonly load: () => Result<LoadedConfig, string>;
+  };
 }
 
 /** Runs one connector as a process does: with its health port, and until a signal drains it. The caller maps the exit to a code. */
@@ -50,9 +58,30 @@ export async function runConnector(config: ConnectorConfig, ports: RunPorts): Pr
       connector.stop();
     }
   });
+  const stopReloading = ports.reload?.onAsked((why) => {
+    const loaded = ports.reload?.load();
+    if (loaded !== undefined) applyReload(connector, loaded, why, log);
+  });
   const exit = await connector.done;
   stopListening();
+  stopReloading?.();
   health?.value.close();
   log.info("connector ended", { how: exit.kind });
   return interrupted ?? exit;
+}
+
+function applyReload(connector: Connector, loaded: Result<LoadedConfig, string>, why: string, log: Logger): void {
+  if (!loaded.ok)
+    return log.error("the new configuration is not valid; the old one stays", { why, reason: loaded.error });
+  for (const warning of loaded.value.warnings) log.warn(warning);
+  const { added, changed, removed, key, needRestart } = connector.reconfigure(loaded.value.config);
+  log.info("configuration applied", {
+    why,
+    added: added.join(","),
+    changed: changed.join(","),
+    removed: removed.join(","),
+    newKey: key,
+  });
+  if (needRestart.length > 0)
+    log.warn("these settings changed and need a restart", { settings: needRestart.join(",") });
 }

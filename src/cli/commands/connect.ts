@@ -1,6 +1,15 @@
+import { unwatchFile, watchFile } from "node:fs";
 import { parseArgs } from "node:util";
 import { defineCommand } from "citty";
-import { loadConfig, runConnector, withEnvironment, type RunExit } from "../../connector/main.ts";
+import {
+  CONFIG_POLL_MS,
+  loadConfig,
+  readConfigFile,
+  runConnector,
+  withDefaults,
+  withEnvironment,
+  type RunExit,
+} from "../../connector/main.ts";
 import { createLogger, type LogLevel } from "../../shared/log.ts";
 import { CliError, EXIT } from "../frame/exit.ts";
 
@@ -8,6 +17,11 @@ import { CliError, EXIT } from "../frame/exit.ts";
 export default defineCommand({
   meta: { name: "connect", description: "Connect this site's targets to the platform, by outgoing connections only" },
   args: {
+    config: {
+      type: "string",
+      description: "YAML file of the same settings; flags and CAUSEWAY_* win. Read again when it changes, or on SIGHUP",
+      valueHint: "FILE",
+    },
     credentials: { type: "string", description: "File from `causeway connector create`", valueHint: "FILE" },
     target: {
       type: "string",
@@ -24,7 +38,10 @@ export default defineCommand({
     },
     lanes: { type: "string", description: "a, b or both (default: both)" },
     ca: { type: "string", description: "PEM file of certificates to trust as well, for the relay and https targets" },
-    "health-port": { type: "string", description: "Serve /healthz and /readyz on this loopback port (default: none)" },
+    "health-port": {
+      type: "string",
+      description: "Serve /healthz, /readyz and /metrics on this loopback port (default: none)",
+    },
     "drain-timeout": {
       type: "string",
       description: "Seconds that open requests may take after a signal (default: 25)",
@@ -60,13 +77,20 @@ export default defineCommand({
       },
       process.env,
     );
-    const loaded = loadConfig(input, process.env);
+    const file = args.config ?? process.env["CAUSEWAY_CONFIG"];
+    const load = (): ReturnType<typeof loadConfig> => {
+      const settings = file === undefined ? null : readConfigFile(file);
+      if (settings?.ok === false) return settings;
+      return loadConfig(settings === null ? input : withDefaults(input, settings.value), process.env);
+    };
+    const loaded = load();
     if (!loaded.ok) throw new CliError(EXIT.usage, loaded.error);
     const log = createLogger("connector", (line) => process.stderr.write(`${line}\n`), {
       level: levelOf(args["log-level"]),
     });
     for (const warning of loaded.value.warnings) log.warn(warning);
-    report(await runConnector(loaded.value.config, { log, now: Date.now, onSignal }));
+    const reload = file === undefined ? {} : { reload: { load, onAsked: onChange(file) } };
+    report(await runConnector(loaded.value.config, { log, now: Date.now, onSignal, ...reload }));
   },
 });
 
@@ -90,6 +114,23 @@ function onSignal(listener: (signal: NodeJS.Signals) => void): () => void {
     for (const signal of signals) process.off(signal, listener);
   };
 }
+
+/** Without a configuration file SIGHUP keeps its meaning: the terminal is gone. */
+const onChange =
+  (file: string) =>
+  (listener: (why: string) => void): (() => void) => {
+    const asked = (): void => listener("SIGHUP");
+    const look = (now: { mtimeMs: number; ino: number }, before: { mtimeMs: number; ino: number }): void => {
+      // While an editor replaces it, it may be away for a moment.
+      if (now.ino !== 0 && (now.mtimeMs !== before.mtimeMs || now.ino !== before.ino)) listener("the file changed");
+    };
+    process.on("SIGHUP", asked);
+    watchFile(file, { interval: CONFIG_POLL_MS, persistent: false }, look);
+    return () => {
+      process.off("SIGHUP", asked);
+      unwatchFile(file, look);
+    };
+  };
 
 function report(exit: RunExit): void {
   switch (exit.kind) {

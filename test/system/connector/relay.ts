@@ -40,6 +40,8 @@ export interface RelayLink {
   readonly socket: WebSocket;
   readonly session: Session;
   readonly peer: PeerHello;
+  /** The last TARGETS, if any came. */
+  readonly targets: readonly string[] | null;
   /** Reason of DRAIN, once it came. */
   readonly draining: string | null;
   readonly closed: { readonly code: number; readonly reason: string } | null;
@@ -96,7 +98,14 @@ export async function startTestRelay(
   };
 
   const accept = (lane: string, socket: WebSocket): void => {
-    let link: (RelayLink & { draining: string | null; closed: RelayLink["closed"]; ignored: number }) | null = null;
+    let link:
+      | (RelayLink & {
+          targets: readonly string[] | null;
+          draining: string | null;
+          closed: RelayLink["closed"];
+          ignored: number;
+        })
+      | null = null;
     const flush = (): void => {
       for (;;) {
         const message = session.takeMessage();
@@ -116,8 +125,22 @@ export async function startTestRelay(
         flushNeeded: () => void setImmediate(flush),
         hello(peer) {
           const open = (request: ExchangeRequest) => openExchange(session, request);
-          link = { lane, socket, session, peer, draining: null, closed: null, deaf: false, ignored: 0, open };
+          link = {
+            lane,
+            socket,
+            session,
+            peer,
+            targets: null,
+            draining: null,
+            closed: null,
+            deaf: false,
+            ignored: 0,
+            open,
+          };
           links.push(link);
+        },
+        targets(targets) {
+          if (link !== null) link.targets = targets;
         },
         draining(reason) {
           if (link !== null) link.draining = reason;

@@ -1,0 +1,59 @@
+import { describe, expect, it } from "vitest";
+import { parseConfigFile } from "./config-file.ts";
+import { withDefaults } from "./config.ts";
+
+const read = (source: string) => parseConfigFile(source, "/etc/causeway");
+
+describe("a configuration file", () => {
+  it("says what flags say, with paths relative to itself", () => {
+    const file = `
+relay: https://relay.example.com
+credentials: plant-1.json
+ca: /etc/ssl/site.pem
+healthPort: 9100
+drainTimeout: 2.5
+targets:
+  demo: http://127.0.0.1:3000
+  erp: { url: "https://erp.local:8443/base", timeout: 30 }
+  echo: debug:echo
+`;
+    expect(read(file)).toEqual({
+      ok: true,
+      value: {
+        url: "https://relay.example.com",
+        credentials: "/etc/causeway/plant-1.json",
+        ca: "/etc/ssl/site.pem",
+        healthPort: "9100",
+        drainTimeout: "2.5",
+        allowPlainHttp: false,
+        targets: ["demo=http://127.0.0.1:3000", "erp=https://erp.local:8443/base#timeout=30", "echo=debug:echo"],
+      },
+    });
+    expect(read("")).toMatchObject({ ok: true, value: { targets: [] } });
+  });
+
+  it("with a mistake is refused by the setting's name, never with its value", () => {
+    const wrong: [string, string][] = [
+      ["relai: https://secret.example.com", 'unknown setting "relai"'],
+      ["targets: { demo: { url: 'http://x', timout: 3 } }", "targets.demo"],
+      ["lanes: c", "check lanes"],
+      ["allowPlainHttp: 'yes, secret'", "check allowPlainHttp"],
+      ["- secret", "name: value"],
+      ["a: [", "not YAML"],
+    ];
+    for (const [source, words] of wrong) {
+      const result = read(source);
+      expect(result).toMatchObject({ ok: false, error: expect.stringContaining(words) });
+      expect(JSON.stringify(result)).not.toContain("secret");
+    }
+  });
+
+  it("comes after flags and environment", () => {
+    const file = read("relay: https://file.example.com\nlanes: a\ntargets: { demo: 'http://x' }");
+    if (!file.ok) throw new Error(file.error);
+    const merged = withDefaults({ url: "https://flag.example.com", targets: [], allowPlainHttp: false }, file.value);
+    expect(merged).toMatchObject({ url: "https://flag.example.com", lanes: "a", targets: ["demo=http://x"] });
+    const typed = withDefaults({ targets: ["ping"], allowPlainHttp: true }, file.value);
+    expect(typed).toMatchObject({ targets: ["ping"], allowPlainHttp: true });
+  });
+});

@@ -1,0 +1,80 @@
+import { readFileSync } from "node:fs";
+import { dirname, resolve } from "node:path";
+import { parse } from "yaml";
+import { z } from "zod";
+import { err, ok, type Result } from "../shared/result.ts";
+import type { ConnectorInput } from "./config.ts";
+
+/** A number may be written as one; it is checked like the flag's text. */
+const text = z.union([z.string(), z.number()]).transform(String);
+const target = z.union([z.string(), z.strictObject({ url: z.string(), timeout: text.optional() })]);
+
+const configFile = z.strictObject({
+  relay: z.string().optional(),
+  tenant: z.string().optional(),
+  connector: z.string().optional(),
+  credentials: z.string().optional(),
+  instance: text.optional(),
+  lanes: z.enum(["a", "b", "both"]).optional(),
+  ca: z.string().optional(),
+  healthPort: text.optional(),
+  drainTimeout: text.optional(),
+  reconnectMax: text.optional(),
+  allowPlainHttp: z.boolean().optional(),
+  targets: z.record(z.string(), target).optional(),
+});
+
+/**
+ * The YAML file of `causeway connect --config` (docs/connector.md), as if it had been typed as flags. Paths in it are relative to its
+ * folder. An unknown name is an error: a misspelt setting would be one that silently does nothing.
+ */
+export function readConfigFile(path: string): Result<ConnectorInput, string> {
+  let source: string;
+  try {
+    source = readFileSync(path, "utf8");
+  } catch (error) {
+    const code = error instanceof Error && "code" in error ? String(error.code) : "unknown";
+    return err(`the configuration file ${path} can't be read (${code})`);
+  }
+  const parsed = parseConfigFile(source, dirname(resolve(path)));
+  return parsed.ok ? parsed : err(`the configuration file ${path} is not valid: ${parsed.error}`);
+}
+
+/** Errors name settings, never their values. */
+export function parseConfigFile(source: string, folder: string): Result<ConnectorInput, string> {
+  let document: unknown;
+  try {
+    document = parse(source) ?? {};
+  } catch (error) {
+    const [first] = (error instanceof Error ? error.message : String(error)).split("\n");
+    return err(`it is not YAML: ${(first ?? "").replace(/:$/, "")}`);
+  }
+  const checked = configFile.safeParse(document);
+  if (!checked.success) {
+    return err([...new Set(checked.error.issues.map((issue) => wordsFor(issue)))].join("; "));
+  }
+  const { relay, targets = {}, credentials, ca, allowPlainHttp = false, ...rest } = checked.data;
+  const options: string[] = [];
+  for (const [name, value] of Object.entries(targets)) {
+    const { url, timeout } = typeof value === "string" ? { url: value } : value;
+    if (timeout !== undefined && url.includes("#")) return err(`targets.${name}: give the timeout once`);
+    options.push(`${name}=${url}${timeout === undefined ? "" : `#timeout=${timeout}`}`);
+  }
+  return ok({
+    ...rest,
+    url: relay,
+    credentials: credentials === undefined ? undefined : resolve(folder, credentials),
+    ca: ca === undefined ? undefined : resolve(folder, ca),
+    allowPlainHttp,
+    targets: options,
+  });
+}
+
+function wordsFor(issue: z.core.$ZodIssue): string {
+  const where = issue.path.map(String).join(".");
+  if (issue.code === "unrecognized_keys") {
+    const names = issue.keys.map((key) => `"${where === "" ? key : `${where}.${key}`}"`);
+    return `unknown setting ${names.join(", ")}`;
+  }
+  return where === "" ? "it must be a list of settings (name: value)" : `check ${where}`;
+}

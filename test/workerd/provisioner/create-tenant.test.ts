@@ -164,15 +164,11 @@ describe("messages", () => {
   });
 
   test("through the queue: a message for nothing and one that is no message are taken off", async () => {
-    const batch = createMessageBatch<unknown>("causeway-provisioning", [
-      {
-        id: "1",
-        timestamp: new Date(),
-        attempts: 1,
-        body: { kind: "operation", operationId: "op_none", outboxId: null },
-      },
-      { id: "2", timestamp: new Date(), attempts: 1, body: "nonsense" },
-    ]);
+    const bodies: unknown[] = [{ kind: "operation", operationId: "op_none", outboxId: null }, "nonsense"];
+    const batch = createMessageBatch(
+      "causeway-provisioning",
+      bodies.map((body, at) => ({ id: String(at + 1), timestamp: new Date(), attempts: 1, body })),
+    );
     const context = createExecutionContext();
     await worker.queue(batch, workerEnv);
     const result = await getQueueResult(batch, context);

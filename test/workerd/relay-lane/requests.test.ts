@@ -222,7 +222,7 @@ describe("bodies of any size", () => {
       };
     };
     let sent = 0;
-    const body = new ReadableStream<Uint8Array>({
+    const body = new ReadableStream({
       type: "bytes",
       pull(controller) {
         if (sent === total) return controller.close();

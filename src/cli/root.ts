@@ -20,6 +20,7 @@ export const root: AnyCommand = defineCommand({
     connector: () => import("./commands/connector.ts").then((module) => module.default),
     operation: () => import("./commands/operation.ts").then((module) => module.default),
     connect: () => import("./commands/connect.ts").then((module) => module.default),
+    doctor: () => import("./commands/doctor.ts").then((module) => module.default),
     node: () => import("./commands/node.ts").then((module) => module.nodeCommand),
     migrate: () => import("./commands/migrate.ts").then((module) => module.default),
     token: () => import("./commands/token.ts").then((module) => module.default),

@@ -189,7 +189,7 @@ function parseNumber(
   return parsed.success ? ok(parsed.data) : err(`the ${what} is a number from ${bounds.min} to ${bounds.max}`);
 }
 
-function readCa(path: string): Result<string, string> {
+export function readCa(path: string): Result<string, string> {
   try {
     const pem = readFileSync(path, "utf8");
     return pem.includes("-----BEGIN CERTIFICATE-----") ? ok(pem) : err(`${path} holds no PEM certificate`);

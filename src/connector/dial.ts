@@ -90,8 +90,8 @@ export function dial(options: DialOptions, events: DialEvents): () => void {
   };
 }
 
-/** CONNECT through an HTTP proxy (RFC 9110, section 9.3.6). */
-function connectThrough(
+/** CONNECT through an HTTP proxy (RFC 9110, section 9.3.6). `relay` is a ws or wss URL. */
+export function connectThrough(
   proxy: URL,
   relay: URL,
   software: string,

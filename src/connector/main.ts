@@ -5,8 +5,18 @@ import { startConnector, type Connector, type ConnectorExit } from "./connector.
 import { startHealthServer } from "./health.ts";
 import { SECOND_SIGNAL_AFTER_MS } from "./limits.ts";
 
-export { loadConfig, withDefaults, withEnvironment, type ConnectorConfig } from "./config.ts";
+export {
+  loadConfig,
+  parseRelayUrl,
+  parseTargets,
+  readCa,
+  withDefaults,
+  withEnvironment,
+  type ConnectorConfig,
+  type ConnectorInput,
+} from "./config.ts";
 export { readConfigFile } from "./config-file.ts";
+export { diagnose, type DoctorOptions, type Finding } from "./doctor.ts";
 export { CONFIG_POLL_MS } from "./limits.ts";
 export { startConnector, type Connector } from "./connector.ts";
 

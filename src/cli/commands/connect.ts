@@ -1,5 +1,4 @@
 import { unwatchFile, watchFile } from "node:fs";
-import { parseArgs } from "node:util";
 import { defineCommand } from "citty";
 import {
   CONFIG_POLL_MS,
@@ -12,6 +11,7 @@ import {
 } from "../../connector/main.ts";
 import { createLogger, type LogLevel } from "../../shared/log.ts";
 import { CliError, EXIT } from "../frame/exit.ts";
+import { repeated } from "../frame/repeated.ts";
 
 /** `causeway connect`: runs a connector in the foreground. Its log, JSON lines, is on stderr. */
 export default defineCommand({
@@ -95,17 +95,6 @@ export default defineCommand({
 });
 
 const levelOf = (text: string): LogLevel => (text === "debug" || text === "warn" || text === "error" ? text : "info");
-
-/** citty keeps the last of a repeated flag only. */
-function repeated(rawArgs: readonly string[], name: string): string[] {
-  const { values } = parseArgs({
-    args: [...rawArgs],
-    options: { [name]: { type: "string", multiple: true } },
-    strict: false,
-  });
-  const found = values[name];
-  return Array.isArray(found) ? found.filter((value) => typeof value === "string") : [];
-}
 
 function onSignal(listener: (signal: NodeJS.Signals) => void): () => void {
   const signals = ["SIGTERM", "SIGINT"] as const;

@@ -28,6 +28,8 @@ export interface TestRelay {
   readonly links: readonly RelayLink[];
   /** What the next dials get instead of an upgrade. */
   refuse: { status: number; headers?: Record<string, string>; body?: string } | null;
+  /** Of the answer to anything but an upgrade. */
+  headers: Record<string, string>;
   /** Waits for a greeted link of the lane (and instance, and newer than `not`). */
   link(lane: "a" | "b", wanted?: { instanceId?: string; not?: RelayLink }): Promise<RelayLink>;
   /** Drops every connection and stops listening; `listen` takes the same port again. */
@@ -170,6 +172,7 @@ export async function startTestRelay(
     dials,
     links,
     refuse: null,
+    headers: {},
     link: (lane, wanted = {}) =>
       until(`a link on lane ${lane}`, () =>
         links.findLast(
@@ -189,6 +192,10 @@ export async function startTestRelay(
     async listen() {
       const listening = options.tls === undefined ? createServer() : createTlsServer(options.tls);
       server = listening;
+      listening.on("request", (request, response) => {
+        response.writeHead(400, { "causeway-error": "bad-request", ...relay.headers }).end();
+        request.resume();
+      });
       listening.on("upgrade", (request, socket, head) => void upgrade(request, socket, head));
       port = await listenOnLoopback(listening, port);
     },

@@ -18,6 +18,8 @@ export interface Site {
   readonly log: string[];
   connector(change: Partial<ConnectorConfig> & { relay: string; targets: ConnectorConfig["targets"] }): Connector;
   process(relay: string, args: readonly string[], env?: NodeJS.ProcessEnv): SiteProcess;
+  /** Any other command of ours. */
+  command(args: readonly string[], env?: NodeJS.ProcessEnv): SiteProcess;
   /** Any HTTP server as a target; answers its URL. */
   target(listener: RequestListener, prepare?: (server: Server) => void): Promise<string>;
   /** The demo target as a process of its own. */
@@ -107,6 +109,7 @@ export function createSite(options: SiteOptions = {}): Site {
         ...process.env,
         ...env,
       }),
+    command: (args, env = {}) => run([join(root, "src/cli/main.ts"), ...args], { ...process.env, ...env }),
     async target(listener, prepare) {
       const server = createServer(listener);
       prepare?.(server);

@@ -1,0 +1,250 @@
+import type { Socket } from "node:net";
+import { getCACertificates } from "node:tls";
+import { Agent, request as targetRequest } from "undici";
+import { localhostLookup } from "../shared/localhost-lookup.node.ts";
+import { createAsserter } from "./assertion.ts";
+import type { ConnectorConfig } from "./config.ts";
+import { dial } from "./dial.ts";
+import {
+  ask,
+  attempt,
+  connectTcp,
+  DOCTOR_SOFTWARE,
+  endpoint,
+  issuer,
+  resolveHost,
+  startTls,
+  throughProxy,
+} from "./doctor-steps.ts";
+import type { LinkLoss } from "./ending.ts";
+import { DIAL_TIMEOUT_MS, TARGET_CONNECT_TIMEOUT_MS } from "./limits.ts";
+import type { NetworkFault } from "./network-errors.ts";
+import { proxyFor } from "./proxy.ts";
+import type { TargetConfig, WebTargetConfig } from "./targets/target-config.ts";
+
+/** One line of `causeway doctor`. No secrets in any of them. */
+export interface Finding {
+  readonly check: "proxy" | "dns" | "tcp" | "tls" | "relay" | "clock" | "credentials" | "target";
+  /** What was looked at: a host, a lane, a target. */
+  readonly subject: string;
+  readonly result: "ok" | "failed" | "skipped";
+  readonly detail: string;
+  /** What to do; null unless it failed. */
+  readonly remedy: string | null;
+}
+
+export interface DoctorOptions {
+  readonly relayUrl: URL;
+  /** PEM, trusted in addition. */
+  readonly ca: string | null;
+  readonly proxyEnv: ConnectorConfig["proxyEnv"];
+  /** Null: no credentials file was named, so nobody signs in. */
+  readonly identity: Pick<ConnectorConfig, "tenant" | "connector" | "keyId" | "privateKey" | "lanes"> | null;
+  readonly targets: readonly TargetConfig[];
+  readonly now: () => number;
+}
+
+/** Assertions allow for a minute; beyond half of it something is wrong with the clock. */
+const CLOCK_TOLERANCE_MS = 30_000;
+
+/** Follows the way of a connector step by step; what can't work after a failed step is left out. Targets are looked at in any case. */
+export async function* diagnose(options: DoctorOptions): AsyncGenerator<Finding> {
+  yield* relayFindings(options);
+  for (const target of options.targets) if (target.kind === "web") yield await targetFinding(target, options.ca);
+}
+
+async function* relayFindings(options: DoctorOptions): AsyncGenerator<Finding> {
+  const { relayUrl, now } = options;
+  const proxy = proxyFor(relayUrl, options.proxyEnv);
+  yield ok(
+    "proxy",
+    proxy?.host ?? "none",
+    proxy === null ? "direct connection" : "from HTTPS_PROXY, HTTP_PROXY or ALL_PROXY",
+  );
+  const hop = proxy ?? relayUrl;
+  const host = hop.hostname.replace(/^\[|\]$/g, "");
+  const addresses = await attempt(resolveHost(host));
+  if (!addresses.ok) {
+    const remedy = "Check the name, and this machine's DNS servers.";
+    yield failed("dns", host, addresses.text, remedy);
+    return;
+  }
+  yield ok("dns", host, addresses.value.join(", "));
+
+  const { port, secure } = endpoint(hop);
+  const direct = await attempt(connectTcp(host, port));
+  if (!direct.ok) {
+    const remedy = `Allow outgoing TCP connections to ${host} port ${port} in the firewall.`;
+    yield failed("tcp", `${host}:${port}`, direct.text, remedy);
+    return;
+  }
+  yield ok("tcp", `${host}:${port}`, `connected in ${direct.ms} ms`);
+  let socket: Socket = direct.value;
+  if (proxy !== null) {
+    socket.destroy();
+    const tunnel = await attempt(throughProxy(proxy, relayUrl));
+    if (!tunnel.ok) {
+      const remedy = `Allow CONNECT to ${relayUrl.hostname} port ${endpoint(relayUrl).port} in the proxy, or put the name into NO_PROXY.`;
+      yield failed("proxy", proxy.host, tunnel.text, remedy);
+      return;
+    }
+    yield ok("proxy", proxy.host, `opened a tunnel in ${tunnel.ms} ms`);
+    socket = tunnel.value;
+  }
+
+  if (proxy === null ? secure : endpoint(relayUrl).secure) {
+    const tls = await attempt(startTls(socket, relayUrl.hostname, options.ca));
+    if (!tls.ok) {
+      const remedy = await tlsRemedy(options, proxy);
+      yield failed("tls", relayUrl.hostname, tls.text, remedy);
+      return;
+    }
+    socket = tls.value;
+    yield ok(
+      "tls",
+      relayUrl.hostname,
+      `${tls.value.getProtocol() ?? "TLS"}, certificate issued by ${issuer(tls.value)}`,
+    );
+  } else {
+    yield skipped("tls", relayUrl.hostname, "plain http");
+  }
+
+  const answer = await attempt(ask(socket, relayUrl));
+  socket.destroy();
+  if (!answer.ok) {
+    yield failed(
+      "relay",
+      relayUrl.host,
+      answer.text,
+      "Something on the way ends the connection: ask who runs the firewall.",
+    );
+    return;
+  }
+  const { status, own, date } = answer.value;
+  if (!own) {
+    const remedy =
+      "Another server answers: check the address, and whether a firewall or sign-in page of the network stands between.";
+    yield failed("relay", relayUrl.host, `status ${status}, not from a Causeway relay`, remedy);
+    return;
+  }
+  yield ok("relay", relayUrl.host, `answered in ${answer.ms} ms`);
+  yield clockFinding(date, now());
+
+  const { identity } = options;
+  if (identity === null) {
+    yield skipped("credentials", relayUrl.host, "no credentials file was named (--credentials FILE)");
+    return;
+  }
+  const assertion = createAsserter({ ...identity, audience: relayUrl.origin }, now);
+  for (const lane of identity.lanes) {
+    const loss = await dialLane(options, proxy, lane, assertion);
+    yield loss === null
+      ? ok("credentials", `lane ${lane}`, `${identity.tenant}/${identity.connector} was accepted, WebSocket is open`)
+      : failed(loss.kind === "auth" ? "credentials" : "relay", `lane ${lane}`, loss.text, dialRemedy(loss));
+  }
+}
+
+/** Who signed the certificate that was not trusted: on a network that looks into TLS it is the network's own firewall. */
+async function tlsRemedy(options: DoctorOptions, proxy: URL | null): Promise<string> {
+  const { relayUrl } = options;
+  const again = proxy === null ? connectTcp(relayUrl.hostname, endpoint(relayUrl).port) : throughProxy(proxy, relayUrl);
+  // Nothing is sent over this connection.
+  const seen = await attempt(again.then((socket) => startTls(socket, relayUrl.hostname, null, false)));
+  if (!seen.ok) return "The connection breaks during the TLS handshake: ask who runs the firewall or proxy.";
+  const name = issuer(seen.value);
+  seen.value.destroy();
+  return `The certificate was issued by ${name}. If that is a firewall of this site that looks into TLS, exempt ${relayUrl.hostname} from it, or trust it with --ca FILE; else check this machine's clock and certificates.`;
+}
+
+function clockFinding(dateMs: number, nowMs: number): Finding {
+  if (Number.isNaN(dateMs)) return skipped("clock", "this machine", "the relay does not tell its time");
+  const differenceMs = dateMs - nowMs;
+  const seconds = Math.round(Math.abs(differenceMs) / 1000);
+  if (Math.abs(differenceMs) <= CLOCK_TOLERANCE_MS)
+    return ok("clock", "this machine", `within ${seconds + 1} s of the relay's`);
+  const words = `${seconds} s ${differenceMs > 0 ? "behind" : "ahead of"} the relay's`;
+  return failed("clock", "this machine", words, "Set the clock, best by NTP: credentials are valid for a minute only.");
+}
+
+function dialLane(
+  options: DoctorOptions,
+  proxy: URL | null,
+  lane: string,
+  assertion: () => Promise<string>,
+): Promise<LinkLoss | null> {
+  const url = new URL(`/connect/${lane}`, options.relayUrl);
+  url.protocol = options.relayUrl.protocol === "https:" ? "wss:" : "ws:";
+  return new Promise((resolve) => {
+    dial(
+      { url, proxy, ca: options.ca, assertion, now: options.now, software: DOCTOR_SOFTWARE },
+      {
+        opened(socket) {
+          socket.close(1000); // before HELLO: nobody takes it for a connector that came and went
+          resolve(null);
+        },
+        failed: resolve,
+      },
+    );
+  });
+}
+
+function dialRemedy(loss: LinkLoss): string {
+  if (loss.kind === "auth") {
+    return "Check in the console that the connector exists and is enabled, or make a new credentials file: causeway connector create.";
+  }
+  if (loss.kind === "version") return "Update this program.";
+  return "The relay answers, but no WebSocket comes through: allow WebSocket upgrades in the proxy or firewall, or try again in a moment.";
+}
+
+const TARGET_REMEDY: Record<NetworkFault, string> = {
+  unresolved: "Check the name in the target's address and this machine's DNS.",
+  refused: "Is the service running, on that address and port? May this machine reach it?",
+  timeout: "Nothing answers there: check the address, and firewalls between here and the service.",
+  tls: "Its certificate is not trusted here: name the site's CA with --ca FILE, or use http if it is on this machine.",
+  reset: "It closed the connection or does not speak HTTP: check scheme (http or https) and port.",
+};
+
+async function targetFinding(target: WebTargetConfig, ca: string | null): Promise<Finding> {
+  const trust = ca === null ? {} : { ca: [...getCACertificates("default"), ca] };
+  const dispatcher = new Agent({
+    connect: { timeout: TARGET_CONNECT_TIMEOUT_MS, lookup: localhostLookup, allowH2: false, ...trust },
+    headersTimeout: DIAL_TIMEOUT_MS,
+  });
+  const asked = await attempt(
+    targetRequest(target.url, { dispatcher, headers: { "user-agent": DOCTOR_SOFTWARE } }).then(
+      ({ statusCode, body }) => {
+        body.on("error", () => undefined).destroy();
+        return statusCode;
+      },
+    ),
+  );
+  await dispatcher.destroy();
+  const subject = `${target.name} (${target.url.host})`;
+  return asked.ok
+    ? ok("target", subject, `answered with status ${asked.value} in ${asked.ms} ms`)
+    : failed("target", subject, asked.text, TARGET_REMEDY[asked.fault]);
+}
+
+// ---- words
+
+const ok = (check: Finding["check"], subject: string, detail: string): Finding => ({
+  check,
+  subject,
+  result: "ok",
+  detail,
+  remedy: null,
+});
+const skipped = (check: Finding["check"], subject: string, detail: string): Finding => ({
+  check,
+  subject,
+  result: "skipped",
+  detail,
+  remedy: null,
+});
+const failed = (check: Finding["check"], subject: string, detail: string, remedy: string): Finding => ({
+  check,
+  subject,
+  result: "failed",
+  detail,
+  remedy,
+});

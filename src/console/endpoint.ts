@@ -253,12 +253,14 @@ function register<Params extends z.ZodObject, Query extends z.ZodObject, Body ex
     { description: codes.join(", "), content: { "application/problem+json": { schema: problemSchema } } },
   ]);
   const { method, params, query, body } = definition;
+  const conditional = method !== "post" || definition.refusals?.includes("precondition-failed") === true;
   const headers =
-    method === "post"
-      ? z.object({ "idempotency-key": z.string().max(MAX_IDEMPOTENCY_KEY_LENGTH).optional() })
-      : method === "get"
-        ? undefined
-        : z.object({ "if-match": z.string().optional() });
+    method === "get"
+      ? undefined
+      : z.object({
+          ...(method === "post" && { "idempotency-key": z.string().max(MAX_IDEMPOTENCY_KEY_LENGTH).optional() }),
+          ...(conditional && { "if-match": z.string().optional() }),
+        });
   app.openAPIRegistry.registerPath({
     method,
     path: `/api/v1${definition.path}`,

@@ -242,4 +242,11 @@ describe("over real lanes", () => {
     expect(new Set(answers)).toEqual(new Set(["ok"]));
     expect(connector.links().map(({ state }) => state)).toEqual(["ready", "ready"]);
   });
+
+  test("the doctor finds nothing wrong, and leaves no connector behind", async () => {
+    const args = ["--credentials", site.credentials, "--url", lanes.relayUrl, "--target", `demo=${demo}`];
+    const running = site.command(["doctor", ...args]);
+    expect([await running.exit, running.output()]).toEqual([0, expect.stringContaining("lane b: acme/plant-1")]);
+    expect(await lanes.online("a")).toEqual([]);
+  });
 });

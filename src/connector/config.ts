@@ -4,7 +4,7 @@ import { newId } from "../shared/ids.ts";
 import { isLoopbackHost } from "../shared/localhost-lookup.node.ts";
 import { err, ok, type Result } from "../shared/result.ts";
 import { readCredentials, type PrivateJwk } from "./credentials.ts";
-import { isInstanceId, storedInstanceId } from "./instance.ts";
+import { isInstanceId, claimInstanceId } from "./instance.ts";
 import { BACKOFF_CAP_MS, DRAIN_TIMEOUT_MS, TARGETS_MAX } from "./limits.ts";
 import { parseTargetOption, type TargetConfig } from "./targets/target-config.ts";
 
@@ -129,7 +129,7 @@ export function loadConfig(input: ConnectorInput, proxyEnv: ConnectorConfig["pro
   let instanceId = input.instance;
   if (instanceId !== undefined && !isInstanceId(instanceId)) return err(`"${instanceId}" is not an instance id`);
   if (instanceId === undefined) {
-    const stored = storedInstanceId(`${input.credentials}.instance`, () => newId("con").slice(4));
+    const stored = claimInstanceId(`${input.credentials}.instance`, () => newId("con").slice(4));
     instanceId = stored.ok ? stored.value : stored.error.id;
     if (!stored.ok) warnings.push(stored.error.text);
   }

@@ -31,3 +31,10 @@ test("any message after the echo is life, even when the answer itself is late", 
 test("a machine that slept asks first", () => {
   expect(heartbeat(idle, 3_600_000)).toBe("echo");
 });
+
+test("an answer within the millisecond of asking is one", () => {
+  const asked = { lastMessageMs: 0, lastSignMs: 25_000, echoAskedMs: null, pingAskedMs: 25_000, openStreams: 0 };
+  expect(heartbeat(asked, 25_000 + ECHO_TIMEOUT_MS)).not.toBe("dead");
+  const echoed = { ...asked, lastMessageMs: 25_000, echoAskedMs: 25_000, pingAskedMs: null };
+  expect(heartbeat(echoed, 25_000 + ECHO_TIMEOUT_MS)).not.toBe("dead");
+});

@@ -16,10 +16,11 @@ export interface Pulse {
   readonly openStreams: number;
 }
 
+/** What came in the millisecond of asking counts as the answer: on loopback it is, and asking comes only after silence. */
 export function heartbeat(pulse: Pulse, nowMs: number): "well" | "echo" | "ping" | "dead" {
   const { lastMessageMs, lastSignMs, echoAskedMs, pingAskedMs, openStreams } = pulse;
-  const echoOpen = echoAskedMs !== null && lastMessageMs <= echoAskedMs;
-  const pingOpen = pingAskedMs !== null && lastSignMs <= pingAskedMs;
+  const echoOpen = echoAskedMs !== null && lastMessageMs < echoAskedMs;
+  const pingOpen = pingAskedMs !== null && lastSignMs < pingAskedMs;
   if (echoOpen && nowMs - echoAskedMs >= ECHO_TIMEOUT_MS) return "dead";
   if (pingOpen && nowMs - pingAskedMs >= ECHO_TIMEOUT_MS) return "dead";
   const silence = openStreams > 0 ? ECHO_BUSY_INTERVAL_MS : ECHO_IDLE_INTERVAL_MS;

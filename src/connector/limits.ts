@@ -107,3 +107,8 @@ export const TARGET_HEAD_BYTES = 128 * 1024;
 export const TARGET_WS_MESSAGE_BYTES = 16 * MIB;
 /** Targets of one connector: the protocol's bound. */
 export const TARGETS_MAX = 256;
+
+// --- at a site ---
+
+/** Processes that share one credentials file on one machine; more than cores would be a start-up loop gone wrong. */
+export const INSTANCES_PER_FILE = 64;

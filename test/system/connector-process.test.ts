@@ -53,6 +53,14 @@ describe("causeway connect", () => {
     expect(again.peer.instanceId.length).toBeGreaterThan(10);
   });
 
+  test("beside another one with the same credentials file is an instance of its own", async () => {
+    site.process(relay.url, ["--target", "ping"]);
+    const [a] = await both();
+    site.process(relay.url, ["--target", "ping"]);
+    const other = await relay.link("a", { not: a });
+    expect(other.peer.instanceId).not.toBe(a.peer.instanceId);
+  });
+
   test("serves health on a loopback port when asked to", async () => {
     relay.refuse = { status: 503 };
     const running = site.process(relay.url, ["--target", "ping", "--health-port", "0"]);

@@ -2,6 +2,7 @@ import { Hono } from "hono";
 import { continueTrace, isWebSocketUpgrade } from "../policy/headers.ts";
 import { canonicalHost, parseHost } from "../policy/host.ts";
 import { HEADER } from "../protocol/headers.ts";
+import { declaredLength } from "./body.ts";
 import { createLaneLoad } from "./lane-load.ts";
 import { LIMITS } from "./limits.ts";
 import type { EdgePorts, EdgeSettings } from "./ports.ts";
@@ -18,6 +19,10 @@ export function createEdge(ports: EdgePorts, settings: EdgeSettings): Hono {
 
   async function answer(visit: Visit): Promise<Response> {
     if (visit.request.method === "TRACE") return refuse(visit, "bad-request", "TRACE is not passed on.");
+    if (visit.body !== null && isGetOrHead(visit.request.method)) {
+      // RFC 9110, section 9.3.1: it has no meaning, and smuggling lives from hops that disagree on it. Neither dropped nor sent on.
+      return refuse(visit, "bad-request", "A GET or HEAD has no body here; send it with POST or leave it out.");
+    }
     const { parsedHost } = visit;
     // The runtime makes the URL from the Host header; where a proxy in front or an absolute-form target made them differ, nobody guesses.
     const header = canonicalHost(visit.request.headers.get("host") ?? "");
@@ -79,6 +84,7 @@ function visitOf(request: Request, waitUntil: Visit["waitUntil"], ports: EdgePor
   const { authority, rawPath, rawQuery } = splitUrl(request.url);
   return {
     request,
+    body: isGetOrHead(request.method) && declaredLength(request.headers) === 0 ? null : request.body,
     requestId: ports.newId("req"),
     traceparent: continueTrace(request.headers.get("traceparent"), ports.random),
     parsedHost: parseHost(authority, settings.baseDomains),
@@ -93,6 +99,8 @@ function visitOf(request: Request, waitUntil: Visit["waitUntil"], ports: EdgePor
     seen: {},
   };
 }
+
+const isGetOrHead = (method: string): boolean => method === "GET" || method === "HEAD";
 
 function randomFraction(random: (bytes: Uint8Array) => void): number {
   const bytes = new Uint8Array(1);

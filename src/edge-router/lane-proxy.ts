@@ -49,7 +49,7 @@ export async function proxyToTarget(
 ): Promise<Response> {
   const { tenantId } = record;
   visit.seen.target = to.target;
-  const body = await readBody(visit.request);
+  const body = await readBody(visit);
   const first = load.choose(tenantId);
   const lane = body.kind === "once" ? await acceptingLane(tenantId, to.target, first, ports) : first;
   const second = otherLane(lane);
@@ -89,13 +89,13 @@ export async function proxyToTarget(
   }
 }
 
-async function readBody(request: Request): Promise<Body> {
-  if (request.body === null) return { kind: "none" };
+async function readBody({ request, body }: Visit): Promise<Body> {
+  if (body === null) return { kind: "none" };
   const length = declaredLength(request.headers);
   if (length !== null && length <= LIMITS.replayableBodyBytes) {
     return { kind: "kept", bytes: await request.arrayBuffer() };
   }
-  return { kind: "once", stream: request.body };
+  return { kind: "once", stream: body };
 }
 
 /** The first lane that would take the request; the preferred one when neither would, for its refusal says why. */

@@ -32,7 +32,7 @@ export async function proxyToNode(
   headers.set(HEADER.proof, await ports.signProof({ host: record.host, tenantId: record.tenantId, nodeId: node.id }));
 
   const abort = new AbortController();
-  const upload = request.body === null ? null : uploadOf(request.body, request.headers);
+  const upload = visit.body === null ? null : uploadOf(visit.body, request.headers);
   let cancelDeadline = () => {};
   let isOver = false;
   const startDeadline = () => {

@@ -5,6 +5,8 @@ import { negotiatedProblem } from "../policy/problem-response.ts";
 /** One request on its way through the edge, parsed once. */
 export interface Visit {
   readonly request: Request;
+  /** Null also for that of a GET or HEAD that is declared to have no bytes: the runtime would not take even this one. */
+  readonly body: ReadableStream<Uint8Array> | null;
   readonly requestId: string;
   readonly traceparent: string;
   readonly parsedHost: ParsedHost;

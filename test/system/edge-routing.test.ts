@@ -362,6 +362,29 @@ describe("hostile requests (T14)", () => {
     expect((answer.match(/HTTP\/1\.1 \d/g) ?? []).length).toBeLessThanOrEqual(1);
   });
 
+  test.each([
+    ["a service", "acme", "/app/x"],
+    ["a route to a target", "acme", "/plant/x"],
+    ["a target's host", "demo--acme", "/x"],
+    ["the portal", "nobody", "/"],
+  ])("content in a GET or HEAD is refused by the edge: to %s (RFC 9110, 9.3.1)", async (_, name, path) => {
+    const before = walter.requests;
+    for (const method of ["GET", "HEAD"]) {
+      const sized = await ask(name, path, { method, body: "hello", headers: { "content-length": "5" } });
+      const chunked = await ask(name, path, { method, body: "hello", headers: { "transfer-encoding": "chunked" } });
+      expect([codeOf(sized), codeOf(chunked)]).toEqual([
+        [400, "bad-request"],
+        [400, "bad-request"],
+      ]);
+    }
+    expect(walter.requests).toBe(before);
+  });
+
+  test("a GET that says it has a body of no bytes is one without", async () => {
+    expect((await ask("acme", "/app", { headers: { "content-length": "0" } })).status).toBe(200);
+    expect((await ask("acme", "/plant/x", { headers: { "content-length": "0" } })).status).toBe(200);
+  });
+
   test("an absolute-form target with another host than the Host header reaches nobody else's node", async () => {
     const before = hank.requests;
     const raw = `GET http://globex.${BASE}/app HTTP/1.1\r\nHost: acme.${BASE}\r\nConnection: close\r\n\r\n`;

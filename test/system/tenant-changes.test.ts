@@ -9,7 +9,7 @@ import { until } from "../support/until.ts";
 import { createBrowser, hiddenField } from "./edge/browser.ts";
 
 /** The promise of a change's effect everywhere, counted from the API's answer. */
-const EFFECTIVE_MS = 10_000;
+const EFFECTIVE = { timeoutMs: 10_000, intervalMs: 100 };
 const HTML = { accept: "text/html" };
 
 let stack: TestStack;
@@ -46,9 +46,7 @@ test("a suspended tenant says so within 10 s on every host of its, and is back a
   await causeway("tenant", "suspend", "hooli", "--wait");
   await Promise.all(
     addresses.map(([host, path]) =>
-      until(`${host}${path} to be suspended`, async () => (await code(host, path)) === "tenant-suspended", {
-        timeoutMs: EFFECTIVE_MS,
-      }),
+      until(`${host}${path} to be suspended`, async () => (await code(host, path)) === "tenant-suspended", EFFECTIVE),
     ),
   );
   const page = await stack.request("hooli", "/app", { headers: HTML });
@@ -59,7 +57,7 @@ test("a suspended tenant says so within 10 s on every host of its, and is back a
   expect(await code("acme")).toBe(200);
 
   await causeway("tenant", "resume", "hooli", "--wait");
-  await until("hooli to be back", async () => (await code("hooli")) === 200, { timeoutMs: EFFECTIVE_MS });
+  await until("hooli to be back", async () => (await code("hooli")) === 200, EFFECTIVE);
   expect(await code("demo--hooli", "/")).toBe("no-connector");
 });
 
@@ -86,9 +84,7 @@ test("routes change as a whole: new ones answer, old ones are gone, the rest goe
     expect(changed.stdout).toMatch(/\/app\/inner +member +service app/);
     const seen = async () =>
       Promise.all(["/app", "/app/inner", "/brand-new", "/connectors"].map((path) => code("raviga", path)));
-    await until("the new routes", async () => String(await seen()) === "200,unauthorized,200,no-route", {
-      timeoutMs: EFFECTIVE_MS,
-    });
+    await until("the new routes", async () => String(await seen()) === "200,unauthorized,200,no-route", EFFECTIVE);
     expect((await stack.request("raviga", "/brand-new/x")).json()).toMatchObject({ tenant: "raviga", service: "app" });
 
     // What --json prints can be set again.
@@ -134,10 +130,10 @@ test("sessions end within 10 s: one person's, then everybody's; other tenants' g
   const revoke = (body: object) => stack.api.post("/tenants/nucleus/sessions/revoke", body, z.looseObject({}));
 
   await revoke({ accountId: ann.accountId });
-  await until("Ann to be out", async () => (await ann.status()) === 303, { timeoutMs: EFFECTIVE_MS });
+  await until("Ann to be out", async () => (await ann.status()) === 303, EFFECTIVE);
   expect(await bob.status()).toBe(200);
   await revoke({});
-  await until("Bob to be out", async () => (await bob.status()) === 303, { timeoutMs: EFFECTIVE_MS });
+  await until("Bob to be out", async () => (await bob.status()) === 303, EFFECTIVE);
   expect(await eve.status()).toBe(200);
 });
 
@@ -151,9 +147,7 @@ test("a deleted tenant is unknown, nothing of it stays, others are untouched, an
   expect([asked.code, asked.stdout]).toEqual([3, ""]);
   expect(await code("aviato")).toBe(200);
   await causeway("tenant", "delete", "aviato", "--yes", "--wait");
-  await until("aviato to be unknown", async () => (await code("aviato")) === "unknown-host", {
-    timeoutMs: EFFECTIVE_MS,
-  });
+  await until("aviato to be unknown", async () => (await code("aviato")) === "unknown-host", EFFECTIVE);
   const page = await stack.request("aviato", "/app", { headers: HTML });
   expect([page.status, page.text.includes("suspended")]).toEqual([404, false]);
   expect(await code("demo--aviato", "/")).toBe("unknown-host");

@@ -81,6 +81,27 @@ describe("a link", () => {
     expect(old.closed).toEqual({ code: CLOSE.goneAway, reason: "drained" });
   });
 
+  test("that moved is not disturbed by the end of its old socket while the new one is on its way", async () => {
+    const connector = site.connector({
+      relay: relay.url,
+      lanes: ["a"],
+      targets: [...PING, { kind: "echo", name: "echo" }],
+    });
+    const old = await relay.link("a");
+    await old.open({ target: "echo", upgrade: "websocket" }).head;
+    const { promise, resolve } = Promise.withResolvers<void>();
+    relay.gate = promise;
+    old.session.goAway({ graceMs: 10_000, reconnectMinMs: 0, reconnectMaxMs: 0, reason: "deploy" });
+    await until("the next dial", () => relay.dials.length === 2);
+    old.socket.terminate();
+    await logged("an older connection ended");
+    resolve();
+    await relay.link("a", { not: old });
+    await until("it to be ready", () => connector.ready);
+    expect(connector.links()).toMatchObject([{ state: "ready", losses: 0 }]);
+    expect(relay.dials.length).toBe(2);
+  });
+
   test("that is replaced stops and says why; when every lane is replaced, so does the connector", async () => {
     const connector = site.connector({ relay: relay.url, targets: [...PING] });
     const [a, b] = await Promise.all([relay.link("a"), relay.link("b")]);

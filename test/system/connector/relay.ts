@@ -28,6 +28,8 @@ export interface TestRelay {
   readonly links: readonly RelayLink[];
   /** What the next dials get instead of an upgrade. */
   refuse: { status: number; headers?: Record<string, string>; body?: string } | null;
+  /** Upgrades wait for it. */
+  gate: Promise<void>;
   /** Of the answer to anything but an upgrade. */
   headers: Record<string, string>;
   /** Waits for a greeted link of the lane (and instance, and newer than `not`). */
@@ -87,6 +89,7 @@ export async function startTestRelay(
   const upgrade = async (request: IncomingMessage, socket: Duplex, head: Buffer): Promise<void> => {
     const lane = /^\/connect\/([ab])$/.exec(request.url ?? "")?.[1] ?? "?";
     dials.push({ lane, authorization: request.headers.authorization ?? "", atMs: Date.now() });
+    await relay.gate;
     const refusal = relay.refuse ?? ((await admits(request)) ? null : { status: 401 });
     if (refusal !== null) {
       const { status, headers = {}, body = "" } = refusal;
@@ -172,6 +175,7 @@ export async function startTestRelay(
     dials,
     links,
     refuse: null,
+    gate: Promise.resolve(),
     headers: {},
     link: (lane, wanted = {}) =>
       until(`a link on lane ${lane}`, () =>

@@ -1,4 +1,5 @@
 import { z } from "@hono/zod-openapi";
+import { nextAttemptOf } from "../db/operations.ts";
 import type { OperationRow, StepRow } from "../db/operations.ts";
 import { tenantName } from "../db/tenants.ts";
 import type { TenantAndCluster } from "../db/tenants.ts";
@@ -210,7 +211,7 @@ export function viewOperation({ operation, steps }: { operation: OperationRow; s
     attempts,
     reason,
     deadLettered: operation.deadLetteredAt !== null,
-    nextAttemptAt: state === "pending" ? iso(operation.nextAttemptAt) : null,
+    nextAttemptAt: state === "pending" ? iso(nextAttemptOf(operation)) : null,
     createdAt: iso(operation.createdAt),
     startedAt: isoOrNull(operation.startedAt),
     finishedAt: isoOrNull(operation.finishedAt),

@@ -10,6 +10,13 @@ export type OperationKind = (typeof operations.$inferSelect)["kind"];
 /** A new operation is due since this long, so that it is due as well for a provisioner whose clock is behind. */
 const CLOCK_SKEW_MS = 10_000;
 
+const dueFrom = (now: Date): Date => new Date(now.getTime() - CLOCK_SKEW_MS);
+
+/** When an operation's next attempt is due, for people: of one that was just enqueued or retried that moment, without the allowance. */
+export const nextAttemptOf = ({ nextAttemptAt, reason }: Pick<OperationRow, "nextAttemptAt" | "reason">): Date =>
+  // Whatever was given back by a run has the reason for it.
+  reason === null ? new Date(nextAttemptAt.getTime() + CLOCK_SKEW_MS) : nextAttemptAt;
+
 /** What each kind of operation does, in order, unless it is enqueued with steps of its own. The provisioner has one file a step (src/provisioner/steps). */
 export const PLANS = {
   "tenant-create": ["reserve-host", "schema", "choose-node", "push", "credentials", "publish", "activate"],
@@ -58,7 +65,7 @@ export async function enqueueOperation(
     kind: operation.kind,
     subjectId: operation.subjectId,
     tenantId: operation.tenantId,
-    nextAttemptAt: new Date(operation.now.getTime() - CLOCK_SKEW_MS),
+    nextAttemptAt: dueFrom(operation.now),
     createdAt: operation.now,
   });
   const steps: readonly StepName[] = operation.steps ?? PLANS[operation.kind];
@@ -123,7 +130,7 @@ export async function retryOperation(tx: Db, id: string, now: Date): Promise<Res
       state: "pending",
       attempts: 0,
       reason: null,
-      nextAttemptAt: new Date(now.getTime() - CLOCK_SKEW_MS),
+      nextAttemptAt: dueFrom(now),
       finishedAt: null,
       deadLetteredAt: null,
     })

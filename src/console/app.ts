@@ -29,6 +29,12 @@ export function createConsole(): ConsoleApp {
     c.set("requestId", newId("req"));
     await next();
   });
+  app.use(async function refuseControlCharacters(c, next) {
+    // As text no name, id or search has any, and PostgreSQL can't hold a NUL. The URL parser leaves them only encoded.
+    if (/%(?:[01][0-9a-f]|7f)/i.test(c.req.url))
+      return refuse(c, { code: "bad-request", detail: "Control characters are not allowed in path or query." });
+    return await next();
+  });
   app.onError((error, c) => {
     const failure = failureOf(error);
     if (failure !== null) return refuse(c, failure);
@@ -36,7 +42,12 @@ export function createConsole(): ConsoleApp {
     c.env.log.error("request failed", { requestId: c.var.requestId, error: error.name, sqlState: sqlState(error) });
     return refuse(c, { code: "internal-error", detail: "Something went wrong on our side. Quote the request id." });
   });
-  app.notFound((c) => refuse(c, { code: "not-found", detail: "The management API has no such path and method." }));
+  app.notFound((c) => {
+    const allowed = allowedMethods(app, c.req.path);
+    if (allowed.length === 0) return refuse(c, { code: "not-found", detail: "The management API has no such path." });
+    const allow = allowed.join(", ");
+    return refuse(c, { code: "method-not-allowed", detail: `This path takes ${allow}.` }, { allow });
+  });
 
   app.get("/healthz", (c) => c.json({ status: "ok" }));
   app.openAPIRegistry.registerComponent("securitySchemes", "bearer", { type: "http", scheme: "bearer" });
@@ -56,6 +67,21 @@ export function createConsole(): ConsoleApp {
     }),
   );
   return app;
+}
+
+/** Methods of the routes that match a path; none for an unknown path. */
+function allowedMethods(app: ConsoleApp, path: string): string[] {
+  const segments = path.split("/");
+  const matches = (pattern: string): boolean => {
+    const wanted = pattern.split("/");
+    return (
+      wanted.length === segments.length &&
+      wanted.every((part, index) => (part.startsWith(":") ? segments[index] !== "" : part === segments[index]))
+    );
+  };
+  // "ALL" is what runs before every request; a HEAD is answered as a GET.
+  const methods = app.routes.filter(({ method, path: pattern }) => method !== "ALL" && matches(pattern));
+  return [...new Set(methods.flatMap(({ method }) => (method === "GET" ? ["GET", "HEAD"] : [method])))].toSorted();
 }
 
 export function openApiDocument(app: ConsoleApp): unknown {

@@ -26,12 +26,17 @@ const CONFLICTS: Record<string, string> = {
   connector_keys_kid_per_connector: "This connector has a key with this kid already.",
 };
 
+/** What PostgreSQL says to a NUL in a text and in a JSON value: of a body or a cursor. */
+const UNTRANSLATABLE: ReadonlySet<string> = new Set(["22021", "22P05"]);
+
 /** The failure behind a database error that we expect, else null. */
 export function failureOf(error: unknown): Failure | null {
   if (sqlState(error) === UNIQUE_VIOLATION) {
     const detail = CONFLICTS[violatedConstraint(error) ?? ""];
     if (detail !== undefined) return { code: "conflict", detail };
   }
+  if (UNTRANSLATABLE.has(sqlState(error) ?? ""))
+    return { code: "bad-request", detail: "Text can't hold a NUL character." };
   if (databaseIsAway(error))
     return { code: "not-available", detail: "The database can't be reached right now. Try again shortly." };
   return null;

@@ -27,8 +27,9 @@ export function answer(
   });
 }
 
-export function refuse(c: ConsoleContext, failure: Failure): Response {
-  const headers: Record<string, string> = {};
+/** `more`: headers to be added. */
+export function refuse(c: ConsoleContext, failure: Failure, more: Record<string, string> = {}): Response {
+  const headers: Record<string, string> = { ...more };
   if (failure.code === "unauthorized") headers["www-authenticate"] = 'Bearer realm="causeway"';
   if (failure.code === "not-available") headers["retry-after"] = "2";
   return problemResponse(problem(failure.code, failure.detail, c.var.requestId), headers);

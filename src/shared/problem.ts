@@ -10,6 +10,7 @@ export const PROBLEMS = {
   "unknown-host": { status: 404, title: "No tenant has this host" },
   "no-route": { status: 404, title: "No route of this tenant matches the path" },
   "unknown-target": { status: 404, title: "No connector of this tenant serves this target" },
+  "method-not-allowed": { status: 405, title: "The method is not allowed here" },
   conflict: { status: 409, title: "It conflicts with what is there" },
   "precondition-failed": { status: 412, title: "It was changed by somebody else" },
   "body-too-large": { status: 413, title: "The body is too large" },

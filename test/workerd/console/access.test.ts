@@ -52,7 +52,7 @@ describe("errors are problem details with a code and a request id (P18)", () => 
   test.each([
     ["an unknown path", "GET", "/api/v1/nothing", undefined, 404, "not-found"],
     ["a path outside the API", "GET", "/", undefined, 404, "not-found"],
-    ["a method that is not there", "PUT", "/api/v1/tenants", {}, 404, "not-found"],
+    ["a method that is not there", "PUT", "/api/v1/tenants", {}, 405, "method-not-allowed"],
     ["an unknown tenant", "GET", "/api/v1/tenants/nobody", undefined, 404, "not-found"],
     ["no JSON", "POST", "/api/v1/tenants", "{", 400, "bad-request"],
     ["another type", "POST", "/api/v1/tenants", [], 400, "bad-request"],

@@ -50,8 +50,31 @@ describe("request headers for the next hop", () => {
     "cf-connecting-ip",
     "true-client-ip",
     "x-http-method-override",
+    "x-http-method",
+    "x-method-override",
+    "x-client-ip",
+    "client-ip",
+    "fastly-client-ip",
+    "x-cluster-client-ip",
+    "x-forwarded",
+    "proxy",
+    "x_causeway_host",
+    "causeway_tenant",
+    "X_Forwarded_For",
+    "x_tenant-id",
+    "tenant_id",
+    "true_client_ip",
+    "proxy_authorization",
+    "content_length",
+    "x.forwarded.for",
+    "x~envoy~original~path",
   ])("%s from outside is dropped (H10)", (name) => {
     expect(forwarded({ [name]: "spoofed" }).has(name)).toBe(false);
+  });
+
+  test("other names with an underscore are an application's own", () => {
+    expect(forwarded({ api_key: "k", soap_action: "s" }).get("api_key")).toBe("k");
+    expect(forwarded({ connection: "x-private", x_private: "1" }).has("x_private")).toBe(false);
   });
 
   test("forwarding headers say what we know, not what was sent (H09, P15)", () => {

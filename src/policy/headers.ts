@@ -32,6 +32,9 @@ const INTERNAL_REQUEST_PREFIXES = [
 ] as const;
 const INTERNAL_REQUEST_NAMES: ReadonlySet<string> = new Set([
   "forwarded",
+  "x-forwarded",
+  "client-ip",
+  "fastly-client-ip",
   "true-client-ip",
   "x-client-ip",
   "x-cluster-client-ip",
@@ -40,12 +43,31 @@ const INTERNAL_REQUEST_NAMES: ReadonlySet<string> = new Set([
   "x-original-url",
   "x-rewrite-url",
   "x-host",
+  "x-http-method",
   "x-http-method-override",
+  "x-method-override",
   "x-middleware-subrequest",
   "tenant-id",
+  // CGI makes HTTP_PROXY of it, which HTTP clients take for a setting (httpoxy, CVE-2016-5385).
+  "proxy",
   "host",
   "expect",
 ]);
+
+/**
+ * CGI, WSGI, PHP and the like can't tell `x_forwarded_for` from `x-forwarded-for` (RFC 3875, section 4.1.18), some not `x.forwarded.for`
+ * either: a name is judged as they would read it. Not dropped for its underscore alone, as nginx does by default: applications have names
+ * such as `api_key`.
+ */
+const asReadByCgi = (name: string): string => name.replaceAll(/[^a-z0-9]/g, "-");
+
+function isInternal(name: string, perConnection: ReadonlySet<string>): boolean {
+  const read = asReadByCgi(name);
+  if (perConnection.has(name) || perConnection.has(read) || INTERNAL_REQUEST_NAMES.has(read)) return true;
+  // A second length is for smuggling.
+  if (read === "content-length" && name !== read) return true;
+  return INTERNAL_REQUEST_PREFIXES.some((prefix) => read.startsWith(prefix));
+}
 
 /** Names of cookies that belong to the edge: services neither see nor set them. */
 export const SESSION_COOKIE = { secure: "__Host-causeway", loopback: "causeway" } as const;
@@ -56,8 +78,7 @@ export function forwardedRequestHeaders(inbound: Headers, forwarding: Forwarding
   const headers = new Headers();
   const perConnection = connectionListed(inbound);
   for (const [name, value] of inbound) {
-    if (perConnection.has(name) || INTERNAL_REQUEST_NAMES.has(name)) continue;
-    if (INTERNAL_REQUEST_PREFIXES.some((prefix) => name.startsWith(prefix))) continue;
+    if (isInternal(name, perConnection)) continue;
     if (name === "cookie" || name === "traceparent" || name === "tracestate") continue;
     headers.append(name, value);
   }

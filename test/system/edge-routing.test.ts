@@ -86,7 +86,7 @@ describe("a request to a tenant", () => {
   test("spoofed internal headers change nothing (H10)", async () => {
     const names =
       "x-forwarded-host x-forwarded-for x-tenant-id x-edge-scope x-causeway-host causeway-proof causeway-request-id " +
-      "causeway-target x-original-url x-envoy-original-path forwarded";
+      "causeway-target x-original-url x-envoy-original-path forwarded x_causeway_host causeway_tenant X_Forwarded_For proxy";
     const spoofed = Object.fromEntries(names.split(" ").map((name) => [name, `globex.${BASE}`]));
     const echo = echoOf(await ask("acme", "/app", { headers: spoofed }));
     expect([echo.node, echo.proof.tenant]).toEqual([WALTER, "ten_acme"]);

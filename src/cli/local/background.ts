@@ -1,12 +1,14 @@
 import { spawn } from "node:child_process";
-import { closeSync, mkdirSync, openSync } from "node:fs";
+import { closeSync, openSync } from "node:fs";
 import process, { execPath } from "node:process";
+import { fileURLToPath } from "node:url";
 import { z } from "zod";
 import { CliError, EXIT } from "../frame/exit.ts";
 import { readJson } from "./files.ts";
 import type { UpOptions } from "./foreground.ts";
 import { type LocalStack, localStack } from "./local-json.ts";
 import { logPath } from "./log-files.ts";
+import { keepPrivate } from "./private-folder.ts";
 import { type StepEvent, STEPS, createProgress } from "./progress.ts";
 
 const message = z.discriminatedUnion("type", [
@@ -30,9 +32,9 @@ const isStepEvent = (value: unknown): boolean =>
 /** Starts a supervisor of its own in the background, shows its progress here, and returns when the stack is ready. */
 export async function startInBackground(options: UpOptions, onReady: (stack: LocalStack) => void): Promise<void> {
   const { paths, output } = options;
-  mkdirSync(paths.logs, { recursive: true });
+  keepPrivate(paths);
   const log = openSync(logPath(paths.logs, "supervisor"), "a", 0o600);
-  const main = new URL("../main.ts", import.meta.url).pathname;
+  const main = fileURLToPath(new URL("../main.ts", import.meta.url));
   const flags = [
     "up",
     "--port",

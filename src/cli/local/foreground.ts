@@ -1,4 +1,4 @@
-import { appendFileSync, mkdirSync, rmSync } from "node:fs";
+import { appendFileSync, rmSync } from "node:fs";
 import process from "node:process";
 import { z } from "zod";
 import { type Logger, createLogger } from "../../shared/log.ts";
@@ -10,6 +10,7 @@ import { takeLock } from "./ledger.ts";
 import type { LocalStack } from "./local-json.ts";
 import { logPath } from "./log-files.ts";
 import type { StatePaths } from "./paths.ts";
+import { keepPrivate } from "./private-folder.ts";
 import { type Progress, type StepEvent, createProgress } from "./progress.ts";
 import { type RunningStack, killStack, startStack } from "./stack.ts";
 
@@ -38,7 +39,7 @@ export async function runInForeground(options: UpOptions, onReady: (stack: Local
   const tell = (message: BackgroundMessage) => {
     if (background && process.connected) send(message);
   };
-  mkdirSync(paths.logs, { recursive: true });
+  keepPrivate(paths);
   if (!takeLock(paths.lock))
     throw new CliError(EXIT.refused, "the local stack is being started already", "causeway status shows it.");
   const stop = listenForSignals(() => killStack(paths));

@@ -8,7 +8,7 @@ export const PACKAGE_ROOT = fileURLToPath(new URL("../../../", import.meta.url))
 /** Compiled code of our own processes, so that they start (and start again) faster. Safe to delete. */
 export const COMPILE_CACHE = join(PACKAGE_ROOT, "node_modules/.cache/causeway/node");
 
-/** What the stack keeps, all in one folder. Files with secrets have mode 0600. */
+/** What the stack keeps, all in one folder, closed to other users (private-folder.ts). */
 export interface StatePaths {
   readonly dir: string;
   /** What users' programs read: addresses and a token (contract: present exactly while the stack is ready). */

@@ -3,6 +3,7 @@ import { chmodSync, cpSync, existsSync, mkdirSync, renameSync, rmSync } from "no
 import { createRequire } from "node:module";
 import { arch, platform, userInfo } from "node:os";
 import { dirname, join } from "node:path";
+import process from "node:process";
 import { z } from "zod";
 import { CliError, EXIT } from "../frame/exit.ts";
 
@@ -75,7 +76,12 @@ function copyNative(native: string): string {
   mkdirSync(SYSTEM_DIR, { recursive: true, mode: 0o755 });
   chmodSync(SYSTEM_DIR, 0o755);
   const temporary = `${target}.${process.pid}.tmp`;
-  cpSync(native, temporary, { recursive: true, verbatimSymlinks: true });
+  const umask = process.umask(0o022); // The stack's own would close the copy to the user it is made for.
+  try {
+    cpSync(native, temporary, { recursive: true, verbatimSymlinks: true });
+  } finally {
+    process.umask(umask);
+  }
   try {
     renameSync(temporary, target);
   } catch (error) {

@@ -1,4 +1,4 @@
-import { chmodSync, existsSync, mkdirSync, rmSync } from "node:fs";
+import { existsSync, mkdirSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import type { Logger } from "../../shared/log.ts";
 import { CliError, EXIT } from "../frame/exit.ts";
@@ -32,6 +32,7 @@ import { PACKAGE_ROOT, type StatePaths } from "./paths.ts";
 import { type HeldPorts, choosePorts, demandPort } from "./ports.ts";
 import { CONTROL_DATABASE, dataDir } from "./postgres.ts";
 import { type PostgresInstallation, findPostgres } from "./postgres-binaries.ts";
+import { letNobodyPass, letPass } from "./private-folder.ts";
 import { type Report, step } from "./progress.ts";
 import { type StackSecrets, makeSecrets, readSecrets, writeSecrets } from "./secrets.ts";
 import { writeStatus } from "./status-file.ts";
@@ -142,13 +143,13 @@ interface Prepared {
 
 async function prepare(options: StackOptions, note: (text: string) => void): Promise<Prepared> {
   const { paths, edgePort } = options;
-  mkdirSync(paths.logs, { recursive: true });
-  chmodSync(paths.dir, 0o711); // Postgres' own user must get through to its data; every file with a secret is 0600.
+  letPass(paths); // So that it can be tried whether Postgres' user gets through.
   rmSync(paths.localJson, { force: true });
   const reaped = await reapStack(paths);
   if (reaped > 0) note(`ended ${reaped} processes that a killed run had left behind`);
   const containers = options.upstream === "compose" ? composeUpstream(paths) : null;
   const postgres = await findPostgres(paths.dir);
+  if (containers !== null || postgres.user === null || postgres.reachableDir !== null) letNobodyPass(paths);
   if (options.fresh) await wipe(paths, postgres);
   refuseOtherUpstream(paths, options.upstream);
   await demandPort(edgePort, "edge");

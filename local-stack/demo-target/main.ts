@@ -78,14 +78,22 @@ function answer(request: IncomingMessage, response: ServerResponse): Promise<voi
 }
 
 function sendPage(page: { type: string; content: Buffer }, request: IncomingMessage, response: ServerResponse): void {
-  const tag = `"${createHash("sha256").update(page.content).digest("base64url").slice(0, 16)}"`;
+  const isHtml = page.type.startsWith("text/html");
+  const content = isHtml ? basedOn(request.headers["x-forwarded-prefix"], page.content) : page.content;
+  const tag = `"${createHash("sha256").update(content).digest("base64url").slice(0, 16)}"`;
   const headers = { "content-type": page.type, "cache-control": "no-cache", etag: tag };
   if (request.headers["if-none-match"] === tag) {
     response.writeHead(304, headers).end();
     return;
   }
-  response.writeHead(200, { ...headers, "content-length": page.content.length });
-  response.end(page.content);
+  response.writeHead(200, { ...headers, "content-length": content.length });
+  response.end(content);
+}
+
+/** The page's addresses start at the prefix that the edge cut off, if it stands behind a path route. */
+function basedOn(prefix: string | string[] | undefined, content: Buffer): Buffer {
+  if (typeof prefix !== "string" || !/^(?:\/[\w.~%-]+)+$/.test(prefix)) return content;
+  return Buffer.from(content.toString("utf8").replace('<base href="/" />', `<base href="${prefix}/" />`));
 }
 
 /** Everything that reached this side, as it came: raw names, order and duplicates. */

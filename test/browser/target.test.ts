@@ -14,13 +14,19 @@ beforeAll(async () => {
 });
 afterAll(async () => opened.close());
 
-test("a web app behind a connector works in a browser: pages, live events, a WebSocket, an upload", async () => {
+test.each([
+  ["on its own host", "demo--acme", "/"],
+  ["behind a tenant's path route", "acme", "/plant/"],
+  ["behind the route without its last slash", "acme", "/plant"],
+])("a web app %s works in a browser: pages, live events, a WebSocket, an upload", async (_, host, path) => {
   const page = await browser.newPage();
   const complaints: string[] = [];
   page.on("pageerror", (error) => complaints.push(error.message));
   page.on("console", (message) => message.type() === "error" && complaints.push(message.text()));
-  await page.goto(`http://demo--acme.${stack.baseDomain}:${stack.edgePort}/`);
+  await page.goto(`http://${host}.${stack.baseDomain}:${stack.edgePort}${path}`);
   expect(await page.title()).toContain("Plant 1");
+  // The style sheet came: without it the body has no ground of its own.
+  expect(await page.evaluate(() => getComputedStyle(document.body).backgroundColor)).not.toBe("rgba(0, 0, 0, 0)");
 
   // Server-sent events arrive one by one, not at the end.
   await page.waitForFunction(() => Number(document.querySelector("#count")?.textContent) >= 2);

@@ -1,4 +1,4 @@
-// The page of the demo target. Absolute paths on purpose: they work because each target has a host of its own.
+// The page of the demo target. Every address is relative to <base>, which the server sets: the page may stand below a prefix.
 
 /**
  * The element with this id, of this class.
@@ -27,7 +27,7 @@ const READINGS = 60;
 /** @type {number[]} */
 const readings = [];
 const liveState = element("live-state", HTMLElement);
-const events = new EventSource("/sse?count=0");
+const events = new EventSource("sse?count=0");
 events.addEventListener("open", () => show(liveState, "open", "live"));
 events.addEventListener("error", () => show(liveState, "closed", "reconnecting"));
 events.addEventListener("tick", (event) => {
@@ -55,7 +55,7 @@ let socket;
 /** @param {number} pauseMs before the next attempt; doubles up to 8 s while nothing answers */
 function connect(pauseMs) {
   let nextPauseMs = Math.min(pauseMs * 2, 8000);
-  socket = new WebSocket(`${location.protocol === "https:" ? "wss" : "ws"}://${location.host}/ws`);
+  socket = new WebSocket(new URL("ws", document.baseURI.replace(/^http/, "ws")));
   socket.addEventListener("open", () => {
     nextPauseMs = 500;
     show(echoState, "open", "open");
@@ -88,7 +88,7 @@ const uploadResult = element("upload-result", HTMLElement);
 async function upload(file) {
   uploadResult.textContent = "Uploading …";
   try {
-    const response = await fetch("/upload", { method: "POST", body: file });
+    const response = await fetch("upload", { method: "POST", body: file });
     if (!response.ok) throw new Error(`status ${response.status}`);
     const { bytes, sha256 } = await response.json();
     uploadResult.textContent = `${bytes.toLocaleString()} bytes, SHA-256 ${sha256}`;

@@ -1,5 +1,6 @@
 import { connectSql } from "./client.ts";
 import { quoteIdentifier, tenantGroupName } from "./identifiers.ts";
+import { lockDown } from "./lock-down.ts";
 import { ledgerTable, runMigrations } from "./migrate.ts";
 import { controlMigrations } from "./migrations/control.ts";
 import { ensureRole, grantControl, SERVICE_ROLES } from "./roles.ts";
@@ -10,7 +11,7 @@ const LOCK = 7_203_914;
 
 /**
  * Brings the control database to the current level: the three service roles with these passwords, the schemas `control` and `portal`,
- * least-privilege grants. Safe to repeat. `url` is a direct connection as a role that may create roles and owns the database. Returns the
+ * least-privilege grants; nobody else may connect. Safe to repeat. `url` is a direct connection as a role that may create roles and owns the database. Returns the
  * names of the migrations that it applied.
  */
 export async function migrateControl(url: string, options: { rolePasswords: RolePasswords }): Promise<string[]> {
@@ -28,6 +29,7 @@ export async function migrateControl(url: string, options: { rolePasswords: Role
       prepare: async () => {},
     });
     await sql.begin(grantControl);
+    await lockDown(sql);
     return applied;
   } finally {
     await sql.end();
@@ -63,6 +65,7 @@ export async function prepareClusterDatabase(url: string, options: { provisioner
       if (control !== undefined)
         await tx.unsafe(`grant connect on database ${database} to causeway_console, causeway_portal`);
     });
+    await lockDown(sql);
   } finally {
     await sql.end();
   }

@@ -22,9 +22,11 @@ export async function ensureRole(tx: TransactionSql, name: string, password: str
  * tokens, and nothing of the accounts.
  */
 export async function grantControl(tx: TransactionSql): Promise<void> {
+  const [database] = await tx<{ name: string }[]>`select quote_ident(current_database()) as name`;
   const all = SERVICE_ROLES.join(", ");
   const rights = "select, insert, update, delete";
   await tx.unsafe(`
+    grant connect on database ${database?.name ?? ""} to ${all};
     revoke all on schema control, portal from public, ${all};
     revoke all on all tables in schema control, portal from public, ${all};
     revoke all on all sequences in schema control, portal from public, ${all};

@@ -35,10 +35,13 @@ export async function ensureTenantSchema(
     );
     // Creating a role gives the right to administer it; to own or act as it takes membership (PostgreSQL 16).
     if (role === undefined) await tx.unsafe(`grant ${quoted} to current_user`);
-    const [database] = await tx<{ name: string }[]>`select current_database() as name`;
+    const [database] = await tx<{ name: string; version: number }[]>`
+      select current_database() as name, current_setting('server_version_num')::int as version`;
+    // The group's rights, not its name: nothing is to be made under that. Before PostgreSQL 16 membership could not be told apart.
+    const withoutSetRole = (database?.version ?? 0) >= 160_000 ? "with set false" : "";
     await tx.unsafe(`
       alter role ${quoted} set search_path = ${quoted};
-      grant ${quoteIdentifier(tenantGroupName(database?.name ?? ""))} to ${quoted};
+      grant ${quoteIdentifier(tenantGroupName(database?.name ?? ""))} to ${quoted} ${withoutSetRole};
       create schema if not exists ${quoted} authorization ${quoted};
       comment on schema ${quoted} is ${quoteLiteral(tenant.label)};
     `);

@@ -6,6 +6,8 @@ import { MigrationChanged } from "../../src/db/migrate.ts";
 import { controlMigrations } from "../../src/db/migrations/control.ts";
 import { tenantMigrations } from "../../src/db/migrations/tenant.ts";
 import { newId } from "../../src/shared/ids.ts";
+import { tenantGroupName } from "../../src/db/identifiers.ts";
+import { SERVICE_ROLES } from "../../src/db/roles.ts";
 import { ROLE_PASSWORDS, startPostgres } from "../support/postgres.ts";
 import type { TestPostgres } from "../support/postgres.ts";
 
@@ -27,6 +29,14 @@ function client(url: string, max = 2): postgres.Sql {
   const sql = postgres(url, { max, onnotice: () => {} });
   clients.push(sql);
   return sql;
+}
+
+/** A control database beside the tenants' one, as the local stack has it. */
+async function controlDatabase(): Promise<string> {
+  const name = "causeway_control_alone";
+  await client(server.url("postgres")).unsafe(`create database ${name}`);
+  await migrateControl(server.url(name), { rolePasswords: ROLE_PASSWORDS });
+  return name;
 }
 
 const as = (role: keyof typeof ROLE_PASSWORDS) =>
@@ -68,6 +78,28 @@ describe("tenant schemas", () => {
     ])
       await expect(a.sql.unsafe(statement), statement).rejects.toMatchObject({ code: "42501" });
     expect(await b.sql`select title from documents`).toEqual([{ title: "plan" }]);
+  });
+
+  test("a role gets into no other database, makes nothing outside its schema and can't become its group (G11)", async () => {
+    const { tenantId, sql } = await makeTenant("locked@default");
+    const control = await controlDatabase();
+    for (const name of [control, "postgres", "template1"]) {
+      const login = { user: tenantId, password: "secret-of-tenant" };
+      await expect(client(server.url(name, login))`select 1`, name).rejects.toMatchObject({ code: "42501" });
+    }
+    for (const statement of [
+      `create temp table mine (id int)`,
+      `set role "${tenantGroupName(database)}"`,
+      `select lo_create(0)`,
+      `select lo_creat(-1)`,
+      `select lo_from_bytea(0, '')`,
+    ])
+      await expect(sql.unsafe(statement), statement).rejects.toMatchObject({ code: "42501" });
+    // Ours still get in.
+    for (const role of SERVICE_ROLES) {
+      const login = { user: role, password: ROLE_PASSWORDS[role] };
+      expect(await client(server.url(control, login))`select current_user as role`).toEqual([{ role }]);
+    }
   });
 
   test("making a tenant again keeps its data (G13)", async () => {
@@ -163,6 +195,23 @@ describe("tenant schemas", () => {
 describe("the control database", () => {
   test("migrating again applies nothing and changes nothing", async () => {
     expect(await migrateControl(server.url(database), { rolePasswords: ROLE_PASSWORDS })).toEqual([]);
+  });
+
+  test("is locked by an owner who is no superuser, and what is not the owner's stays as it is", async () => {
+    const admin = client(server.url("postgres"));
+    const owner = { user: "plain_owner", password: "owner-password" };
+    await admin.unsafe(`create role plain_owner login createrole password 'owner-password'`);
+    // The roles exist already on this server; to set their passwords takes the right to administer them.
+    for (const role of SERVICE_ROLES) await admin.unsafe(`grant ${role} to plain_owner with admin option`);
+    await admin.unsafe(`create database causeway_owned owner plain_owner`);
+    await admin.unsafe(`grant connect on database template1 to public`);
+    await migrateControl(server.url("causeway_owned", owner), { rolePasswords: ROLE_PASSWORDS });
+    const open =
+      await admin`select datname as name from pg_database, aclexplode(coalesce(datacl, acldefault('d', datdba)))
+      where grantee = 0 and privilege_type = 'CONNECT' and datname in ('causeway_owned', 'template1')`;
+    expect(open).toEqual([{ name: "template1" }]);
+    await client(server.url("causeway_owned", owner))`select 1`;
+    await admin.unsafe(`revoke connect on database template1 from public`);
   });
 
   test("two migrate runs at once take turns", async () => {

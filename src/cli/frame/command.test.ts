@@ -64,6 +64,15 @@ test("help goes to stdout at every level, without running anything", async () =>
   expect(calls.length).toBe(before);
 });
 
+test("help says the whole command, and flags with values as people type them, aligned", async () => {
+  const { out } = await run("tenant", "create", "--help");
+  expect(out).toContain("USAGE causeway tenant create [OPTIONS] <SLUG>\n");
+  expect(out).toContain("-n, --node NODE    Node\n");
+  expect(out).toContain("         --wait    Wait\n");
+  expect(out).not.toContain("=<");
+  expect((await run("tenant", "--help")).out).toContain("USAGE causeway tenant create\n");
+});
+
 test.each([
   ["an unknown command", ["nope"], 'unknown command "nope"'],
   ["an unknown command below", ["tenant", "nope"], 'unknown command "nope"'],

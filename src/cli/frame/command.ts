@@ -31,9 +31,8 @@ interface Resolved {
 export async function runCommandLine(root: AnyCommand, argv: readonly string[], io: CommandIo): Promise<ExitCode> {
   const found = await resolveCommand(root, argv, io.name);
   const help = async () => {
-    const text = await renderUsage(found.command, found.parent);
-    return `${io.colour ? text : plain(text)}
-`;
+    const text = await renderUsage(found.command, await wholePath(found));
+    return `${readable(io.colour ? text : plain(text))}\n`;
   };
   if (found.problem !== null) {
     if (isHelp(found.rest[0] ?? "")) return printed(io.out, await help());
@@ -117,6 +116,22 @@ export function checkArguments(argv: readonly string[], definitions: ArgsDef): s
     return (message.split(". ")[0] ?? message).replace(/^(Unknown|Option)/, (word) => word.toLowerCase());
   }
 }
+
+/** citty names a command by its own and its parent's name: with the path as the parent's, the usage line can be typed as it stands. */
+async function wholePath({ parent, path }: Resolved): Promise<AnyCommand | undefined> {
+  if (parent === undefined) return undefined;
+  const meta = await resolvable(parent.meta);
+  return { ...parent, meta: { ...meta, name: path.slice(0, path.lastIndexOf(" ")) } };
+}
+
+/** `--out FILE` where citty has `--out=<file>`; its right-aligned column stays aligned. Without its blanks at the end of lines. */
+const readable = (help: string): string =>
+  help
+    .replace(/^( ?)(.*?)=<([^>\n]+)>/gm, (_, margin: string, before: string, hint: string) => {
+      const value = hint.includes("|") ? hint : hint.toUpperCase().replaceAll("_", "-");
+      return `${margin === "" ? "" : `${margin}  `}${before} ${value}`;
+    })
+    .replace(/[ \t]+$/gm, "");
 
 const isHelp = (arg: string): boolean => arg === "--help" || arg === "-h";
 

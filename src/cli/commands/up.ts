@@ -2,6 +2,7 @@ import { existsSync } from "node:fs";
 import process from "node:process";
 import { defineCommand } from "citty";
 import { CliError, EXIT } from "../frame/exit.ts";
+import { withFailureRecord } from "../frame/failure.ts";
 import { type Output, createOutput } from "../frame/output.ts";
 import { startInBackground } from "../local/background.ts";
 import { BASE_DOMAIN, UPSTREAM_KINDS, type UpstreamKind } from "../local/context.ts";
@@ -53,12 +54,14 @@ export default defineCommand({
       );
       return;
     }
-    const edgePort = parsePort(args.port);
-    refuseSecondStart(paths);
-    const options = { paths, edgePort, fresh: args.fresh === true, upstream: parseUpstream(args.upstream), output };
-    const onReady = (stack: LocalStack) => printReady(output, stack, paths);
-    if (args.detach === true) await startInBackground(options, onReady);
-    else await runInForeground(options, onReady);
+    await withFailureRecord(output, async () => {
+      const edgePort = parsePort(args.port);
+      refuseSecondStart(paths);
+      const options = { paths, edgePort, fresh: args.fresh === true, upstream: parseUpstream(args.upstream), output };
+      const onReady = (stack: LocalStack) => printReady(output, stack, paths, args.detach === true);
+      if (args.detach === true) await startInBackground(options, onReady);
+      else await runInForeground(options, onReady);
+    });
   },
 });
 
@@ -102,7 +105,7 @@ function refuseSecondStart(paths: StatePaths): void {
   );
 }
 
-function printReady(output: Output, stack: LocalStack, paths: StatePaths): void {
+function printReady(output: Output, stack: LocalStack, paths: StatePaths, detached: boolean): void {
   const secrets = readSecrets(paths.secrets);
   const members = secrets === null ? [] : membersOf(secrets);
   // The API's token and the database's password stay in local.json: this output ends up in logs.
@@ -116,6 +119,6 @@ function printReady(output: Output, stack: LocalStack, paths: StatePaths): void 
       members,
       notice: "demo, not for production",
     },
-    readySummary(stack, members, paths),
+    readySummary(stack, members, paths, { detached }),
   );
 }

@@ -5,7 +5,12 @@ import type { StatePaths } from "./paths.ts";
 const MARGIN = "  ";
 
 /** What people read when the stack is up: addresses, one command a thing, and what it is not for. */
-export function readySummary(stack: LocalStack, members: readonly DemoMember[], paths: StatePaths): string {
+export function readySummary(
+  stack: LocalStack,
+  members: readonly DemoMember[],
+  paths: StatePaths,
+  { detached }: { readonly detached: boolean },
+): string {
   const port = new URL(stack.edgeUrl).port;
   const at = (host: string, path: string) => `http://${host}:${port}${path}`;
   const host = (slug: string) =>
@@ -46,7 +51,8 @@ export function readySummary(stack: LocalStack, members: readonly DemoMember[], 
       (member) => `${MARGIN}${at(host(member.tenant), "/private")}  ${member.email}  password ${member.password}`,
     ),
     "",
-    "causeway status shows the parts, causeway logs [part] their logs, causeway down stops them.",
+    `npx causeway status shows the parts, npx causeway logs [PART] their logs${detached ? ", npx causeway down stops them." : "."}`,
+    ...(detached ? [] : ["Ctrl-C stops everything."]),
   ].join("\n");
 }
 

@@ -34,16 +34,6 @@ async function commands(path: readonly string[] = []): Promise<Found[]> {
 /** Print no data: they run until stopped, or only do something. */
 const WITHOUT_DATA = new Set(["down", "logs", "connect", "node run"]);
 
-test.each(["relay", "serve", "create", "backup", "restore", "export", "tenant move"])(
-  "%s, which there is not, is an unknown command",
-  async (line) => {
-    const { code, out, err } = await run(line.split(" "));
-    expect([code, out]).toEqual([EXIT.usage, ""]);
-    expect(err).toContain("COMMANDS");
-    expect(err).toContain(`unknown command "${line.split(" ").at(-1)}"`);
-  },
-);
-
 test(
   "every command has help, one that prints data has --json, and none takes an unknown flag",
   { timeout: 60_000 },

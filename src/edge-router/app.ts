@@ -44,6 +44,7 @@ export function createEdge(ports: EdgePorts, settings: EdgeSettings): Hono {
     const headers = new Headers(visit.request.headers);
     for (const name of visit.request.headers.keys()) if (name.startsWith("causeway-")) headers.delete(name);
     headers.set(HEADER.requestId, visit.requestId);
+    if (visit.clientAddress !== null) headers.set(HEADER.clientAddress, visit.clientAddress);
     try {
       return await ports.fetchPortal(new Request(visit.request, { headers, redirect: "manual" }));
     } catch (error) {
@@ -92,13 +93,15 @@ function visitOf(request: Request, waitUntil: Visit["waitUntil"], ports: EdgePor
     scheme: request.url.startsWith("https:") ? "https" : "http",
     rawPath,
     rawQuery,
-    // Set by the platform, which overwrites what a visitor sends under this name.
-    clientAddress: request.headers.get("cf-connecting-ip"),
+    clientAddress:
+      settings.clientAddressHeader === null ? LOOPBACK_ADDRESS : request.headers.get(settings.clientAddressHeader),
     isWebSocket: isWebSocketUpgrade(request.method, request.headers),
     waitUntil,
     seen: {},
   };
 }
+
+const LOOPBACK_ADDRESS = "127.0.0.1";
 
 const isGetOrHead = (method: string): boolean => method === "GET" || method === "HEAD";
 

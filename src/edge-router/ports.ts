@@ -42,4 +42,6 @@ export interface EdgeSettings {
   /** Empty for the scheme's default. */
   readonly publicPort: string;
   readonly firstByteMs: number;
+  /** Lower-case name of the header that the platform in front overwrites with the visitor's address; null: visitors are on this machine. */
+  readonly clientAddressHeader: string | null;
 }

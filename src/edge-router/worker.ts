@@ -1,6 +1,6 @@
 import type { LaneRpc } from "../protocol/lane.ts";
 import type { SessionsRpc } from "../protocol/portal-rpc.ts";
-import { parseBaseDomains } from "../policy/host.ts";
+import { isLoopbackHost, parseBaseDomains } from "../policy/host.ts";
 import { directoryCopyKey, directoryShard, type DirectoryRpc } from "../policy/record.ts";
 import { systemClock } from "../shared/clock.ts";
 import { newId } from "../shared/ids.ts";
@@ -23,6 +23,8 @@ export interface EdgeEnv {
   readonly BASE_DOMAINS: string;
   readonly PUBLIC_SCHEME: string;
   readonly PUBLIC_PORT: string;
+  /** May be empty only where the platform's base domain is this machine's. */
+  readonly CLIENT_ADDRESS_HEADER: string;
   readonly SESSION_PUBLIC_KEYS: string;
   readonly PROOF_PRIVATE_KEY: string;
   /** Optional, in minutes; default 15. */
@@ -86,12 +88,21 @@ function edgeOf(env: EdgeEnv): ReturnType<typeof createEdge> {
 function parseSettings(env: EdgeEnv): EdgeSettings {
   if (env.PUBLIC_SCHEME !== "http" && env.PUBLIC_SCHEME !== "https") throw new Error("PUBLIC_SCHEME is http or https");
   if (!/^[0-9]{0,5}$/.test(env.PUBLIC_PORT)) throw new Error("PUBLIC_PORT is a port or empty");
+  const baseDomains = parseBaseDomains(env.BASE_DOMAINS);
   return {
-    baseDomains: parseBaseDomains(env.BASE_DOMAINS),
+    baseDomains,
+    clientAddressHeader: parseClientAddressHeader(env.CLIENT_ADDRESS_HEADER, baseDomains[0]),
     publicScheme: env.PUBLIC_SCHEME,
     publicPort: env.PUBLIC_PORT,
     firstByteMs: positive(env.FIRST_BYTE_SECONDS, LIMITS.firstByteMs / 1_000) * 1_000,
   };
+}
+
+/** Empty for visitors from elsewhere would give all of them one address, and services believe much of loopback's. */
+function parseClientAddressHeader(name: string, platformDomain: string): string | null {
+  if (name === "" && isLoopbackHost(platformDomain)) return null;
+  if (!/^[a-z0-9-]+$/.test(name)) throw new Error("CLIENT_ADDRESS_HEADER is the lower-case name of a header");
+  return name;
 }
 
 function positive(text: string | undefined, fallback: number): number {

@@ -1,7 +1,10 @@
 import { and, eq } from "drizzle-orm";
 import type { Db } from "../db/client.ts";
 import { member, organization, session } from "../db/portal-schema.ts";
+import { HEADER } from "../protocol/headers.ts";
+import type { Clock } from "../shared/clock.ts";
 import type { Logger } from "../shared/log.ts";
+import { createAccountTries } from "./account-tries.ts";
 import { AUTH_PATH, createAuth } from "./auth.ts";
 import { LIMITS } from "./limits.ts";
 import { portalOrigin, type PortalSettings } from "./settings.ts";
@@ -32,14 +35,15 @@ export interface Accounts {
   endSession(sessionId: string): Promise<void>;
 }
 
-export function createAccounts(db: Db, settings: PortalSettings, log: Logger): Accounts {
+export function createAccounts(db: Db, settings: PortalSettings, log: Logger, now: Clock): Accounts {
   const auth = createAuth(db, settings, log, false);
+  const tries = createAccountTries(db, now);
   const origin = portalOrigin(settings);
 
   /** Through its router, which checks rates and origins; plain calls would not. Our own page has been checked by the caller. */
   function call(path: string, request: Request, body: Record<string, string>): Promise<Response> {
     const headers = new Headers({ "content-type": "application/json", origin });
-    for (const name of ["cookie", "user-agent", "cf-connecting-ip"]) {
+    for (const name of ["cookie", "user-agent", HEADER.clientAddress]) {
       const value = request.headers.get(name);
       if (value !== null) headers.set(name, value);
     }
@@ -54,9 +58,15 @@ export function createAccounts(db: Db, settings: PortalSettings, log: Logger): A
       return found === null ? null : { sessionId: found.session.id, accountId: found.user.id, email: found.user.email };
     },
     async signIn(request, email, password) {
+      const retryAfterSeconds = await tries.begin(email);
+      if (retryAfterSeconds !== null) return { kind: "too-many", retryAfterSeconds };
       const response = await call("/sign-in/email", request, { email, password });
-      if (response.ok) return { kind: "signed-in", setCookies: response.headers.getSetCookie() };
+      if (response.ok) {
+        await tries.forget(email);
+        return { kind: "signed-in", setCookies: response.headers.getSetCookie() };
+      }
       if (response.status === 429) {
+        await tries.takeBack(email);
         return { kind: "too-many", retryAfterSeconds: Number(response.headers.get("x-retry-after") ?? "60") };
       }
       // 400 and 401 are wrong input; anything else must not look like a wrong password.

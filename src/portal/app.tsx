@@ -96,7 +96,10 @@ export function createPortal(ports: PortalPorts, settings: PortalSettings): Hono
     const isWrong = result.kind === "wrong";
     c.header(HEADER.error, isWrong ? "unauthorized" : "rate-limited");
     if (result.kind === "too-many") c.header("retry-after", String(result.retryAfterSeconds));
-    const error = isWrong ? "E-mail or password is wrong." : "Too many tries. Wait a minute, then try again.";
+    const error =
+      result.kind === "wrong"
+        ? "E-mail or password is wrong."
+        : `Too many tries. Try again in ${minutes(result.retryAfterSeconds)}.`;
     const page = <SignInPage host={hostOfNext(next)} next={next} email={email} error={error} />;
     return c.html(page, isWrong ? 401 : 429);
   });
@@ -147,6 +150,11 @@ function isOwnForm(request: Request, origin: string): boolean {
   if (site !== null && site !== "same-origin") return false;
   const sentOrigin = request.headers.get("origin");
   return sentOrigin === null ? site === "same-origin" : sentOrigin === origin;
+}
+
+function minutes(seconds: number): string {
+  const count = Math.ceil(seconds / 60);
+  return count <= 1 ? "a minute" : `${count} minutes`;
 }
 
 function hostOfNext(next: string): string | null {

@@ -3,6 +3,7 @@ import { drizzleAdapter } from "better-auth/adapters/drizzle";
 import { organization } from "better-auth/plugins/organization";
 import type { Db } from "../db/client.ts";
 import * as schema from "../db/portal-schema.ts";
+import { HEADER } from "../protocol/headers.ts";
 import { newId } from "../shared/ids.ts";
 import type { Logger } from "../shared/log.ts";
 import { LIMITS } from "./limits.ts";
@@ -45,7 +46,7 @@ export function createAuth(db: Db, settings: PortalSettings, log: Logger, allowS
           attributes: { secure: isHttps, httpOnly: true, sameSite: "lax", path: "/" },
         },
       },
-      ipAddress: { ipAddressHeaders: ["cf-connecting-ip"] },
+      ipAddress: { ipAddressHeaders: [HEADER.clientAddress] },
       database: { generateId: ({ model }) => newId(model === "user" ? "usr" : model === "session" ? "ses" : "key") },
     },
     plugins: [organization({ allowUserToCreateOrganization: false })],

@@ -10,6 +10,8 @@ export const LIMITS = {
   passwordMaxLength: 128,
   /** Tries to sign in per address: people mistype, programs guess. */
   signInTries: { max: 10, windowSeconds: 60 },
+  /** Failed ones per account, from whatever addresses: 2,000 guesses a day; somebody locked out by others waits a coffee's time. */
+  accountTries: { max: 20, windowSeconds: 15 * 60 },
   /** A sign-in form has three short fields. */
   formBytes: 8 * 1024,
   /** Tenants listed on the start page. */

@@ -53,7 +53,7 @@ export default {
     let db: Db | null = null; // opened by pages that need it, once an invocation
     const app = createPortal(
       {
-        accounts: () => createAccounts((db ??= database(env)), settings, log),
+        accounts: () => createAccounts((db ??= database(env)), settings, log, systemClock),
         issueCode: (of) => issueCode((db ??= database(env)), of, systemClock, random),
         async lookup(host) {
           const record = await env.DIRECTORY.getByName(directoryShard(host)).lookup(host);
@@ -92,7 +92,7 @@ export class Sessions extends WorkerEntrypoint<PortalEnv> implements SessionsRpc
 
   async end(sessionId: string): Promise<void> {
     await withoutDetails("end", () =>
-      createAccounts(database(this.env), settingsOf(this.env), log).endSession(sessionId),
+      createAccounts(database(this.env), settingsOf(this.env), log, systemClock).endSession(sessionId),
     );
   }
 
@@ -102,7 +102,7 @@ export class Sessions extends WorkerEntrypoint<PortalEnv> implements SessionsRpc
     if (redeemed === null) return null;
     const { accountId, sessionId } = redeemed;
     // Asked again: a membership may have ended between the code and now.
-    const accounts = createAccounts(db, settingsOf(this.env), log);
+    const accounts = createAccounts(db, settingsOf(this.env), log, systemClock);
     if (!(await accounts.isMember(accountId, parsed.tenantId))) return null;
     const { tenantId, accessRevision } = parsed;
     const of = { tenantId, accountId, sessionId, accessRevision };

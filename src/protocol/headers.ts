@@ -6,6 +6,8 @@ export const HEADER = {
   requestId: "causeway-request-id",
   /** Edge -> node's Envoy: the signed proof (proof.ts). */
   proof: "causeway-proof",
+  /** Edge -> portal: the visitor's address; absent when it is not known. */
+  clientAddress: "causeway-client-address",
   /** Edge -> lane: name of the target. */
   target: "causeway-target",
   /** Edge -> lane: path prefix that the edge cut off (for X-Forwarded-Prefix), "" for none. */

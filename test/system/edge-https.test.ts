@@ -18,6 +18,7 @@ beforeAll(async () => {
     BASE_DOMAINS: "example.com,eu.example.com",
     PUBLIC_SCHEME: "https",
     PUBLIC_PORT: "",
+    CLIENT_ADDRESS_HEADER: "cf-connecting-ip",
   });
   walter = await startTestNode("nod_walter", stack.proofKey);
   hank = await startTestNode("nod_hank", stack.proofKey);
@@ -41,8 +42,11 @@ const get = (url: string, headers: Record<string, string> = {}) => stack.fetch(u
 const cookieOf = (line: string | undefined): string => line?.split(";")[0] ?? "";
 
 test("the service learns that the visitor came by https (H09)", async () => {
-  const { headers } = parseEcho(await (await get("https://acme.example.com/app")).text());
+  const { headers } = parseEcho(
+    await (await get("https://acme.example.com/app", { "cf-connecting-ip": "192.0.2.9" })).text(),
+  );
   expect(headers).toMatchObject({
+    "x-forwarded-for": "192.0.2.9",
     "x-forwarded-proto": "https",
     "x-forwarded-host": "acme.example.com",
     "x-forwarded-port": "443",

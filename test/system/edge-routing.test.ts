@@ -93,6 +93,12 @@ describe("a request to a tenant", () => {
     expect(JSON.stringify(echo.headers)).not.toContain("globex");
   });
 
+  test("an address that the visitor claims is not believed where no platform in front overwrites it (H09)", async () => {
+    const { headers } = echoOf(await ask("acme", "/app", { headers: { "cf-connecting-ip": "6.6.6.6" } }));
+    expect(headers["x-forwarded-for"]).toBe("127.0.0.1");
+    expect(JSON.stringify(headers)).not.toContain("6.6.6.6");
+  });
+
   test.each(["ACME.Causeway.LocalHost", `acme.${BASE}.`, `Acme.${BASE}`])(
     "%s is the same tenant (H11)",
     async (host) => {

@@ -229,6 +229,53 @@ describe("somebody who may not", () => {
     expect(Number(last.headers["retry-after"])).toBeGreaterThan(0);
   });
 
+  test("guesses from ever new addresses only so often either, in all of their claims", async () => {
+    const statuses: number[] = [];
+    for (let i = 0; i < 12; i++) {
+      const form = { email: `claim-${i}@acme.example`, password: PASSWORD, next: "/" };
+      const claim = { "cf-connecting-ip": `6.6.6.${i}`, "causeway-client-address": `6.6.7.${i}` };
+      statuses.push((await createBrowser(stack.port).visit(portalUrl("/sign-in"), form, claim)).status);
+    }
+    expect(statuses).toEqual([...Array<number>(10).fill(401), 429, 429]);
+  });
+
+  test.each(["limited@acme.example", "nobody-at-all@acme.example"])(
+    "guesses the password of %s 20 times in 15 minutes, from however many addresses",
+    async (email) => {
+      if (email.startsWith("limited")) await stack.members.ensureMember(memberOf("acme", email));
+      const guess = (password: string, as = email) =>
+        createBrowser(stack.port).visit(portalUrl("/sign-in"), { email: as, password, next: "/" });
+      // As if each came from another address.
+      const forgetAddresses = () => sql`delete from portal.rate_limit where key not like 'account:%'`;
+      for (let i = 0; i < 20; i++) {
+        await forgetAddresses();
+        expect((await guess(`guess number ${i}`)).status).toBe(401);
+      }
+      await forgetAddresses();
+      for (const as of [email, email.toUpperCase()]) {
+        const answer = await guess(PASSWORD, as);
+        expect([answer.status, answer.headers["causeway-error"]]).toEqual([429, "rate-limited"]);
+        expect(Number(answer.headers["retry-after"])).toBeGreaterThan(600);
+        expect(Number(answer.headers["retry-after"])).toBeLessThanOrEqual(900);
+      }
+      expect((await guess(PASSWORD, "ann@acme.example")).status).toBe(303);
+      await sql`update portal.rate_limit set last_request = last_request - 900000`;
+      expect((await guess(PASSWORD)).status).toBe(email.startsWith("limited") ? 303 : 401);
+      expect(JSON.stringify(await sql`select key from portal.rate_limit`)).not.toContain(email);
+    },
+  );
+
+  test("signing in takes back the failed tries before it", async () => {
+    const email = "forgetful@acme.example";
+    await stack.members.ensureMember(memberOf("acme", email));
+    const tryIt = (password: string) =>
+      createBrowser(stack.port).visit(portalUrl("/sign-in"), { email, password, next: "/" });
+    await tryIt("wrong horse battery");
+    expect(await sql`select count from portal.rate_limit where key like 'account:%'`).toEqual([{ count: 1 }]);
+    expect((await tryIt(PASSWORD)).status).toBe(303);
+    expect(await sql`select count from portal.rate_limit where key like 'account:%'`).toEqual([]);
+  });
+
   test("has no address to sign up at", async () => {
     for (const path of ["/api/auth/sign-up/email", "/sign-up", "/api/auth/get-session", "/api/auth/ok"]) {
       const body = JSON.stringify({ email: "eve@evil.example", password: PASSWORD, name: "Eve" });

@@ -22,7 +22,7 @@ export function findAccess(flag: string | undefined, env: NodeJS.ProcessEnv, cwd
     throw new CliError(
       EXIT.usage,
       "no management API is known",
-      "Start the local stack (causeway up), or set CAUSEWAY_API_URL and CAUSEWAY_API_TOKEN.",
+      "Start the local stack (npx causeway up), or set CAUSEWAY_API_URL and CAUSEWAY_API_TOKEN.",
     );
   }
   if (!URL.canParse(url) || !/^https?:$/.test(new URL(url).protocol)) {

@@ -54,7 +54,7 @@ export function createApi(access: ApiAccess, fetcher: typeof fetch = fetch): Api
       throw new CliError(
         EXIT.environment,
         `the management API at ${access.url} can't be reached`,
-        "Is the stack up? causeway status shows it. Another address: --api-url or CAUSEWAY_API_URL.",
+        "Is the stack up? npx causeway status shows it. Another address: --api-url or CAUSEWAY_API_URL.",
         { cause },
       );
     }
@@ -128,6 +128,6 @@ export function exitCodeOf(status: number): ExitCode {
 function hintOf(status: number): string | null {
   if (status === 401) return "Set CAUSEWAY_API_TOKEN to a valid token of the management API.";
   if (status === 403) return "The token's scopes don't allow this; use another one in CAUSEWAY_API_TOKEN.";
-  if (status >= 500) return "Try again; if it stays, look at the console's log (causeway logs workers).";
+  if (status >= 500) return "Try again; if it stays, look at the console's log (npx causeway logs workers).";
   return null;
 }

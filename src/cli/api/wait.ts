@@ -27,7 +27,7 @@ export async function waitForOperation(
   throw new CliError(
     EXIT.failed,
     `operation ${id} did not end in time`,
-    `It goes on; look at it with: causeway operation show ${id}`,
+    `It goes on; look at it with: npx causeway operation show ${id}`,
   );
 }
 
@@ -63,6 +63,6 @@ function failed(ended: Operation): CliError {
   return new CliError(
     EXIT.failed,
     `operation ${ended.id} failed${where}: ${why}`,
-    `Try it again: causeway operation retry ${ended.id}`,
+    `Try it again: npx causeway operation retry ${ended.id}`,
   );
 }

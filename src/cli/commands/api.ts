@@ -25,7 +25,7 @@ export function connectApi(args: { "api-url"?: string | undefined; json?: boolea
 /** With `wait` follows the operation to its end and says each step once; without, says how to follow it. */
 export async function settle(api: Api, output: Output, started: Operation, wait: boolean): Promise<Operation> {
   if (!wait) {
-    output.say(`Operation ${started.id} is under way. Follow it: causeway operation show ${started.id}`);
+    output.say(`Operation ${started.id} is under way. Follow it: npx causeway operation show ${started.id}`);
     return started;
   }
   const said = new Set<string>();

@@ -103,7 +103,7 @@ const remove = defineCommand({
       throw new CliError(
         EXIT.failed,
         `${args.tenant} has no connector "${args.name}"`,
-        "causeway connector list shows them.",
+        "npx causeway connector list shows them.",
       );
     if (args.force !== true) {
       throw new CliError(

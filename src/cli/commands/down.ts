@@ -31,7 +31,7 @@ export default defineCommand({
         throw new CliError(
           EXIT.failed,
           `the supervisor (pid ${supervisor.pid}) does not stop`,
-          `End it with kill -9 ${supervisor.pid}, then run causeway down again for what it leaves behind.`,
+          `End it with kill -9 ${supervisor.pid}, then run npx causeway down again for what it leaves behind.`,
         );
       }
       await delay(PROCESS_POLL_MS);

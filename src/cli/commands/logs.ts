@@ -14,7 +14,7 @@ export default defineCommand({
     part: {
       type: "positional",
       required: false,
-      description: "A part (causeway status lists them) or a Worker's role",
+      description: "A part (npx causeway status lists them) or a Worker's role",
     },
     follow: { type: "boolean", alias: "f", description: "Go on with new lines until interrupted" },
     ...stateArgs,
@@ -30,7 +30,7 @@ export default defineCommand({
         EXIT.usage,
         `there is no log of a part "${wanted}"`,
         known.length === 0
-          ? "Nothing was started here yet: causeway up"
+          ? "Nothing was started here yet: npx causeway up"
           : `Logs: ${[...known, ...WORKER_ROLES].join(", ")}`,
       );
     }

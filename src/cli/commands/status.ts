@@ -20,7 +20,9 @@ export default defineCommand({
       throw new CliError(
         EXIT.failed,
         supervisor === null ? "the local stack is not running" : "the local stack is only beginning to start",
-        left === 0 ? "Start it: causeway up" : `A killed run left ${left} processes behind; causeway down ends them.`,
+        left === 0
+          ? "Start it: npx causeway up"
+          : `A killed run left ${left} processes behind; npx causeway down ends them.`,
       );
     }
     if (output.json) {

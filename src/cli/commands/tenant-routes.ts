@@ -42,9 +42,14 @@ function readRoutes(file: string): unknown {
   try {
     json = JSON.parse(readFileSync(file === "-" ? 0 : file, "utf8"));
   } catch (cause) {
-    throw new CliError(EXIT.usage, `${file} can't be read as JSON`, "Start from: causeway tenant routes NAME --json", {
-      cause,
-    });
+    throw new CliError(
+      EXIT.usage,
+      `${file} can't be read as JSON`,
+      "Start from: npx causeway tenant routes NAME --json",
+      {
+        cause,
+      },
+    );
   }
   return Array.isArray(json) ? { items: json } : json;
 }

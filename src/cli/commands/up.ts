@@ -101,7 +101,7 @@ function refuseSecondStart(paths: StatePaths): void {
     stack === null
       ? `the local stack is starting or stopping already (pid ${running.pid})`
       : `the local stack is running already (pid ${running.pid}): edge ${stack.edgeUrl}, console ${stack.consoleUrl}`,
-    "causeway status shows it, causeway down stops it.",
+    "npx causeway status shows it, npx causeway down stops it.",
   );
 }
 

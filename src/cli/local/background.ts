@@ -76,7 +76,7 @@ export async function startInBackground(options: UpOptions, onReady: (stack: Loc
             : new CliError(
                 EXIT.failed,
                 `the supervisor ended (exit code ${code ?? "none"})`,
-                "Its log: causeway logs supervisor",
+                "Its log: npx causeway logs supervisor",
               ),
         );
       });
@@ -90,6 +90,6 @@ export async function startInBackground(options: UpOptions, onReady: (stack: Loc
   }
   const stack = readJson(paths.localJson, localStack);
   if (stack === null)
-    throw new CliError(EXIT.failed, "the stack ended right after its start", "Its log: causeway logs supervisor");
+    throw new CliError(EXIT.failed, "the stack ended right after its start", "Its log: npx causeway logs supervisor");
   onReady(stack);
 }

@@ -77,7 +77,7 @@ export function createComposeClient(paths: ComposePaths, logFile: string): Compo
         throw new CliError(
           EXIT.environment,
           `${client.join(" ")} ${args[0]} failed:\n${lines.map((line) => `    ${line}`).join("\n")}`,
-          "The whole of what it said: causeway logs compose",
+          "The whole of what it said: npx causeway logs compose",
           { cause },
         );
       }

@@ -139,7 +139,7 @@ function demandClient(paths: ComposePaths, state: StatePaths): ComposeClient {
   throw new CliError(
     EXIT.environment,
     "no Docker engine with a compose client answers (tried docker compose and docker-compose)",
-    "Start Docker, or leave out --upstream compose: causeway up needs no containers.",
+    "Start Docker, or leave out --upstream compose: npx causeway up needs no containers.",
   );
 }
 

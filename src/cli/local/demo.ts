@@ -70,6 +70,13 @@ async function ensureTenant(context: StackContext, api: Api, wanted: (typeof TEN
   const { slug, node, routes } = wanted;
   const found = await api.find(`/tenants/${slug}`, tenant);
   if (found === null) {
+    // The console hears of an enrolment by the queue, so perhaps later than the node is up.
+    await until(
+      `${node} to be known as enrolled`,
+      async () => (await api.find(`/nodes/${node}`, enrolledNode))?.enrolled === true,
+      START_TIMEOUT_MS,
+      context.signal,
+    );
     const answer = await api.post("/tenants", { slug, node, routes }, z.object({ operation, tenant }));
     await waitForOperation(api, answer.operation.id, () => {}, { signal: context.signal });
   } else if (found.state === "provisioning") {

@@ -41,7 +41,7 @@ export async function runInForeground(options: UpOptions, onReady: (stack: Local
   };
   keepPrivate(paths);
   if (!takeLock(paths.lock))
-    throw new CliError(EXIT.refused, "the local stack is being started already", "causeway status shows it.");
+    throw new CliError(EXIT.refused, "the local stack is being started already", "npx causeway status shows it.");
   const stop = listenForSignals(() => killStack(paths));
   // A bug of ours must not leave processes behind.
   const crash = (error: unknown) => {

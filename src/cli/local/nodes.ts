@@ -119,7 +119,7 @@ async function enrol(context: StackContext, api: Api, name: NodeName, files: Nod
 async function followRelay(credentialsFile: string, url: string): Promise<void> {
   const { readCredentials } = await import("../../node-agent/main.ts");
   const read = readCredentials(credentialsFile);
-  if (!read.ok) throw new CliError(EXIT.usage, read.error, "Start anew without the old data: causeway up --fresh");
+  if (!read.ok) throw new CliError(EXIT.usage, read.error, "Start anew without the old data: npx causeway up --fresh");
   if (read.value.relayUrl !== url) writeJson(credentialsFile, { ...read.value, relayUrl: url });
 }
 

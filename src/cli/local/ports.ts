@@ -30,7 +30,7 @@ export async function demandPort(port: number, what: string): Promise<void> {
   throw new CliError(
     EXIT.environment,
     `port ${port} (${what}) is in use by another program`,
-    "Stop that program, or choose another edge port: causeway up --port N (the console takes N+1).",
+    "Stop that program, or choose another edge port: npx causeway up --port N (the console takes N+1).",
   );
 }
 
@@ -79,7 +79,7 @@ async function holdKept(name: string, port: number): Promise<{ port: number; ser
   throw new CliError(
     EXIT.environment,
     `port ${port} (${name} of this stack) is in use by another program`,
-    "Stop that program, or start anew without the old data: causeway up --fresh",
+    "Stop that program, or start anew without the old data: npx causeway up --fresh",
   );
 }
 

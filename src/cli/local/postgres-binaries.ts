@@ -62,7 +62,7 @@ function unprivilegedUser(): { uid: number; gid: number } {
   throw new CliError(
     EXIT.environment,
     "Postgres does not run as root, and there is no user postgres or nobody to run it as",
-    "Run causeway up as another user.",
+    "Run npx causeway up as another user.",
   );
 }
 

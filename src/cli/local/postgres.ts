@@ -117,7 +117,7 @@ async function initialise(data: string, installation: PostgresInstallation, pass
     throw new CliError(
       EXIT.environment,
       `Postgres could not make its data folder ${data}: ${cause instanceof Error ? cause.message : String(cause)}`,
-      "Is the disk full or the folder not writable? causeway up --state-dir DIR takes another one.",
+      "Is the disk full or the folder not writable? npx causeway up --state-dir DIR takes another one.",
       { cause },
     );
   } finally {

@@ -26,7 +26,7 @@ export async function until(
   const end = Date.now() + timeoutMs;
   while (!(await condition())) {
     signal.throwIfAborted();
-    if (Date.now() > end) throw new CliError(EXIT.failed, `gave up waiting: ${what}`, "Look at causeway logs.");
+    if (Date.now() > end) throw new CliError(EXIT.failed, `gave up waiting: ${what}`, "Look at npx causeway logs.");
     await delay(CONDITION_POLL_MS, undefined, { signal });
   }
 }

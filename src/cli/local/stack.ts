@@ -175,7 +175,7 @@ async function keptSecrets(paths: StatePaths, dataExist: boolean): Promise<Stack
     throw new CliError(
       EXIT.usage,
       `the stack's data is there, but the keys to it are not (${paths.secrets} is missing or damaged)`,
-      "Put the file back, or start anew without the old data: causeway up --fresh",
+      "Put the file back, or start anew without the old data: npx causeway up --fresh",
     );
   }
   const made = await makeSecrets();
@@ -190,7 +190,7 @@ function refuseOtherUpstream(paths: StatePaths, wanted: UpstreamKind): void {
   throw new CliError(
     EXIT.usage,
     `the stack's data in ${paths.dir} were made with --upstream ${made}`,
-    `Start it with that, take another --state-dir, or start anew without the old data: causeway up --fresh`,
+    `Start it with that, take another --state-dir, or start anew without the old data: npx causeway up --fresh`,
   );
 }
 

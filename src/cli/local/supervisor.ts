@@ -271,6 +271,6 @@ function notReady(name: string, state: PartState, logs: string): CliError {
   return new CliError(
     EXIT.failed,
     `${name} ${why}. Its last log lines:\n${lines.map((line) => `    ${line}`).join("\n")}`,
-    `The whole log: causeway logs ${name}`,
+    `The whole log: npx causeway logs ${name}`,
   );
 }

@@ -4,7 +4,7 @@ import { execPath } from "node:process";
 import { z } from "zod";
 import type { Api } from "../api/client.ts";
 import { createConnector } from "../api/create-connector.ts";
-import { connector, operation, tenant } from "../api/types.ts";
+import { connector, node as enrolledNode, operation, tenant } from "../api/types.ts";
 import { waitForOperation } from "../api/wait.ts";
 import { START_TIMEOUT_MS } from "../limits.ts";
 import {

@@ -1,8 +1,5 @@
-import { join } from "node:path";
 import { CliError, EXIT } from "../frame/exit.ts";
-import { readJson } from "../local/files.ts";
-import { localStack } from "../local/local-json.ts";
-import { stateDirToRead } from "../local/paths.ts";
+import { findLocalStack } from "../local/local-json.ts";
 import type { ApiAccess } from "./client.ts";
 
 /** The flag that every command with the management API takes. The token has none: a command line is no place for a secret. */
@@ -16,7 +13,7 @@ export const apiArgs = {
 
 /** Flag, then environment, then the local stack's file. The stack's token is only ever sent to the stack. */
 export function findAccess(flag: string | undefined, env: NodeJS.ProcessEnv, cwd: string): ApiAccess {
-  const local = readJson(join(stateDirToRead(undefined, env, cwd), "local.json"), localStack);
+  const local = findLocalStack(env, cwd);
   const url = flag ?? env["CAUSEWAY_API_URL"] ?? local?.consoleUrl;
   if (url === undefined) {
     throw new CliError(

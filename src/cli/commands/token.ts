@@ -4,6 +4,7 @@ import { z } from "zod";
 import { createApiToken } from "../../db/api-tokens.ts";
 import { CliError, EXIT } from "../frame/exit.ts";
 import { createOutput } from "../frame/output.ts";
+import { findLocalStack } from "../local/local-json.ts";
 import { jsonArgs } from "./state.ts";
 
 const MS_PER_DAY = 86_400_000;
@@ -26,12 +27,12 @@ const create = defineCommand({
     if (!wanted.success) throw new CliError(EXIT.usage, `--scopes ${args.scopes}: a list of read, write, admin`);
     const lifetime = args["expires-days"] === undefined ? null : days.safeParse(args["expires-days"]);
     if (lifetime?.success === false) throw new CliError(EXIT.usage, "--expires-days is a number from 1 to 3650");
-    const url = process.env["CAUSEWAY_DATABASE_URL"];
+    const url = controlDatabaseUrl(process.env, process.cwd());
     if (url === undefined || !URL.canParse(url)) {
       throw new CliError(
         EXIT.usage,
         "where is the control database?",
-        "Set CAUSEWAY_DATABASE_URL to it, as its owner (the local stack's is in .causeway/local.json).",
+        "Start the local stack (npx causeway up), or set CAUSEWAY_DATABASE_URL to it, as its owner.",
       );
     }
     const expiresAt = lifetime === null ? null : new Date(Date.now() + lifetime.data * MS_PER_DAY);
@@ -41,6 +42,15 @@ const create = defineCommand({
     output.say("This is the only time it is shown. Programs take it from CAUSEWAY_API_TOKEN.");
   },
 });
+
+/** The local stack's, unless the environment says that commands are about another one. */
+function controlDatabaseUrl(env: NodeJS.ProcessEnv, cwd: string): string | undefined {
+  const given = env["CAUSEWAY_DATABASE_URL"];
+  if (given !== undefined) return given;
+  const local = findLocalStack(env, cwd);
+  const isMeant = local !== null && (env["CAUSEWAY_API_URL"] ?? local.consoleUrl) === local.consoleUrl;
+  return isMeant ? local.databaseUrl : undefined;
+}
 
 /** The database's errors may quote the URL with its password: only their code is passed on. */
 async function written<T>(work: () => Promise<T>): Promise<T> {

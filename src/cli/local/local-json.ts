@@ -1,4 +1,7 @@
+import { join } from "node:path";
 import { z } from "zod";
+import { readJson } from "./files.ts";
+import { stateDirToRead } from "./paths.ts";
 
 /** `.causeway/local.json`: how programs find a running local stack (docs/operations.md). Present exactly while the stack is ready. */
 export const localStack = z.object({
@@ -14,3 +17,7 @@ export const localStack = z.object({
   pid: z.number().int(),
 });
 export type LocalStack = z.infer<typeof localStack>;
+
+/** The running local stack that commands without flags mean, or null. */
+export const findLocalStack = (env: NodeJS.ProcessEnv, cwd: string): LocalStack | null =>
+  readJson(join(stateDirToRead(undefined, env, cwd), "local.json"), localStack);

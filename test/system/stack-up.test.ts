@@ -1,11 +1,13 @@
-import { existsSync, lstatSync, mkdtempSync, readFileSync, readdirSync, rmSync, statSync } from "node:fs";
+import { spawnSync } from "node:child_process";
+import { existsSync, lstatSync, mkdtempSync, readFileSync, readdirSync, realpathSync, rmSync, statSync } from "node:fs";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { basename, join } from "node:path";
 import postgres from "postgres";
 import { beforeAll, expect, test } from "vitest";
 import { WebSocket } from "ws";
 import { z } from "zod";
 import { localStack } from "../../src/cli/local/local-json.ts";
+import { PACKAGE_ROOT } from "../../src/cli/local/paths.ts";
 import { localhostLookup } from "../../src/shared/localhost-lookup.node.ts";
 import { runCli } from "../support/cli.ts";
 import { type TestStack, sharedStack } from "../support/stack.ts";
@@ -274,12 +276,42 @@ test("a connector is registered with a key made here, and its file is its owner'
     expect(again.code).toBe(3);
     const taken = await stack.cli("connector", "create", "globex", "plant-7", "--out", join(dir, "other.json"));
     expect([taken.code, existsSync(join(dir, "other.json"))]).toEqual([1, false]);
+    expect(made.stderr).toContain("holds a private key");
     const refused = await stack.cli("connector", "delete", "globex", "plant-7");
     expect(refused.code).toBe(3);
     expect((await stack.cli("connector", "delete", "globex", "plant-7", "--force", "--wait")).code).toBe(0);
   } finally {
     rmSync(dir, { recursive: true, force: true });
   }
+});
+
+test("a connector's file lands under a name that the clone's git ignores", async () => {
+  const folder = mkdtempSync(join(tmpdir(), "causeway-connector-"));
+  try {
+    const made = await runCli(
+      ["connector", "create", "globex", "plant-8"],
+      { CAUSEWAY_STATE_DIR: stack.stateDir },
+      folder,
+    );
+    expect(made.stdout.trim()).toBe(join(realpathSync(folder), "globex-plant-8.credentials.json"));
+    for (const name of [basename(made.stdout.trim()), `${basename(made.stdout.trim())}.instance`]) {
+      expect(spawnSync("git", ["check-ignore", "--no-index", "--quiet", name], { cwd: PACKAGE_ROOT }).status).toBe(0);
+    }
+    expect((await stack.cli("connector", "delete", "globex", "plant-8", "--force", "--wait")).code).toBe(0);
+  } finally {
+    rmSync(folder, { recursive: true, force: true });
+  }
+});
+
+test("token create finds the local stack, as other commands do", async () => {
+  const made = await stack.cli("token", "create", "for a test");
+  expect(made.code, made.stderr).toBe(0);
+  const asked = (token: string) =>
+    fetch(`${stack.consoleUrl}/api/v1/tenants`, { headers: { authorization: `Bearer ${token}` } });
+  expect((await asked(made.stdout.trim())).status).toBe(200);
+  const elsewhere = { CAUSEWAY_STATE_DIR: stack.stateDir, CAUSEWAY_API_URL: "https://console.example.com" };
+  const refused = await runCli(["token", "create", "for a test"], elsewhere);
+  expect([refused.code, refused.stdout]).toEqual([2, ""]);
 });
 
 test.each([

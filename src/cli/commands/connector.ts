@@ -1,5 +1,5 @@
 import { existsSync } from "node:fs";
-import { join, resolve } from "node:path";
+import { resolve } from "node:path";
 import process from "node:process";
 import { defineCommand } from "citty";
 import { z } from "zod";
@@ -7,9 +7,7 @@ import { createConnector } from "../api/create-connector.ts";
 import { connector, operation } from "../api/types.ts";
 import { CliError, EXIT } from "../frame/exit.ts";
 import { table } from "../frame/output.ts";
-import { readJson } from "../local/files.ts";
-import { localStack } from "../local/local-json.ts";
-import { stateDirToRead } from "../local/paths.ts";
+import { findLocalStack } from "../local/local-json.ts";
 import { commonArgs, connectApi, settle, waitArgs } from "./api.ts";
 
 const nameArgs = {
@@ -26,7 +24,7 @@ const create = defineCommand({
     ...nameArgs,
     out: {
       type: "string",
-      description: "Credentials file to write, mode 0600 (default: TENANT-NAME.json here)",
+      description: "Credentials file to write, mode 0600 (default: TENANT-NAME.credentials.json here)",
       valueHint: "file",
     },
     "relay-url": {
@@ -38,7 +36,7 @@ const create = defineCommand({
   },
   async run({ args }) {
     const { api, output } = connectApi(args);
-    const file = resolve(args.out ?? `${args.tenant}-${args.name}.json`.replaceAll("/", "_"));
+    const file = resolve(args.out ?? `${args.tenant}-${args.name}.credentials.json`.replaceAll("/", "_"));
     if (existsSync(file))
       throw new CliError(
         EXIT.refused,
@@ -52,13 +50,16 @@ const create = defineCommand({
     const made = await createConnector(api, { tenant: args.tenant, name: args.name, relayUrl, file });
     await settle(api, output, made.operation, true);
     output.data({ ...made.connector, credentialsFile: file }, file);
-    output.say(`Run it where the targets are: causeway connect --credentials ${file} --target NAME=http://HOST:PORT`);
+    output.say("The file holds a private key: keep it as a password, and out of version control.");
+    output.say(
+      `Run it where the targets are: npx causeway connect --credentials ${file} --target NAME=http://HOST:PORT`,
+    );
   },
 });
 
 /** The relay of the local stack, if that is the one that the API belongs to. */
 function localRelayUrl(apiUrl: string): string | undefined {
-  const local = readJson(join(stateDirToRead(undefined, process.env, process.cwd()), "local.json"), localStack);
+  const local = findLocalStack(process.env, process.cwd());
   return local !== null && local.consoleUrl === apiUrl ? local.relayUrl : undefined;
 }
 

@@ -1,6 +1,6 @@
 import { Hono } from "hono";
 import { continueTrace, isWebSocketUpgrade } from "../policy/headers.ts";
-import { canonicalHost, parseHost } from "../policy/host.ts";
+import { canonicalHost, isHostField, parseHost } from "../policy/host.ts";
 import { HEADER } from "../protocol/headers.ts";
 import { declaredLength } from "./body.ts";
 import { createLaneLoad } from "./lane-load.ts";
@@ -25,8 +25,12 @@ export function createEdge(ports: EdgePorts, settings: EdgeSettings): Hono {
     }
     const { parsedHost } = visit;
     // The runtime makes the URL from the Host header; where a proxy in front or an absolute-form target made them differ, nobody guesses.
-    const header = canonicalHost(visit.request.headers.get("host") ?? "");
-    if (parsedHost.kind !== "malformed" && header !== null && header !== parsedHost.host) {
+    const header = visit.request.headers.get("host");
+    if (header !== null && !isHostField(header)) {
+      return refuse(visit, "bad-request", "The Host header is not a host with or without a port.");
+    }
+    const named = header === null ? null : canonicalHost(header);
+    if (parsedHost.kind !== "malformed" && named !== null && named !== parsedHost.host) {
       return refuse(visit, "bad-request", "The request names two different hosts.");
     }
     if (parsedHost.kind === "relay") return await answerRelayHost(visit, ports, settings, load);

@@ -1,6 +1,6 @@
 import * as fc from "fast-check";
 import { describe, expect, test } from "vitest";
-import { canonicalHost, isLoopbackHost, parseBaseDomains, parseHost } from "./host.ts";
+import { canonicalHost, isLoopbackHost, parseBaseDomains, parseHost, isHostField } from "./host.ts";
 
 const bases = parseBaseDomains("example.com, eu.example.com, plant.test");
 const kindOf = (host: string | null) => parseHost(host, bases).kind;
@@ -169,3 +169,28 @@ test("a canonical host is a fixed point", () => {
     }),
   );
 });
+
+test.each(["acme.example", "ACME.example.:8787", "a_b.example", "127.0.0.1:", "[::1]:80", "-x-.example"])(
+  "%s is a host field",
+  (raw) => expect(isHostField(raw)).toBe(true),
+);
+
+test.each([
+  "",
+  ":80",
+  "a,b",
+  "a b",
+  " a",
+  "a/b",
+  "a?",
+  "a#",
+  "a\\b",
+  "u@a",
+  "a%2eb",
+  "\uff41cme.example",
+  "a:1:2",
+  "a:x",
+  "[::1",
+  "[x]",
+  "a\n",
+])("%j is no host field (H11)", (raw) => expect(isHostField(raw)).toBe(false));

@@ -25,6 +25,15 @@ export type ParsedHost =
 const MAX_HOST_LENGTH = 253; // RFC 1035, section 2.3.4, in text form without the root's dot
 const LABEL = /^[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?$/; // RFC 1123, section 2.1
 
+/**
+ * Whether a Host header is literally a host with or without a port: a name of letters, digits, hyphens, dots and underscores, or a bracketed
+ * address. The rest that RFC 3986 allows (percent-encoding, sub-delimiters) and what a URL parser repairs (a path, a user, other scripts'
+ * letters) is where two readers come to different hosts.
+ */
+export function isHostField(raw: string): boolean {
+  return /^(?:[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]{0,5})?$/.test(raw);
+}
+
 /** Host name in canonical form, or null: accepts upper case, a port, and one trailing dot; refuses IP literals and bad labels. */
 export function canonicalHost(raw: string): string | null {
   // host [":" port]; the port may be empty (RFC 3986, section 3.2.3). Brackets, "@", "%" and blanks fail on the labels.

@@ -399,6 +399,24 @@ describe("hostile requests (T14)", () => {
     expect(hank.requests).toBe(before);
   });
 
+  test.each([
+    ["a path in it", `acme.${BASE}/app`],
+    ["an encoded dot", `acme%2e${BASE}`],
+    ["fullwidth letters", Buffer.from(`\uff41cme.${BASE}`).toString("latin1")],
+    ["a user", `x@acme.${BASE}`],
+    ["a query", `acme.${BASE}?`],
+    ["a fragment", `acme.${BASE}#`],
+    ["a backslash", `acme.${BASE}\\app`],
+    ["a tab", `ac\tme.${BASE}`],
+    ["a soft hyphen", Buffer.from(`ac\u00adme.${BASE}`).toString("latin1")],
+  ])("a Host with %s is refused, though a URL parser makes a tenant's of it (H11)", async (_, host) => {
+    const before = walter.requests;
+    const answer = await rawRequest(stack.port, `GET /app HTTP/1.1\r\nHost: ${host}\r\nConnection: close\r\n\r\n`);
+    expect(answer).toMatch(/^HTTP\/1\.1 400 /);
+    expect(answer.toLowerCase()).toContain("causeway-error: bad-request");
+    expect(walter.requests).toBe(before);
+  });
+
   test("a request with two Host headers or none gets no tenant's data", async () => {
     const twice = `GET /app HTTP/1.1\r\nHost: acme.${BASE}\r\nHost: globex.${BASE}\r\nConnection: close\r\n\r\n`;
     expect(await rawRequest(stack.port, twice)).not.toMatch(/HTTP\/1\.1 200/);

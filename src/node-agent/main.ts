@@ -26,6 +26,7 @@ import { agentPaths, type AgentPaths } from "./paths.ts";
 import { endRecorded, keepProcess, type KeptProcess } from "./services/kept-process.ts";
 import { createProcessDriver } from "./services/process-driver.ts";
 import { openStore, type ChannelRecord } from "./store.ts";
+import { takeSocketDir } from "./socket-dir.ts";
 import { createTenants } from "./tenants.ts";
 import { createPlanner } from "./xds/planner.ts";
 import { startXdsServer, type XdsServer } from "./xds/server.ts";
@@ -50,6 +51,8 @@ export async function startNodeAgent(config: AgentConfig, log: Logger): Promise<
   if (!read.ok) return err({ kind: "configuration", message: read.error });
   const credentials = read.value;
   const paths = agentPaths(config.stateDir);
+  const sockets = takeSocketDir(dirname(paths.envoyPaths.xdsSocket));
+  if (!sockets.ok) return err({ kind: "configuration", message: sockets.error });
   const lock = takeLock(paths.lock);
   if (!lock.ok)
     return err({ kind: "locked", message: `a node agent runs in ${config.stateDir} already (pid ${lock.error})` });

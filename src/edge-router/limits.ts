@@ -34,6 +34,14 @@ export const LIMITS = {
   laneSuspectMs: 2_000,
   /** A browser can't type its password more slowly than this; also the life of the cookie that ties the answer to it. */
   signInSeconds: 600,
+  /** How long a copied session cookie outlives a sign-out at most. Each check is one query of the portal, per session and isolate. */
+  sessionCheckMs: 60_000,
+  /** A portal that works answers in some milliseconds; one that hangs must not stop those who are signed in. */
+  sessionCheckTimeoutMs: 2_000,
+  /** After a check that failed, so that a broken portal does not slow down every request. */
+  sessionRecheckMs: 10_000,
+  /** About 0.2 KB each. */
+  cachedSessions: 10_000,
   /** Of the address to return to; with four of them in base64 the Cookie header stays below the usual 16 KB. */
   returnPathLength: 2_000,
   /** Sign-ins that one browser has open on one host (tabs); more would only grow its Cookie header. */

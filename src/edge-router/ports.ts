@@ -3,6 +3,7 @@ import type { Clock } from "../shared/clock.ts";
 import type { IdKind } from "../shared/ids.ts";
 import type { Logger } from "../shared/log.ts";
 import type { DirectoryCache } from "./directory-cache.ts";
+import type { LiveSessions } from "./live-sessions.ts";
 import type { ProofSigner } from "./proof.ts";
 import type { SessionVerifier } from "./session.ts";
 import type { Timer } from "./timer.ts";
@@ -26,6 +27,7 @@ export interface EdgePorts {
   readonly fetchPortal: Fetch;
   readonly relay: { readonly a: Fetch; readonly b: Fetch; readonly control: Fetch };
   readonly sessions: SessionsRpc;
+  readonly liveSessions: LiveSessions;
   readonly verifySession: SessionVerifier;
   readonly signProof: ProofSigner;
   readonly now: Clock;

@@ -8,7 +8,7 @@ import { LIMITS } from "./limits.ts";
 import type { EdgePorts, EdgeSettings } from "./ports.ts";
 import { refuse, type Visit } from "./visit.ts";
 
-type SignInPorts = Pick<EdgePorts, "sessions" | "verifySession" | "random" | "log">;
+type SignInPorts = Pick<EdgePorts, "sessions" | "liveSessions" | "verifySession" | "random" | "log">;
 
 /**
  * Sessions on tenant hosts (design, section 4). A browser goes to the portal with a PKCE challenge (RFC 7636) and a state, and comes back to
@@ -120,10 +120,11 @@ async function signOut(visit: Visit, record: DirectoryRecord, ports: SignInPorts
   if (!isOwnForm) return refuse(visit, "forbidden", "Signing out works from this site's own page only.");
   const claims = await currentSession(visit, record, ports.verifySession);
   if (claims !== null) {
+    ports.liveSessions.noteEnded(claims.sid);
     try {
       await ports.sessions.end(claims.sid);
     } catch (error) {
-      // The cookie goes all the same; the portal's own session then lives until it is ended there.
+      // The cookie goes all the same; elsewhere the session then lives until it is ended at the portal.
       ports.log.warn("the portal did not end a session", { requestId: visit.requestId, error: String(error) });
     }
   }

@@ -118,7 +118,8 @@ async function checkAccess(
   settings: EdgeSettings,
 ): Promise<Response | null> {
   if (access === "public") return null;
-  const claims = await currentSession(visit, record, ports.verifySession);
+  const proven = await currentSession(visit, record, ports.verifySession);
+  const claims = proven !== null && (await ports.liveSessions.isLive(proven.sid)) ? proven : null;
   const canSignIn = isNavigation(visit.request.method, visit.request.headers) && !visit.isWebSocket;
   const decision = decideAccess(access, record, claims, Math.floor(ports.now() / 1000), canSignIn);
   if (decision.kind === "sign-in") return await redirectToSignIn(visit, ports, settings);

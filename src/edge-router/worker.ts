@@ -8,6 +8,7 @@ import { createLogger } from "../shared/log.ts";
 import { createEdge } from "./app.ts";
 import { createDirectoryCache } from "./directory-cache.ts";
 import { LIMITS } from "./limits.ts";
+import { createLiveSessions } from "./live-sessions.ts";
 import type { EdgeSettings, LanePort } from "./ports.ts";
 import { createProofSigner } from "./proof.ts";
 import { createSessionVerifier } from "./session.ts";
@@ -73,6 +74,12 @@ function edgeOf(env: EdgeEnv): ReturnType<typeof createEdge> {
         control: (request) => env.RELAY_CONTROL.fetch(request),
       },
       sessions: env.PORTAL_SESSIONS,
+      liveSessions: createLiveSessions({
+        ask: (sessionId) => env.PORTAL_SESSIONS.isLive(sessionId),
+        now: systemClock,
+        timer: systemTimer,
+        onFailure: (error) => log.warn("the portal did not tell whether a session lasts", { error: String(error) }),
+      }),
       verifySession: createSessionVerifier(env.SESSION_PUBLIC_KEYS, systemClock),
       signProof: createProofSigner(env.PROOF_PRIVATE_KEY, systemClock),
       now: systemClock,

@@ -1,4 +1,4 @@
-import { and, eq } from "drizzle-orm";
+import { and, eq, gt, sql } from "drizzle-orm";
 import type { Db } from "../db/client.ts";
 import { member, organization, session } from "../db/portal-schema.ts";
 import { HEADER } from "../protocol/headers.ts";
@@ -31,6 +31,8 @@ export interface Accounts {
   isMember(accountId: string, tenantId: string): Promise<boolean>;
   /** Names (`slug` or `slug@cluster`) of the account's tenants. */
   tenantsOf(accountId: string): Promise<string[]>;
+  /** Whether a portal session has neither ended nor expired. */
+  isLive(sessionId: string): Promise<boolean>;
   /** Ends a portal session by its id; unknown ones are fine. */
   endSession(sessionId: string): Promise<void>;
 }
@@ -93,6 +95,15 @@ export function createAccounts(db: Db, settings: PortalSettings, log: Logger, no
         .orderBy(organization.name)
         .limit(LIMITS.listedTenants);
       return rows.map((row) => row.name);
+    },
+    async isLive(sessionId) {
+      const rows = await db
+        .select({ id: session.id })
+        .from(session)
+        // By the database's clock, also because Hyperdrive then keeps no copy of the answer.
+        .where(and(eq(session.id, sessionId), gt(session.expiresAt, sql`now()`)))
+        .limit(1);
+      return rows.length > 0;
     },
     async endSession(sessionId) {
       await db.delete(session).where(eq(session.id, sessionId));

@@ -90,6 +90,12 @@ export class Sessions extends WorkerEntrypoint<PortalEnv> implements SessionsRpc
     return await withoutDetails("redeem", () => this.#redeem(parsed));
   }
 
+  async isLive(sessionId: string): Promise<boolean> {
+    return await withoutDetails("isLive", () =>
+      createAccounts(database(this.env), settingsOf(this.env), log, systemClock).isLive(sessionId),
+    );
+  }
+
   async end(sessionId: string): Promise<void> {
     await withoutDetails("end", () =>
       createAccounts(database(this.env), settingsOf(this.env), log, systemClock).endSession(sessionId),

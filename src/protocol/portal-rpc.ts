@@ -61,6 +61,8 @@ export interface SessionsRpc {
    * does not fit, or the account is no member (any more): the caller need not know which.
    */
   redeem(input: RedeemInput): Promise<{ token: string; expiresAtSeconds: number } | null>;
+  /** Whether the portal session behind a tenant-host session still lasts (claim `sid`): neither ended nor expired. */
+  isLive(sessionId: string): Promise<boolean>;
   /** Ends the portal session behind a tenant-host session, so that signing out is not undone by the next redirect. Unknown ids are fine. */
   end(sessionId: string): Promise<void>;
 }

@@ -493,6 +493,13 @@ describe("the portal's forms", () => {
 });
 
 describe("a session ends", () => {
+  /** Of a browser with a session at the portal: gets the cookie of the page's host, but does not open the page with it. */
+  async function signInUpToPage(browser: Browser, page: string): Promise<void> {
+    const asked = await browser.visit(page);
+    const authorized = await browser.visit(asked.headers.location ?? "");
+    expect((await browser.visit(authorized.headers.location ?? "")).status).toBe(303);
+  }
+
   test("by signing out on the tenant's host, and the portal does not silently bring it back", async () => {
     const browser = createBrowser(stack.port);
     await signIn(browser, url("acme", "/manager"), "ann@acme.example");
@@ -505,6 +512,39 @@ describe("a session ends", () => {
     expect(browser.cookies(`acme.${BASE}`).has("causeway")).toBe(false);
     const { answer } = await browser.follow(url("acme", "/manager"));
     expect(answer.body).toContain("Password");
+  });
+
+  test.each(["the tenant's host", "the portal"])("by signing out at %s also for a copy of its cookie", async (at) => {
+    const browser = createBrowser(stack.port);
+    const hosts = { [`acme.${BASE}`]: url("acme", "/manager"), [`plc--acme.${BASE}`]: url("plc--acme", "/y") };
+    await browser.visit(portalUrl("/sign-in"), { email: "ann@acme.example", password: PASSWORD, next: "/" });
+    // The cookies are not shown before the end, or the edge would rightly not ask about them again within a minute.
+    for (const page of Object.values(hosts)) await signInUpToPage(browser, page);
+    const copies = Object.keys(hosts).map((host) => ({ host, token: browser.cookies(host).get("causeway") ?? "" }));
+    const other = createBrowser(stack.port);
+    await signIn(other, url("acme", "/manager"), "ann@acme.example");
+
+    const signOut = at === "the portal" ? portalUrl("/sign-out") : url("acme", "/.causeway/sign-out");
+    expect((await browser.visit(signOut, {})).status).toBe(200);
+    for (const { host, token } of copies) {
+      expect(token).not.toBe("");
+      const headers = { cookie: `causeway=${token}` };
+      expect((await send(stack.port, { host, path: "/manager", headers })).status).toBe(401);
+    }
+    // The account's other devices stay signed in.
+    expect((await other.visit(url("acme", "/manager"))).status).toBe(200);
+  });
+
+  test("not for a while without a portal that could tell", async () => {
+    const browser = createBrowser(stack.port);
+    await browser.visit(portalUrl("/sign-in"), { email: "ann@acme.example", password: PASSWORD, next: "/" });
+    await signInUpToPage(browser, url("plc--acme", "/y"));
+    await sql`alter table portal.session rename to session_away`;
+    try {
+      expect((await browser.visit(url("plc--acme", "/y"))).status).toBe(200);
+    } finally {
+      await sql`alter table portal.session_away rename to session`;
+    }
   });
 
   test("by signing out at the portal", async () => {

@@ -110,7 +110,7 @@ test("in the foreground: progress, addresses, the demo warning; Ctrl-C stops eve
   const said = { out: "", err: "" };
   up.stdout.setEncoding("utf8").on("data", (text: string) => (said.out += text));
   up.stderr.setEncoding("utf8").on("data", (text: string) => (said.err += text));
-  await until("the stack is up", () => said.out.includes("causeway down stops them"), { timeoutMs: 120_000 });
+  await until("the stack is up", () => said.out.includes("Ctrl-C stops everything"), { timeoutMs: 120_000 });
   expect(said.err).toMatch(/✓ start Postgres \(\d+\.\d s\)[\s\S]*✓ connect the demo site/);
   expect(said.out).toContain(`http://127.0.0.1:${port}`);
   expect(said.out).toContain(`curl http://acme.causeway.localhost:${port}/app`);

@@ -84,6 +84,13 @@ test("the console answers on its own port only", async () => {
   }
 });
 
+test("no header reaches a Worker past the edge (R08)", async () => {
+  for (const worker of ["causeway-console", "causeway-relay-control", "causeway-portal"]) {
+    const answer = await stack.request("nobody", "/healthz", { headers: { "mf-route-override": worker } });
+    expect([answer.status, answer.headers["causeway-error"]], worker).toEqual([404, "unknown-host"]);
+  }
+});
+
 test("local.json has all that programs need, for its owner only", () => {
   const file = join(stack.stateDir, "local.json");
   expect(statSync(file).mode & 0o777).toBe(0o600);

@@ -17,25 +17,28 @@ import { listProcesses } from "./process-table.ts";
 import { type WorkersMessage, workersConfig } from "./workers-config.ts";
 
 /**
- * Part "workers" of the local stack: all seven Workers in one workerd, by the Miniflare API (this file alone knows how). The entry port
- * is the edge's; it gives requests a cf-connecting-ip, which the console's direct socket does not and need not.
+ * Part "workers" of the local stack: all seven Workers in one workerd, by the Miniflare API (this file alone knows how). Edge and console
+ * have direct sockets. Miniflare's own entry port would obey headers from anybody (`MF-Route-Override` names any Worker), so it gets a
+ * port that nobody is told.
  */
 const log = createLogger("workers", (line) => stdout.write(`${line}\n`));
 const [, , configFile] = argv;
 if (configFile === undefined) exit(2);
 const config = workersConfig.parse(JSON.parse(readFileSync(configFile, "utf8")));
 
+const publicPorts: Readonly<Record<string, number>> = {
+  "causeway-edge": config.edgePort,
+  "causeway-console": config.consolePort,
+};
+
 function workerOptions(): V4WorkerOptions[] {
   const prepared = readOptions(config.buildDir);
-  // The first Worker gets the entry port.
-  const names = WORKERS.map((worker) => worker.name).sort(
-    (a, b) => Number(b === "causeway-edge") - Number(a === "causeway-edge"),
-  );
-  return names.map((name) => {
+  return WORKERS.map(({ name }) => {
     const own = prepared[name];
     if (own === undefined) throw new Error(`${name} was not prepared`);
     const local = config.workers[name] ?? { bindings: {}, hyperdrives: {} };
     const directory = join(config.buildDir, name);
+    const port = publicPorts[name];
     const options: V4WorkerOptions = {
       ...own.options,
       name,
@@ -46,9 +49,7 @@ function workerOptions(): V4WorkerOptions[] {
       rootPath: directory,
       bindings: { ...own.options.bindings, ...local.bindings },
       hyperdrives: { ...own.options.hyperdrives, ...local.hyperdrives },
-      ...(name === "causeway-console"
-        ? { unsafeDirectSockets: [{ host: "127.0.0.1", port: config.consolePort }] }
-        : {}),
+      ...(port === undefined ? {} : { unsafeDirectSockets: [{ host: "127.0.0.1", port }] }),
     };
     return options;
   });
@@ -56,7 +57,7 @@ function workerOptions(): V4WorkerOptions[] {
 
 const options: V4MiniflareOptions = {
   host: "127.0.0.1",
-  port: config.edgePort,
+  port: 0,
   cf: false,
   telemetry: { enabled: false },
   log: new Log(LogLevel.WARN),

@@ -3,7 +3,7 @@ import { isId, newId } from "../shared/ids.ts";
 import { problem, problemResponse, type ErrorCode } from "../shared/problem.ts";
 import { AUDIENCE_HEADER, type NodeChannelEnv } from "./node-channel.ts";
 import { claimedNode } from "./node-channel-admission.ts";
-import { ENROL_BODY_BYTES } from "./node-channel-limits.ts";
+import { ENROL_BODY_BYTES } from "./limits.ts";
 
 export { Directory } from "./directory.ts";
 export { NodeChannel } from "./node-channel.ts";

@@ -2,7 +2,7 @@ import { z } from "zod";
 import { publicJwk, type PublicJwk } from "../protocol/jwk.ts";
 import { nodeChange, type NodeChange, type NodeGrant, type NodeTenantStatus } from "../protocol/node-channel.ts";
 import { newId } from "../shared/ids.ts";
-import { TOMBSTONES_MAX, USED_ASSERTIONS_MAX } from "./node-channel-limits.ts";
+import { TOMBSTONES_MAX, USED_ASSERTIONS_MAX } from "./limits.ts";
 
 /**
  * What a node channel keeps in its SQLite (docs/storage.md, "Node channel"). A change replaces the whole of an earlier one of its tenant,

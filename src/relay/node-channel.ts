@@ -21,7 +21,7 @@ import { newId } from "../shared/ids.ts";
 import { createLogger, type Logger } from "../shared/log.ts";
 import { problem, problemResponse, type ErrorCode } from "../shared/problem.ts";
 import { sameText, sha256Hex, verifyNodeAssertion } from "./node-channel-admission.ts";
-import { AGENT_MESSAGE_CHARS, SNAPSHOT_PART_CHARS, WAIT_MAX_MS } from "./node-channel-limits.ts";
+import { AGENT_MESSAGE_CHARS, SNAPSHOT_PART_CHARS, WAIT_MAX_MS } from "./limits.ts";
 import { isWritten, nodeGrant, openNodeChannelStore, type NodeChannelStore } from "./node-channel-store.ts";
 
 export interface NodeChannelEnv {

@@ -328,7 +328,7 @@ test.each([
   ["a slug with two hyphens", ["tenant", "create", "a--b"], 2, "bad-request"],
   ["an unknown node", ["tenant", "create", "umbrella", "--node", "saul"], 2, "saul"],
   ["an unknown tenant", ["tenant", "show", "umbrella"], 1, "not-found"],
-  ["a deletion without --yes", ["tenant", "delete", "globex"], 3, "--yes"],
+  ["a deletion without --force", ["tenant", "delete", "globex"], 3, "--force"],
   ["an unknown operation", ["operation", "show", "op_0"], 1, "not-found"],
 ])("%s is refused with a clear message and nothing half made", async (_, args, code, words) => {
   const before = (await stack.cli("tenant", "list", "--json")).stdout;

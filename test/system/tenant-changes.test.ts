@@ -146,7 +146,7 @@ test("a deleted tenant is unknown, nothing of it stays, others are untouched, an
   const asked = await stack.cli("tenant", "delete", "aviato", "--wait");
   expect([asked.code, asked.stdout]).toEqual([3, ""]);
   expect(await code("aviato")).toBe(200);
-  await causeway("tenant", "delete", "aviato", "--yes", "--wait");
+  await causeway("tenant", "delete", "aviato", "--force", "--wait");
   await until("aviato to be unknown", async () => (await code("aviato")) === "unknown-host", EFFECTIVE);
   const page = await stack.request("aviato", "/app", { headers: HTML });
   expect([page.status, page.text.includes("suspended")]).toEqual([404, false]);

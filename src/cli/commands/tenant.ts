@@ -81,13 +81,13 @@ const remove = defineCommand({
   meta: { name: "delete", description: "Delete a tenant and all its data" },
   args: {
     ...nameArg,
-    yes: { type: "boolean", description: "Don't ask; the data can't be brought back" },
+    force: { type: "boolean", description: "Don't ask; the data can't be brought back" },
     ...waitArgs,
     ...commonArgs,
   },
   async run({ args }) {
     const { api, output } = connectApi(args);
-    if (args.yes !== true) {
+    if (args.force !== true) {
       const found = await api.get(path(args.name), tenant);
       const what = `this deletes ${found.name} (${found.state}, ${found.hosts.join(" ")}) with its database schema`;
       const asked = process.stdin.isTTY && process.stderr.isTTY;
@@ -95,7 +95,7 @@ const remove = defineCommand({
         throw new CliError(
           EXIT.refused,
           asked ? "not confirmed" : what,
-          "Nothing was changed. To go on without a question: --yes.",
+          "Nothing was changed. To go on without a question: --force.",
         );
     }
     const answer = await api.delete(path(args.name), started);

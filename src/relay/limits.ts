@@ -1,6 +1,6 @@
 import type { SendLimits, SessionLimits } from "../protocol/tunnel/session.ts";
 
-/** Every number of the lanes, with its reason. Bounds of the protocol itself are in protocol/tunnel/limits.ts. */
+/** Every number of the lanes and node channels, with its reason. Bounds of the protocol itself are in protocol/tunnel/limits.ts. */
 
 const KIB = 1024;
 const MIB = 1024 * KIB;
@@ -109,4 +109,4 @@ export const WAIT_MAX_MS = 60_000;
 /** Tombstones of tenants that the node has let go. An agent that was away for longer gets a snapshot instead of changes. */
 export const TOMBSTONES_MAX = 1_000;
 /** Assertions are remembered for two minutes; an agent that dials more often than this in that time is refused. */
-export const USED_ASSERTIONS_MAX = 1_000;
+export const USED_NODE_ASSERTIONS_MAX = 1_000;

@@ -2,7 +2,7 @@ import { z } from "zod";
 import { publicJwk, type PublicJwk } from "../protocol/jwk.ts";
 import { nodeChange, type NodeChange, type NodeGrant, type NodeTenantStatus } from "../protocol/node-channel.ts";
 import { newId } from "../shared/ids.ts";
-import { TOMBSTONES_MAX, USED_ASSERTIONS_MAX } from "./limits.ts";
+import { TOMBSTONES_MAX, USED_NODE_ASSERTIONS_MAX } from "./limits.ts";
 
 /**
  * What a node channel keeps in its SQLite (docs/storage.md, "Node channel"). A change replaces the whole of an earlier one of its tenant,
@@ -177,7 +177,7 @@ export function openNodeChannelStore(sql: SqlStorage, now: () => number): NodeCh
       sql.exec("DELETE FROM used_assertions WHERE until_ms < ?", now());
       if (sql.exec("SELECT 1 FROM used_assertions WHERE assertion = ?", assertion).toArray().length > 0) return "used";
       const { count } = sql.exec<{ count: number }>("SELECT count(*) AS count FROM used_assertions").one();
-      if (count >= USED_ASSERTIONS_MAX) return "full";
+      if (count >= USED_NODE_ASSERTIONS_MAX) return "full";
       sql.exec("INSERT INTO used_assertions (assertion, until_ms) VALUES (?, ?)", assertion, untilMs);
       return "first";
     },

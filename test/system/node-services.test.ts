@@ -1,5 +1,5 @@
 import { chmodSync, existsSync, mkdtempSync, readFileSync, readdirSync, statSync, writeFileSync } from "node:fs";
-import { createServer } from "node:http";
+import { type Server, createServer } from "node:http";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
@@ -82,6 +82,16 @@ const up = async (driver: ProcessDriver, instance: ServiceInstance): Promise<num
 const text = async (port: number, path: string): Promise<string> =>
   (await fetch(`http://127.0.0.1:${port}${path}`)).text();
 
+/** Takes the port of a process that was just killed, as soon as the system has let go of it (a little after the process is gone). */
+async function squat(port: number): Promise<Server> {
+  return await until("the squatter has the port", async () => {
+    const squatter = createServer((_request, response) => response.end("squatter")).listen(port, "127.0.0.1");
+    return await new Promise<Server | null>((resolve) => {
+      squatter.once("listening", () => resolve(squatter)).once("error", () => resolve(null));
+    });
+  });
+}
+
 describe("a service", () => {
   test("knows who it is, finds its secrets in files of its own, and sees nothing of the agent's environment", async () => {
     process.env["AGENT_SECRET"] = "not yours";
@@ -162,9 +172,7 @@ describe("a service", () => {
     const pid = first.running()[0]?.pid ?? 0;
     await first.close(false);
     process.kill(pid, "SIGKILL");
-    await until("the port is free", async () => processStart(pid) === null);
-    const squatter = createServer((_request, response) => response.end("squatter")).listen(port, "127.0.0.1");
-    await new Promise((resolve) => squatter.once("listening", resolve));
+    const squatter = await squat(port);
     const second = newDriver();
     const other = await up(second, app);
     expect(other).not.toBe(port);
@@ -176,15 +184,8 @@ describe("a service", () => {
     const driver = newDriver();
     const port = await up(driver, app);
     const pid = driver.running()[0]?.pid ?? 0;
-    const squatter = createServer((_request, response) => response.end("squatter"));
     process.kill(pid, "SIGKILL");
-    await until("the squatter has the port", async () => {
-      if (squatter.listening) return true;
-      squatter.listen(port, "127.0.0.1");
-      return await new Promise<boolean>((resolve) =>
-        squatter.once("listening", () => resolve(true)).once("error", () => resolve(false)),
-      );
-    });
+    const squatter = await squat(port);
     await until("it moved", () => moved.includes("ten_a"));
     expect(driver.running()[0]?.port).not.toBe(port);
     expect((await driver.healthy(app, bound())).ok).toBe(true);

@@ -1,9 +1,9 @@
 import { eq, sql } from "drizzle-orm";
 import type { Db } from "../db/client.ts";
-import { enqueueOperation, openOperation } from "../db/operations.ts";
+import { cancelOpenOperations, enqueueOperation, openOperation } from "../db/operations.ts";
 import type { OperationKind, StepName } from "../db/operations.ts";
 import { tenants } from "../db/schema.ts";
-import { lockTenant } from "../db/tenants.ts";
+import { findTenant, lockTenant } from "../db/tenants.ts";
 import type { TenantRow } from "../db/tenants.ts";
 import { ok } from "../shared/result.ts";
 import type { Result } from "../shared/result.ts";
@@ -18,8 +18,8 @@ interface TenantChange {
   readonly kind: OperationKind;
   /** States in which a tenant may be changed like this. */
   readonly from: readonly TenantRow["state"][];
-  /** `refuse`: not while another operation of the tenant is under way. `queue`: it comes after that one. */
-  readonly whileBusy: "refuse" | "queue";
+  /** `refuse`: not while another operation of the tenant is under way. `queue`: it comes after that one. `supersede`: that one is cancelled. */
+  readonly whileBusy: "refuse" | "queue" | "supersede";
   /** Checks and writes what is particular to the change. */
   readonly apply: (tenant: TenantRow) => Promise<Result<Applied, Failure>>;
 }
@@ -47,6 +47,7 @@ export async function beginChange(
   ifMatch: IfMatch,
   { kind, from, whileBusy, apply }: TenantChange,
 ): Promise<Result<Written, Failure>> {
+  const cancelled = whileBusy === "supersede" ? await cancelOthers(tx, params.tenant, kind, now) : [];
   const found = await lockTenant(tx, params.tenant);
   if (found === null) return notFound("tenant", params.tenant);
   const matched = ifMatch(etagOf(found.tenant.revision));
@@ -73,7 +74,18 @@ export async function beginChange(
       tenant: await showTenant(tx, { tenant, cluster: found.cluster }),
     },
     headers: { location: operationLocation(operation), etag: etagOf(tenant.revision) },
-    audit: { action: kind.replace("-", "."), subjectId: id, tenantId: id, details: { slug: tenant.slug, ...details } },
+    audit: {
+      action: kind.replace("-", "."),
+      subjectId: id,
+      tenantId: id,
+      details: { slug: tenant.slug, ...(cancelled.length > 0 && { cancelled }), ...details },
+    },
     operation,
   });
+}
+
+/** Undone with the transaction if the change is refused afterwards. */
+async function cancelOthers(tx: Db, name: string, kind: OperationKind, now: Date): Promise<string[]> {
+  const found = await findTenant(tx, name);
+  return found === null ? [] : cancelOpenOperations(tx, found.tenant.id, `cancelled: ${kind} was asked for`, now);
 }

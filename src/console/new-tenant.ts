@@ -164,5 +164,10 @@ async function roomFor(
       "no-capacity",
       `The nodes of cluster "${cluster.name}" are full: together they take ${capacity} tenants.`,
     );
+  if (wanted !== undefined && wanted.enrolledAt === null && wanted.lastSeenAt === null)
+    return fail(
+      "conflict",
+      `Node "${wanted.name}" has never been enrolled. Enrol it first; if that was this moment, try again in a few seconds.`,
+    );
   return ok(wanted?.id ?? null);
 }

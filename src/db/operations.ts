@@ -84,6 +84,41 @@ export async function openOperation(tx: Db, subjectId: string): Promise<{ id: st
   return open ?? null;
 }
 
+/**
+ * Ends a subject's open operations as failed, because what comes next makes them moot. A run that is at one of them has lost its lease: it
+ * writes nothing any more, and what it still publishes carries an older revision than what comes next. `leaseUntil` stays: until then it may
+ * still be in the middle of a step. Call it before the subject's row is locked: runs lock in that order. Answers their ids.
+ */
+export async function cancelOpenOperations(tx: Db, subjectId: string, reason: string, now: Date): Promise<string[]> {
+  const open = await tx
+    .select({ id: operations.id })
+    .from(operations)
+    .where(and(eq(operations.subjectId, subjectId), inArray(operations.state, ["pending", "running"])))
+    .orderBy(asc(operations.seq))
+    .for("update");
+  const ids = open.map(({ id }) => id);
+  if (ids.length === 0) return ids;
+  await tx
+    .update(operationSteps)
+    .set({ state: "failed", reason, finishedAt: now })
+    .where(and(inArray(operationSteps.operationId, ids), eq(operationSteps.state, "running")));
+  await tx
+    .update(operations)
+    .set({ state: "failed", reason, leaseToken: null, finishedAt: now })
+    .where(inArray(operations.id, ids));
+  return ids;
+}
+
+/** Whether a run whose operation was cancelled may still be in the middle of a step for this subject. */
+export async function cancelledRunMayLive(db: Db, subjectId: string, now: Date): Promise<boolean> {
+  const [one] = await db
+    .select({ id: operations.id })
+    .from(operations)
+    .where(and(eq(operations.subjectId, subjectId), eq(operations.state, "failed"), gt(operations.leaseUntil, now)))
+    .limit(1);
+  return one !== undefined;
+}
+
 async function announce(tx: Db, operationId: string, now: Date): Promise<string> {
   const outboxId = newId("out");
   await tx.insert(outbox).values({ id: outboxId, operationId, createdAt: now });

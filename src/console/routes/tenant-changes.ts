@@ -50,13 +50,18 @@ export function tenantChangeRoutes(app: ConsoleApp): void {
 
   write(
     app,
-    { ...change, method: "delete", path: "/tenants/{tenant}", summary: "Delete a tenant and all its data" },
+    {
+      ...change,
+      method: "delete",
+      path: "/tenants/{tenant}",
+      summary: "Delete a tenant and all its data",
+    },
     (tx, call, ifMatch) =>
       beginChange(tx, call, ifMatch, {
         kind: "tenant-delete",
-        from: ["active", "suspended", "failed"],
-        // Whatever is under way ends by itself; a tenant that is stuck can still be deleted.
-        whileBusy: "queue",
+        from: ["provisioning", "active", "suspended", "failed"],
+        // Whatever is under way may wait for a node that never comes; it is moot now.
+        whileBusy: "supersede",
         apply: toState("deleting"),
       }),
   );

@@ -1,4 +1,5 @@
 import { eq, sql } from "drizzle-orm";
+import { cancelledRunMayLive } from "../../db/operations.ts";
 import { tenants } from "../../db/schema.ts";
 import { dropTenantSchema } from "../../db/tenant-database.ts";
 import { hostsOf, tenantById } from "../../db/tenants.ts";
@@ -20,12 +21,16 @@ export const withdrawHost: Step = async ({ ports, operation, commit }) => {
   return DONE;
 };
 
-/** The node has dropped routes and services. A tenant that never got a node has none to tell. */
+/**
+ * The node has dropped routes and services. A tenant that never got a node has none to tell; a node that is offline is not waited for: its
+ * channel keeps the removal, and no visitor is sent there any more.
+ */
 export const removeFromNode: Step = async ({ ports, operation }) => {
   const { tenant } = await tenantOf(ports.db, operation);
   if (tenant.nodeId === null) return DONE;
   const channel = ports.nodeChannel(tenant.nodeId);
   await channel.push({ kind: "remove", tenantId: tenant.id, revision: tenant.revision });
+  if (!(await channel.presence()).online) return DONE;
   const left = await channel.waitSettled(tenant.id, tenant.revision, PUSH_WAIT_MS);
   return left === null ? DONE : { kind: "wait", reason: "the node has not reported the tenant removed yet" };
 };
@@ -42,6 +47,9 @@ export const dropSchema: Step = async ({ ports, operation }) => {
   const database = ports.clusterDatabase(cluster.databaseBinding);
   if (database === null)
     return { kind: "give-up", reason: `the provisioner has no binding ${cluster.databaseBinding} for this cluster` };
+  // A cancelled creation may be making the schema at this moment.
+  if (await cancelledRunMayLive(ports.db, tenant.id, new Date(ports.clock())))
+    return { kind: "wait", reason: "a cancelled operation may still be at work on the schema" };
   await dropTenantSchema(database, tenant.id);
   return DONE;
 };

@@ -1,5 +1,6 @@
 import { databasePassword } from "../database-password.ts";
-import { ensureTenantSchema } from "../../db/tenant-database.ts";
+import { dropTenantSchema, ensureTenantSchema } from "../../db/tenant-database.ts";
+import { tenantById } from "../../db/tenants.ts";
 import { DONE, tenantOf } from "../step.ts";
 import type { Step } from "../step.ts";
 
@@ -13,5 +14,8 @@ export const schema: Step = async ({ ports, operation, commit }) => {
   const key = await ports.sealingKey();
   const password = await commit((tx) => databasePassword(tx, key, tenant.id));
   await ensureTenantSchema(sql, { tenantId: tenant.id, label: `${tenant.slug}@${cluster.name}`, password });
+  // A deletion that began meanwhile may be past the point where it drops the schema.
+  const left = await tenantById(ports.db, tenant.id);
+  if (left === null || left.tenant.state === "deleting") await dropTenantSchema(sql, tenant.id);
   return DONE;
 };

@@ -57,15 +57,41 @@ describe("suspend, resume, delete", () => {
     expect(await actionsOn(id)).toEqual(["tenant.delete", "tenant.resume", "tenant.suspend", "tenant.create"]);
   });
 
-  test("suspend and resume are refused while another operation of the tenant is under way; delete waits for its turn", async () => {
+  test("suspend and resume are refused while another operation of the tenant is under way; delete cancels it", async () => {
     const { id, at } = await makeTenant();
     const { body } = await call("POST", `${at}/suspend`);
     const refused = await call("POST", `${at}/resume`);
     expect(refused.body).toMatchObject({ status: 409, code: "conflict" });
     expect(refused.body.detail).toContain(body.operation.id);
     expect((await call("GET", at)).body.state).toBe("suspended");
+    expect((await call("DELETE", at, { headers: { "if-match": '"1"' } })).status).toBe(412);
+    const at1 = `/api/v1/operations/${body.operation.id}`;
+    expect((await call("GET", at1)).body.state).toBe("pending");
     expect((await call("DELETE", at)).status).toBe(202);
+    expect((await call("GET", at1)).body.state).toBe("failed");
     expect(await actionsOn(id)).toEqual(["tenant.delete", "tenant.suspend", "tenant.create"]);
+  });
+
+  test("a tenant whose creation is under way can be deleted: the creation is cancelled for good (H56)", async () => {
+    const slug = unique("acme");
+    const { body } = await call("POST", "/api/v1/tenants", { body: { slug, cluster } });
+    const deleted = await call("DELETE", `/api/v1/tenants/${slug}@${cluster}`);
+    expect(deleted.body).toMatchObject({
+      operation: { kind: "tenant-delete", state: "pending" },
+      tenant: { state: "deleting" },
+    });
+    const creation = `/api/v1/operations/${body.operation.id}`;
+    expect((await call("GET", creation)).body).toMatchObject({
+      state: "failed",
+      reason: "cancelled: tenant-delete was asked for",
+      nextAttemptAt: null,
+    });
+    expect((await call("POST", `${creation}/retry`)).status).toBe(409);
+    const trail = await call("GET", `/api/v1/audit?subject=${body.tenant.id}`);
+    expect(trail.body.items[0]).toMatchObject({
+      action: "tenant.delete",
+      details: { slug, cancelled: [body.operation.id] },
+    });
   });
 
   test("of many at once one is taken, and a repeated request with its key gets the first answer", async () => {

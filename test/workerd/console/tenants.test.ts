@@ -147,6 +147,21 @@ describe("a bad request for a tenant says what is wrong and leaves nothing (H54,
     expect(reply.body).toMatchObject({ status: 409, code: "conflict" });
   });
 
+  test("a node asked for by name that was never enrolled", async () => {
+    const own = await makeCluster();
+    const node = await makeNode(own, 1);
+    const before = await rowCounts();
+    const create = () => call("POST", "/api/v1/tenants", { body: { slug: "first", cluster: own, node } });
+    expect((await create()).body).toMatchObject({
+      status: 409,
+      code: "conflict",
+      detail: expect.stringContaining("never been enrolled"),
+    });
+    expect(await rowCounts()).toEqual(before);
+    await admin`update control.nodes set enrolled_at = now() where name = ${node}`;
+    expect((await create()).status).toBe(202);
+  });
+
   test("no node registered, and no room left, also when many come at once", async () => {
     const empty = await makeCluster();
     const before = await rowCounts();

@@ -3,7 +3,18 @@ import { expect, test } from "vitest";
 import { enqueueOperation } from "../../../src/db/operations.ts";
 import { tenants } from "../../../src/db/schema.ts";
 import { runOperation } from "../../../src/provisioner/run-operation.ts";
-import { bindings, lookup, makeCluster, operationOf, requestTenant, tenantRow, world } from "./support.ts";
+import { LEASE_MS } from "../../../src/provisioner/limits.ts";
+import { beginStep, claimOperation, fenced, LeaseLost } from "../../../src/provisioner/store.ts";
+import {
+  bindings,
+  lookup,
+  makeCluster,
+  operationOf,
+  requestDeletion,
+  requestTenant,
+  tenantRow,
+  world,
+} from "./support.ts";
 
 test("route first, then services, then data; other tenants untouched, and the name is free again (H56, G16)", async () => {
   const w = world();
@@ -100,4 +111,82 @@ test("while the portal is away a deletion waits with the data still there, and e
   await runOperation(w.ports, operationId);
   expect((await operationOf(w, operationId)).operation.state).toBe("succeeded");
   expect(await w.admin`select 1 from pg_namespace where nspname = ${tenantId}`).toHaveLength(0);
+});
+
+test("a creation that waits for a node that is offline can be deleted, and the node learns of it later (H56)", async () => {
+  const w = world();
+  const { cluster, nodeIds } = await makeCluster();
+  const channel = bindings.NODE_CHANNEL.getByName(nodeIds[0] ?? "");
+  await channel.behave({ kind: "silent", online: false, enrolled: true });
+  const { tenantId, operationId, host } = await requestTenant(cluster, "stuck", `${cluster}-n0`);
+  await runOperation(w.ports, operationId);
+  expect((await operationOf(w, operationId)).operation.reason).toBe("the node is offline");
+  const deletion = await requestDeletion(tenantId);
+  await runOperation(w.ports, deletion);
+  expect((await operationOf(w, deletion)).operation).toMatchObject({ state: "succeeded" });
+  expect(await lookup(host)).toBeNull();
+  expect(await tenantRow(w, tenantId)).toBeUndefined();
+  expect((await channel.seen()).changes.map(({ kind }) => kind)).toEqual(["put", "remove"]);
+  expect(await w.admin`select 1 from pg_namespace where nspname = ${tenantId}`).toEqual([]);
+  // The creation's own message is still under way.
+  await channel.behave({ kind: "live" });
+  w.advance(60_000);
+  await runOperation(w.ports, operationId);
+  expect((await operationOf(w, operationId)).operation).toMatchObject({
+    state: "failed",
+    reason: "cancelled: tenant-delete was asked for",
+  });
+  expect(await lookup(host)).toBeNull();
+});
+
+test("a creation that runs is fenced off by a deletion, which keeps the schema for last until the run must be over (H56)", async () => {
+  const w = world();
+  const { cluster } = await makeCluster();
+  const { tenantId, operationId, host } = await requestTenant(cluster, "early");
+  const claim = await claimOperation(w.db, operationId, "lease-of-the-cancelled", new Date());
+  if (claim.kind !== "claimed") throw new Error("not claimed");
+  await beginStep(w.db, claim.run, 1, new Date());
+  const deletion = await requestDeletion(tenantId);
+  await expect(fenced(w.db, claim.run, async () => "written")).rejects.toThrow(LeaseLost);
+  await runOperation(w.ports, deletion);
+  expect((await operationOf(w, deletion)).operation).toMatchObject({
+    state: "pending",
+    attempts: 0,
+    reason: expect.stringContaining("cancelled operation"),
+  });
+  expect(await lookup(host)).toBeNull();
+  w.advance(LEASE_MS + 1);
+  await runOperation(w.ports, deletion);
+  expect((await operationOf(w, deletion)).operation.state).toBe("succeeded");
+  expect(await tenantRow(w, tenantId)).toBeUndefined();
+});
+
+test("a schema that a cancelled run makes after it was dropped is dropped again (H56)", async () => {
+  const w = world();
+  const later = world();
+  const { cluster } = await makeCluster();
+  const { tenantId, operationId } = await requestTenant(cluster, "slow");
+  let deletion = "";
+  const clusterDatabase: typeof w.ports.clusterDatabase = (binding) => {
+    const sql = w.ports.clusterDatabase(binding);
+    if (sql === null) return null;
+    return new Proxy(sql, {
+      get(target, name) {
+        if (name !== "begin") return Reflect.get(target, name);
+        return async (work: Parameters<typeof sql.begin>[1]) => {
+          // The run hangs for longer than its lease, and the whole deletion happens meanwhile.
+          if (deletion === "") {
+            deletion = await requestDeletion(tenantId);
+            later.advance(LEASE_MS + 1);
+            await runOperation(later.ports, deletion);
+          }
+          return await target.begin(work);
+        };
+      },
+    });
+  };
+  await runOperation({ ...w.ports, clusterDatabase }, operationId);
+  expect((await operationOf(w, deletion)).operation.state).toBe("succeeded");
+  expect(await w.admin`select 1 from pg_namespace where nspname = ${tenantId}`).toEqual([]);
+  expect(await w.admin`select 1 from pg_roles where rolname = ${tenantId}`).toEqual([]);
 });

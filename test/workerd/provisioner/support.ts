@@ -1,9 +1,9 @@
 import { env } from "cloudflare:workers";
-import { eq } from "drizzle-orm";
+import { eq, sql } from "drizzle-orm";
 import { inject } from "vitest";
 import { connect, connectSql } from "../../../src/db/client.ts";
 import type { Db, Sql } from "../../../src/db/client.ts";
-import { withSteps } from "../../../src/db/operations.ts";
+import { cancelOpenOperations, enqueueOperation, withSteps } from "../../../src/db/operations.ts";
 import { catalogue, clusters, nodes, operations, tenants } from "../../../src/db/schema.ts";
 import { importSealingKey } from "../../../src/db/secrets.ts";
 import { createTenant } from "../../../src/console/new-tenant.ts";
@@ -111,6 +111,7 @@ export async function makeCluster(
       envoyUrl: `http://127.0.0.1:${10_000 + index}`,
       capacity,
       online: true,
+      enrolledAt: new Date(0),
     });
     nodeIds.push(id);
   }
@@ -134,6 +135,21 @@ export async function requestTenant(
   if (!created.ok) throw new Error(created.error.detail);
   const { tenant, hosts, operation } = created.value;
   return { tenantId: tenant.id, operationId: operation.operationId, host: hosts[0] ?? "" };
+}
+
+/** What DELETE /tenants/{tenant} writes. Answers the operation's id. */
+export async function requestDeletion(tenantId: string): Promise<string> {
+  const { db } = connect(inject("database").consoleUrl, 1);
+  const now = new Date(Date.now() - 1);
+  return await db.transaction(async (tx) => {
+    await cancelOpenOperations(tx, tenantId, "cancelled: tenant-delete was asked for", now);
+    await tx
+      .update(tenants)
+      .set({ state: "deleting", revision: sql`nextval('control.revision')` })
+      .where(eq(tenants.id, tenantId));
+    const wanted = { kind: "tenant-delete", subjectId: tenantId, tenantId, now } as const;
+    return (await enqueueOperation(tx, wanted)).operationId;
+  });
 }
 
 export async function operationOf({ db }: World, id: string) {

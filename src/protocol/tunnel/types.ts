@@ -59,6 +59,8 @@ export interface OpenRequest {
    * never starts work after it.
    */
   readonly deadlineMs: number;
+  /** 0 (first) to 7 (last) as in RFC 9218; 3 is the default. Both sides schedule the stream's bytes by it. */
+  readonly urgency: number;
 }
 
 export interface ResponseHead {
@@ -197,6 +199,30 @@ export interface GoAway {
   readonly reason: string;
 }
 
+/** How a connector is. Sent when it changes; the relay avoids what is unhealthy and prefers what is idle. */
+export interface ConnectorReport {
+  readonly load: number;
+  readonly unhealthy: readonly string[];
+}
+
+/** Settings for a live connector. */
+export interface PushedConfig {
+  readonly revision: number;
+  /** Of the targets, as JSON; null: the connector's own files only. */
+  readonly targetsJson: string | null;
+  readonly keepAliveMs: number | null;
+  readonly reconnectMaxMs: number | null;
+  /** Milliseconds until the connector has to leave by itself; null: never. */
+  readonly leaveInMs: number | null;
+}
+
+export interface ConfigAck {
+  readonly revision: number;
+  readonly ok: boolean;
+  /** For people, when it is not ok. No secrets. */
+  readonly reason: string;
+}
+
 export interface SessionEvents {
   /** Something is waiting to be sent (called once until it has all been taken). Schedule one flush: `setImmediate`, not a microtask. */
   flushNeeded(): void;
@@ -206,6 +232,16 @@ export interface SessionEvents {
   open?(stream: Stream, request: OpenRequest): StreamEvents;
   /** Relay only: the connector serves these targets from now on. */
   targets?(targets: readonly string[]): void;
+  /** Relay only: how the connector is (REPORT): targets that are announced but fail their health check, and its load from 0 to 1. */
+  report?(report: ConnectorReport): void;
+  /** Relay only: a new token in band (TOKEN). Answer with `tokenAccepted` or close. */
+  token?(token: string): void;
+  /** Connector only: the token is good until then (TOKEN_OK), by the relay's clock as a span from now. */
+  tokenAccepted?(lifetimeMs: number): void;
+  /** Connector only: settings were pushed (CONFIG). Answer with `acknowledgeConfig` when they are in force or refused. */
+  config?(config: PushedConfig): void;
+  /** Relay only: the connector applied or refused what was pushed (CONFIG_ACK). */
+  configAcknowledged?(ack: ConfigAck): void;
   /** Connector only: another socket of the same instance took this one's place. Don't dial again for it. */
   replaced?(reason: string): void;
   /** Relay -> connector: no new streams come; dial anew, finish the open ones, then close. */
@@ -285,6 +321,16 @@ export interface Session {
   open(request: OpenRequest, events: StreamEvents): OpenResult;
   /** Connector only: the whole list, each time it changes. */
   announceTargets(targets: readonly string[]): void;
+  /** Connector only: load and health, each time they change. */
+  report(report: ConnectorReport): void;
+  /** Connector only: a new token before the old one runs out. */
+  renewToken(token: string): void;
+  /** Relay only: the answer to `token`. */
+  tokenAccepted(lifetimeMs: number): void;
+  /** Relay only. */
+  pushConfig(config: PushedConfig): void;
+  /** Connector only. */
+  acknowledgeConfig(ack: ConfigAck): void;
   /** Echo through the data path; answered by `pong`. At most one is under way, further calls do nothing. True if a ping was queued. */
   ping(): boolean;
   /** Relay: GOAWAY. */

@@ -83,6 +83,7 @@ export function exchange(session: Session, request: TargetRequest, running: Set<
         end: request.body === null && !request.webSocket,
         upgrade: request.webSocket ? "websocket" : null,
         deadlineMs: request.firstByteMs,
+        urgency: 3,
       },
       {
         head(next) {

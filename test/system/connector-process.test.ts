@@ -176,7 +176,7 @@ describe("it ends", () => {
     expect(links[0].closed).toBe(null);
     expect(
       links[0].session.open(
-        { target: "slow", method: "GET", path: "/", headers: [], end: true, upgrade: null, deadlineMs: 0 },
+        { target: "slow", method: "GET", path: "/", headers: [], end: true, upgrade: null, deadlineMs: 0, urgency: 3 },
         {},
       ),
     ).toMatchObject({ ok: false });

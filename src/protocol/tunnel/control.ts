@@ -3,16 +3,18 @@ import {
   CONTROL_JSON_BYTES_MAX,
   MESSAGE_BYTES_MAX,
   MESSAGE_BYTES_MIN,
+  REASON_CHARACTERS_MAX,
   STREAM_WINDOW_BYTES_MAX,
   STREAM_WINDOW_BYTES_MIN,
   TARGET_BYTES_MAX,
   TARGETS_MAX,
+  TOKEN_BYTES_MAX,
 } from "./limits.ts";
 
-/** Rare frames of the session carry JSON: HELLO, TARGETS, GOAWAY, DRAIN, REPLACED. Unknown members are ignored, so later versions can add some. */
+/** Rare frames of the session carry JSON. Unknown members are ignored, so later versions can add some. */
 export const VERSION = { min: 1, max: 1 } as const;
 
-const reason = z.string().max(256);
+const reason = z.string().max(REASON_CHARACTERS_MAX);
 const targets = z.array(z.string().min(1).max(TARGET_BYTES_MAX)).max(TARGETS_MAX);
 const bytes = z.number().int().nonnegative().max(Number.MAX_SAFE_INTEGER);
 
@@ -38,6 +40,19 @@ export type Hello = z.infer<typeof hello>;
 export const targetsNotice = z.object({ targets });
 export const goAwayNotice = z.object({ graceMs: bytes, reconnectMinMs: bytes, reconnectMaxMs: bytes, reason });
 export const reasonNotice = z.object({ reason });
+export const reportNotice = z.object({ load: z.number().min(0).max(1), unhealthy: targets });
+/** RFC 6750: what a bearer token is made of. */
+export const TOKEN_TEXT = /^[A-Za-z0-9\-._~+/]+=*$/;
+export const tokenNotice = z.object({ token: z.string().max(TOKEN_BYTES_MAX).regex(TOKEN_TEXT) });
+export const tokenOkNotice = z.object({ lifetimeMs: bytes });
+export const configNotice = z.object({
+  revision: bytes,
+  targetsJson: z.string().nullable(),
+  keepAliveMs: bytes.nullable(),
+  reconnectMaxMs: bytes.nullable(),
+  leaveInMs: bytes.nullable(),
+});
+export const configAckNotice = z.object({ revision: bytes, ok: z.boolean(), reason });
 
 const encoder = new TextEncoder();
 const decoder = new TextDecoder("utf-8", { fatal: true, ignoreBOM: false });
@@ -45,8 +60,8 @@ const decoder = new TextDecoder("utf-8", { fatal: true, ignoreBOM: false });
 export const encodeJson = (value: unknown): Uint8Array => encoder.encode(JSON.stringify(value));
 
 /** Null when it is too long, not UTF-8, not JSON or not of the schema. */
-export function decodeJson<T>(schema: z.ZodType<T>, payload: Uint8Array): T | null {
-  if (payload.length > CONTROL_JSON_BYTES_MAX) return null;
+export function decodeJson<T>(schema: z.ZodType<T>, payload: Uint8Array, bytesMax = CONTROL_JSON_BYTES_MAX): T | null {
+  if (payload.length > bytesMax) return null;
   let value: unknown;
   try {
     value = JSON.parse(decoder.decode(payload));

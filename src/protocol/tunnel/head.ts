@@ -1,6 +1,6 @@
 import { readU16, readU32, writeU16, writeU32 } from "./frame.ts";
 import { narrow, readLatin1, writeLatin1 } from "./latin1.ts";
-import { HEAD_BYTES_MAX, HEAD_FIELDS_MAX, TARGET_BYTES_MAX } from "./limits.ts";
+import { HEAD_BYTES_MAX, HEAD_FIELDS_MAX, TARGET_BYTES_MAX, URGENCY_DEFAULT, URGENCY_MAX } from "./limits.ts";
 import type { HeaderList, OpenRequest, ResponseHead } from "./types.ts";
 
 /**
@@ -15,7 +15,7 @@ const TOKEN = /^[!#$%&'*+\-.^_`|~0-9A-Za-z]+$/; // RFC 9110 section 5.6.2
 const BROKEN_VALUE = /[\r\n\0]/;
 // oxlint-disable-next-line no-control-regex -- control characters are what it looks for
 const BROKEN_PATH = /[\u0000-\u0020\u007f]/;
-const OPEN_FIXED_BYTES = 8; // first-byte deadline u32, window u32
+const OPEN_FIXED_BYTES = 9; // first-byte deadline u32, window u32, urgency u8
 const STATUS_BYTES = 2;
 const U16_MAX = 0xffff;
 
@@ -30,7 +30,7 @@ const notSendable = (text: string): { ok: false; error: HeadError } => ({
 
 /** Payload of OPEN. `windowBytes` is the opener's receive window for this stream. The flags END and UPGRADE are the caller's. */
 export function encodeOpen(request: OpenRequest, windowBytes: number): Encoded {
-  const { target, method, path, headers, deadlineMs } = request;
+  const { target, method, path, headers, deadlineMs, urgency } = request;
   if (target.length === 0 || target.length > TARGET_BYTES_MAX)
     return notSendable("the target's name has a wrong length");
   if (!TOKEN.test(method)) return notSendable("the method is not a token");
@@ -39,9 +39,14 @@ export function encodeOpen(request: OpenRequest, windowBytes: number): Encoded {
   if (encoded.ok) {
     writeU32(encoded.payload, 0, Math.min(Math.max(Math.ceil(deadlineMs), 0), 0xffffffff));
     writeU32(encoded.payload, 4, windowBytes);
+    encoded.payload[8] = knownUrgency(urgency);
   }
   return encoded;
 }
+
+/** What is no urgency counts as none said, as RFC 9218 has it. */
+const knownUrgency = (value: number): number =>
+  Number.isInteger(value) && value >= 0 && value <= URGENCY_MAX ? value : URGENCY_DEFAULT;
 
 export interface DecodedOpen extends Omit<OpenRequest, "end" | "upgrade"> {
   readonly windowBytes: number;
@@ -64,6 +69,7 @@ export function decodeOpen(payload: Uint8Array): Decoded<DecodedOpen> {
     headers: texts.value.headers,
     deadlineMs: readU32(payload, 0),
     windowBytes: readU32(payload, 4),
+    urgency: knownUrgency(payload[8] ?? URGENCY_DEFAULT),
   };
   return { ok: true, value };
 }

@@ -22,10 +22,20 @@ export const CREDIT_BYTES_MAX = 0x7fffffff;
 export const CONTROL_JSON_BYTES_MAX = 32 * 1024;
 export const TARGETS_MAX = 256;
 export const TARGET_BYTES_MAX = 64;
+/** A bearer token in band; those of the big identity providers stay below 4 KiB. */
+export const TOKEN_BYTES_MAX = 16 * 1024;
+/** CONFIG carries the targets with all their options; the JSON in it is escaped once more. */
+export const CONFIG_JSON_BYTES_MAX = 128 * 1024;
+/** Texts for people in frames of JSON. */
+export const REASON_CHARACTERS_MAX = 256;
 /** Text of a RESET is for people. */
 export const RESET_TEXT_BYTES_MAX = 256;
 /** RFC 6455: a close frame has 125 bytes, two of them the code. */
 export const WS_REASON_BYTES_MAX = 123;
+
+/** RFC 9218: 0 is the most urgent, 7 the least, 3 what nobody said anything about. */
+export const URGENCY_MAX = 7;
+export const URGENCY_DEFAULT = 3;
 
 /** Stream ids are u32; ours end here, long before they wrap. The relay asks for a new socket then. */
 export const STREAM_ID_MAX = 0x7fffffff;

@@ -35,6 +35,7 @@ export const GET: OpenRequest = {
   end: true,
   upgrade: null,
   deadlineMs: 0,
+  urgency: 3,
 };
 
 export const text = (bytes: Uint8Array): string => new TextDecoder().decode(bytes);

@@ -4,7 +4,15 @@ import type { Hello } from "./control.ts";
 import { createMessageBuilder, FLAG, FRAME, readFrames, readU32, u32, writeU32, WS_KIND } from "./frame.ts";
 import type { Frame } from "./frame.ts";
 import { decodeOpen, encodeOpen } from "./head.ts";
-import { CONTROL_FRAMES_MAX, CREDIT_BYTES_MAX, FRAME_HEADER_BYTES, STREAM_ID_MAX } from "./limits.ts";
+import {
+  CONFIG_JSON_BYTES_MAX,
+  CONTROL_FRAMES_MAX,
+  CREDIT_BYTES_MAX,
+  FRAME_HEADER_BYTES,
+  REASON_CHARACTERS_MAX,
+  STREAM_ID_MAX,
+  TOKEN_BYTES_MAX,
+} from "./limits.ts";
 import { resetReason } from "./reasons.ts";
 import type { Carrier } from "./send-queue.ts";
 import { StreamCore } from "./stream.ts";
@@ -67,6 +75,9 @@ export function createSession(options: SessionOptions): Session {
     controls.push({ type, flags, streamId, payload });
     wake();
   };
+
+  const queueJson = (type: number, value: object): void => queueControl(type, 0, 0, control.encodeJson(value));
+  const forPeople = (text: string): string => text.slice(0, REASON_CHARACTERS_MAX);
 
   const grantSession = (): void => {
     const bytes = window.grant();
@@ -164,7 +175,7 @@ export function createSession(options: SessionOptions): Session {
   /** The relay lost its streams. Ours end, both sides' session credit starts anew, and ids may start again. */
   const resync = (nonce: Uint8Array): void => {
     endStreams("the relay was restarted");
-    controls = controls.filter(({ type }) => type < FRAME.resync);
+    controls = controls.filter(({ type }) => type < FRAME.open && type !== FRAME.window && type !== FRAME.resynced);
     carrier.creditBytes = peer?.limits.sessionWindowBytes ?? 0;
     window = createSessionWindow(limits.sessionWindowBytes);
     highestSeenId = 0;
@@ -205,6 +216,31 @@ export function createSession(options: SessionOptions): Session {
         const notice = control.decodeJson(control.reasonNotice, payload);
         if (role !== "connector" || notice === null) return breach("REPLACED out of place");
         return events.replaced?.(notice.reason);
+      }
+      case FRAME.report: {
+        const report = control.decodeJson(control.reportNotice, payload);
+        if (role !== "relay" || report === null) return breach("REPORT out of place");
+        return events.report?.(report);
+      }
+      case FRAME.token: {
+        const notice = control.decodeJson(control.tokenNotice, payload);
+        if (role !== "relay" || notice === null) return breach("TOKEN out of place");
+        return events.token?.(notice.token);
+      }
+      case FRAME.tokenOk: {
+        const notice = control.decodeJson(control.tokenOkNotice, payload);
+        if (role !== "connector" || notice === null) return breach("TOKEN_OK out of place");
+        return events.tokenAccepted?.(notice.lifetimeMs);
+      }
+      case FRAME.config: {
+        const config = control.decodeJson(control.configNotice, payload, CONFIG_JSON_BYTES_MAX);
+        if (role !== "connector" || config === null) return breach("CONFIG out of place");
+        return events.config?.(config);
+      }
+      case FRAME.configAck: {
+        const ack = control.decodeJson(control.configAckNotice, payload);
+        if (role !== "relay" || ack === null) return breach("CONFIG_ACK out of place");
+        return events.configAcknowledged?.(ack);
       }
       case FRAME.resync:
         if (role !== "connector" || payload.length !== 4) return breach("RESYNC out of place");
@@ -259,9 +295,18 @@ export function createSession(options: SessionOptions): Session {
       );
     }
     streams.set(streamId, stream);
-    const { target, method, path, headers, deadlineMs } = decoded.value;
+    const { target, method, path, headers, deadlineMs, urgency } = decoded.value;
     stream.attach(
-      events.open(stream, { target, method, path, headers, deadlineMs, end, upgrade: upgrade ? "websocket" : null }),
+      events.open(stream, {
+        target,
+        method,
+        path,
+        headers,
+        deadlineMs,
+        urgency,
+        end,
+        upgrade: upgrade ? "websocket" : null,
+      }),
     );
   };
 
@@ -408,7 +453,27 @@ export function createSession(options: SessionOptions): Session {
     },
     open,
     announceTargets(targets) {
-      queueControl(FRAME.targets, 0, 0, control.encodeJson({ targets }));
+      if (role === "connector") queueJson(FRAME.targets, { targets });
+    },
+    report({ load, unhealthy }) {
+      if (role === "connector") queueJson(FRAME.report, { load: Math.min(Math.max(load, 0), 1) || 0, unhealthy });
+    },
+    renewToken(token) {
+      if (role !== "connector" || token.length > TOKEN_BYTES_MAX || !control.TOKEN_TEXT.test(token)) return false;
+      queueJson(FRAME.token, { token });
+      return true;
+    },
+    tokenAccepted(lifetimeMs) {
+      if (role === "relay") queueJson(FRAME.tokenOk, { lifetimeMs: Math.max(0, Math.floor(lifetimeMs)) });
+    },
+    pushConfig(config) {
+      const payload = control.encodeJson(config);
+      if (role !== "relay" || payload.length > CONFIG_JSON_BYTES_MAX) return false;
+      queueControl(FRAME.config, 0, 0, payload);
+      return true;
+    },
+    acknowledgeConfig({ revision, ok, reason }) {
+      if (role === "connector") queueJson(FRAME.configAck, { revision, ok, reason: forPeople(reason) });
     },
     ping() {
       if (ping !== null || peer === null || state === "closed") return false;
@@ -421,14 +486,14 @@ export function createSession(options: SessionOptions): Session {
     },
     goAway(notice) {
       if (state === "open") state = "draining";
-      queueControl(FRAME.goAway, 0, 0, control.encodeJson(notice));
+      queueJson(FRAME.goAway, { ...notice, reason: forPeople(notice.reason) });
     },
     drain(reason) {
       if (state === "open") state = "draining";
-      queueControl(FRAME.drain, 0, 0, control.encodeJson({ reason }));
+      queueJson(FRAME.drain, { reason: forPeople(reason) });
     },
     replaced(reason) {
-      queueControl(FRAME.replaced, 0, 0, control.encodeJson({ reason }));
+      queueJson(FRAME.replaced, { reason: forPeople(reason) });
     },
     lost(text) {
       if (state === "closed") return;

@@ -243,6 +243,7 @@ function simulate(plans: readonly Plan[], delays: readonly number[], { limits, s
           end: !p.upgrade && p.upBytes === 0,
           upgrade: p.upgrade ? "websocket" : null,
           deadlineMs: 0,
+          urgency: 3,
         },
         { ...events, head: () => void (p.upgrade && go()), writable: () => go() },
       );

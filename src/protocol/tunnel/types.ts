@@ -323,12 +323,12 @@ export interface Session {
   announceTargets(targets: readonly string[]): void;
   /** Connector only: load and health, each time they change. */
   report(report: ConnectorReport): void;
-  /** Connector only: a new token before the old one runs out. */
-  renewToken(token: string): void;
+  /** Connector only: a new token before the old one runs out. False: not a bearer token (RFC 6750) or beyond 16 KiB; nothing was sent. */
+  renewToken(token: string): boolean;
   /** Relay only: the answer to `token`. */
   tokenAccepted(lifetimeMs: number): void;
-  /** Relay only. */
-  pushConfig(config: PushedConfig): void;
+  /** Relay only. False: beyond 128 KiB as JSON; nothing was sent. */
+  pushConfig(config: PushedConfig): boolean;
   /** Connector only. */
   acknowledgeConfig(ack: ConfigAck): void;
   /** Echo through the data path; answered by `pong`. At most one is under way, further calls do nothing. True if a ping was queued. */

@@ -75,6 +75,7 @@ export function openExchange(session: Session, request: ExchangeRequest): Exchan
       end: body === undefined && rest.upgrade !== "websocket",
       upgrade: null,
       deadlineMs: 0,
+      urgency: 3,
       ...rest,
     },
     {

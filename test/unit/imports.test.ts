@@ -8,9 +8,11 @@ const CORE: Record<string, string[]> = {
   protocol: [],
   shared: [],
   policy: ["shared", "protocol"],
+  http1: ["shared"],
   db: ["shared", "protocol", "policy"],
 };
 const WITH_DB = ["provisioner", "console", "portal"];
+const WITH_HTTP1 = ["relay", "connector"];
 
 const root = resolve(import.meta.dirname, "../..");
 const src = join(root, "src");
@@ -31,7 +33,13 @@ function imports(file: string): string[] {
 
 function allowed(role: string): string[] {
   if (role in CORE) return CORE[role] ?? [];
-  return ["protocol", "policy", "shared", ...(WITH_DB.includes(role) ? ["db"] : [])];
+  return [
+    "protocol",
+    "policy",
+    "shared",
+    ...(WITH_DB.includes(role) ? ["db"] : []),
+    ...(WITH_HTTP1.includes(role) ? ["http1"] : []),
+  ];
 }
 
 test("roles import only protocol, policy, shared and, where it is theirs, db", () => {

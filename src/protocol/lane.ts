@@ -87,6 +87,17 @@ export const tenantSettings = z.object({
 });
 export type TenantSettings = z.infer<typeof tenantSettings>;
 
+/** The part of a tenant's settings that an operator writes as one document. */
+export const relaySettings = tenantSettings.pick({
+  limits: true,
+  timeouts: true,
+  waitForConnectorMs: true,
+  keepAliveMs: true,
+  reconnectMaxMs: true,
+  tracing: true,
+});
+export type RelaySettings = z.infer<typeof relaySettings>;
+
 /** A connector that nobody knows yet asked to be let in while the tenant's pairing window was open (H85). */
 export interface PairingRequest {
   readonly id: string;
@@ -109,6 +120,8 @@ export interface ConnectorSession {
   readonly unhealthy: readonly string[];
   readonly software: string;
   readonly inFlight: number;
+  /** What it said of the settings that were pushed to it last; null: nothing yet. */
+  readonly configured: { readonly revision: number; readonly ok: boolean; readonly reason: string } | null;
 }
 
 export interface LaneDrain {

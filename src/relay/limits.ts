@@ -1,4 +1,5 @@
 import type { SendLimits, SessionLimits } from "../protocol/tunnel/session.ts";
+import type { BrokerLimits } from "./core/types.ts";
 
 /** Every number of the lanes and node channels, with its reason. Bounds of the protocol itself are in protocol/tunnel/limits.ts. */
 
@@ -33,8 +34,22 @@ export const SEND_LIMITS: SendLimits = {
  */
 export const FLUSH_AT_ONCE_BELOW = 4;
 
-/** Bytes held for slow visitors over all sockets of an object. An isolate has 128 MB and may host several objects. 1,000 stalled ones fit with 16 KiB each on top. */
-export const RECEIVE_BUDGET_BYTES = 24 * MIB;
+/**
+ * What an object accounts for at most: unread answers, requests' heads and bodies, what waits to be sent. An isolate has 128 MB, which the
+ * code and the runtime's own buffers share, and it may host several objects.
+ */
+const ACCOUNTED_BYTES_MAX = 48 * MIB;
+/**
+ * Of these, for unread answers. 1,000 requests have 16 KiB each on top, however full it is, so 37.6 MiB in all; requests on their way to
+ * connectors have the rest.
+ */
+export const RECEIVE_BUDGET_BYTES = 22 * MIB;
+/** To which a stream's window grows while its visitor reads: 25 MB/s at 100 ms need 2.5 MB, and the measurement lags behind. */
+const STREAM_WINDOW_BYTES_MAX = 4 * MIB;
+/** What one request may always have on its way to a connector, however many others stand still; the rest is shared. */
+export const SEND_LEAST_BYTES = 4 * KIB;
+/** One request gets at most this part of what is left for sending, so that many stalled ones leave room for the next. */
+export const SEND_SHARE = 16;
 
 /** Of one tenant at one lane. */
 export const SOCKETS_MAX = 64;
@@ -43,6 +58,13 @@ export const IN_FLIGHT_MAX = 1_000;
 
 /** Connectors that one request is offered to, at most: each may cost a round trip. */
 export const ATTEMPTS_MAX = 3;
+/** Loads (0 to 1) that connectors report of themselves and that differ by less are the same: reports are seconds old. */
+export const LOAD_DIFFERENCE = 0.25;
+
+/** Addresses of visitors whose rate is remembered: some 100 bytes each. The one that was silent for longest is forgotten first. */
+export const VISITORS_MAX = 10_000;
+/** Said with 429 when too many requests run: one of them has probably ended by then. */
+export const BUSY_RETRY_AFTER_SECONDS = 1;
 
 /** A connector that dialled says HELLO at once. */
 export const HELLO_TIMEOUT_MS = 10_000;
@@ -95,6 +117,20 @@ export const TOMBSTONE_MS = 30 * 24 * 3_600_000;
 
 /** Said to visitors and connectors as Retry-After. A connector that lost its socket is back in about this time. */
 export const RETRY_AFTER_SECONDS = 5;
+
+/** What a Durable Object gives its broker. */
+export const OBJECT_LIMITS: BrokerLimits = {
+  session: SESSION_LIMITS,
+  send: SEND_LIMITS,
+  streamWindowMaxBytes: STREAM_WINDOW_BYTES_MAX,
+  carrierHighWaterBytes: null,
+  socketsMax: SOCKETS_MAX,
+  inFlightMax: IN_FLIGHT_MAX,
+  accountedBytesMax: ACCOUNTED_BYTES_MAX,
+  firstByteMs: FIRST_BYTE_MS,
+  idleMs: IDLE_MS,
+  idleSocketMs: IDLE_SOCKET_MS,
+};
 
 // --- node channels ---
 

@@ -1,7 +1,14 @@
 import type { ConnectorGrant, ConnectorSession, LaneDrain, TenantSettings } from "../../protocol/lane.ts";
-import type { ByteBudget, HeaderList, PeerHello, ResponseHead } from "../../protocol/tunnel/session.ts";
+import type {
+  ByteBudget,
+  HeaderList,
+  PeerHello,
+  ResponseHead,
+  SendLimits,
+  SessionLimits,
+} from "../../protocol/tunnel/session.ts";
 import type { Logger } from "../../shared/log.ts";
-import type { LaneFailure } from "../lane-errors.ts";
+import type { LaneFailure } from "./failures.ts";
 
 /**
  * The lane's broker: one tenant's connectors at one lane, and the requests that visitors have for them. It chooses connectors, waits,
@@ -35,6 +42,8 @@ export interface Broker {
   sweep(): void;
   /** True while there is something to look at: requests under way or waiting, greetings, a drain. */
   readonly busy: boolean;
+  /** When `sweep` must be called although nothing is busy: the next credential or connector that runs out. Null: never. */
+  readonly nextDueMs: number | null;
 
   drain(graceMs: number): LaneDrain;
   sessions(): ConnectorSession[];
@@ -118,7 +127,10 @@ export interface BrokerRequest {
   readonly clientAddress: string | null;
 }
 
-/** What comes back. Exactly one of `head` and `failed` comes (interim heads before); after `head`, exactly one of `end` and `broken`. */
+/**
+ * What comes back. Exactly one of `head` and `failed` comes (interim heads before); after `head`, exactly one of `end`, `broken` and (of
+ * upgrades) `messageClose`; `broken` may follow the others while bytes are not consumed: the visitor stood still for too long.
+ */
 export interface AnswerEvents {
   interim?(head: ResponseHead): void;
   /** 101 for an upgrade that was taken. `about` says who answers and how long what took. */
@@ -129,7 +141,7 @@ export interface AnswerEvents {
   /** Upgrades only. `creditBytes` goes back by `consumed`. */
   message(kind: "text" | "binary", data: Uint8Array, creditBytes: number): void;
   messageClose(code: number, reason: string): void;
-  /** After a `write` that answered 0 or less. */
+  /** After a `write` or `writable` that answered 0 or less: there is room, or `Call.closed` is true and nothing more is wanted. */
   writable(): void;
   /** No answer of the target; the host renders it (problem+json). */
   failed(failure: LaneFailure): void;
@@ -176,7 +188,6 @@ export interface BrokerPorts {
   readonly random: () => number;
   /** Runs once after the events of this turn: one message a socket and turn, not one a frame. */
   readonly defer: (run: () => void) => void;
-  readonly newSessionId: () => string;
   readonly software: string;
   readonly log: Logger;
   /** Read at each request; never copied. */
@@ -195,7 +206,28 @@ export interface BrokerPorts {
   readonly ended?: (record: CallRecord) => void;
   /** Where messages are built. Default: a new array each. */
   readonly allocate?: (bytes: number) => Uint8Array;
+  /** For unread answers. `totalBytes` + 16 KiB for each of `limits.inFlightMax` must leave room below `limits.accountedBytesMax`. */
   readonly budget: ByteBudget;
+  readonly limits: BrokerLimits;
+}
+
+/** What differs between hosts. For the object: OBJECT_LIMITS in relay/limits.ts. */
+export interface BrokerLimits {
+  /** Announced to connectors. */
+  readonly session: SessionLimits;
+  readonly send: SendLimits;
+  /** To which a stream's window may grow while it is read and the budget has room. */
+  readonly streamWindowMaxBytes: number;
+  /** Nothing is packed for a socket that has this much waiting; null: the platform does not tell, so nothing is held back. */
+  readonly carrierHighWaterBytes: number | null;
+  readonly socketsMax: number;
+  /** Requests and WebSockets under way. */
+  readonly inFlightMax: number;
+  readonly accountedBytesMax: number;
+  /** Where neither route nor tenant says otherwise. */
+  readonly firstByteMs: number;
+  readonly idleMs: number;
+  readonly idleSocketMs: number;
 }
 
 export interface CallRecord {

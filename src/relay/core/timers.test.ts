@@ -1,11 +1,17 @@
 import { describe, expect, it } from "vitest";
-import { overdue, type ExchangeTimes, type Overdue } from "./lane-timers.ts";
-import { FIRST_BYTE_MS, IDLE_MS, IDLE_SOCKET_MS, STALLED_MS, UNWANTED_UPLOAD_MS } from "./limits.ts";
+import { overdue, type ExchangeTimes, type Overdue } from "./timers.ts";
+import { FIRST_BYTE_MS, IDLE_MS, IDLE_SOCKET_MS, STALLED_MS, UNWANTED_UPLOAD_MS } from "../limits.ts";
 
-const LIMITS = { firstByteMs: FIRST_BYTE_MS, stalledMs: STALLED_MS, idleMs: IDLE_MS, idleSocketMs: IDLE_SOCKET_MS };
+const LIMITS = {
+  firstByteMs: FIRST_BYTE_MS,
+  stalledMs: STALLED_MS,
+  idleMs: IDLE_MS,
+  idleSocketMs: IDLE_SOCKET_MS,
+  totalMs: null,
+};
 const MINUTE = 60_000;
 const at = (change: Partial<ExchangeTimes>): Overdue =>
-  overdue({ phase: "answering", quietMs: 0, heldBytes: 0, streamOver: false, ...change }, LIMITS);
+  overdue({ phase: "answering", quietMs: 0, ageMs: 0, heldBytes: 0, streamOver: false, ...change }, LIMITS);
 
 describe("an exchange", () => {
   it("that is silent but alive goes on for almost an hour, then it ends", () => {

@@ -1,7 +1,7 @@
 import { describe, expect, it } from "vitest";
-import { pick } from "./lane-pick.ts";
+import { pick } from "./pick.ts";
 
-const candidate = (inFlight: number, rttMs: number | null = null) => ({ inFlight, rttMs });
+const candidate = (inFlight: number, rttMs: number | null = null, load = 0) => ({ inFlight, rttMs, load });
 /** Answers with these numbers, one after another. */
 const drawing = (...numbers: number[]) => {
   let at = 0;

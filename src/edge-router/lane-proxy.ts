@@ -129,7 +129,7 @@ function laneRequest(visit: Visit, to: TargetRequest, body: Body): Request {
 
 /** A long answer counts as bulk from here to its end, as long as its bytes move. */
 function returned(visit: Visit, response: Response, to: TargetRequest, beginBulk: () => Lease): Response {
-  const headers = returnedResponseHeaders(response.headers, visit.requestId, true);
+  const headers = returnedResponseHeaders(response.headers, { requestId: visit.requestId, keepOurs: true });
   if (to.withoutCookies) headers.delete("set-cookie");
   if (response.status === 101) return new Response(null, { status: 101, webSocket: response.webSocket, headers });
   const init = { status: response.status, statusText: response.statusText, headers };

@@ -72,7 +72,7 @@ function uploadOf(
 }
 
 function returned(response: Response, requestId: string): Response {
-  const headers = returnedResponseHeaders(response.headers, requestId, false);
+  const headers = returnedResponseHeaders(response.headers, { requestId, webSocket: response.status === 101 });
   // The runtime couples both sockets itself as long as nobody accepts this one.
   if (response.status === 101) return new Response(null, { status: 101, webSocket: response.webSocket, headers });
   return new Response(response.body, { status: response.status, statusText: response.statusText, headers });

@@ -3,12 +3,16 @@ import { describe, expect, test } from "vitest";
 import {
   continueTrace,
   cookieNames,
+  forwardedFields,
+  forwardingOf,
   forwardedRequestHeaders,
   isWebSocketUpgrade,
   readCookie,
+  returnedFields,
   returnedResponseHeaders,
   type Forwarding,
 } from "./headers.ts";
+import type { LaneVisit } from "../protocol/visit.ts";
 
 const forwarding: Forwarding = {
   hostWithPort: "acme.example.com:8787",
@@ -188,7 +192,7 @@ describe("response headers for the visitor", () => {
       "content-type": "text/plain",
       etag: '"x"',
     });
-    expect(Object.fromEntries(returnedResponseHeaders(upstream, "req_1", false))).toEqual({
+    expect(Object.fromEntries(returnedResponseHeaders(upstream, { requestId: "req_1" }))).toEqual({
       "causeway-request-id": "req_1",
       "content-type": "text/plain",
       etag: '"x"',
@@ -198,8 +202,7 @@ describe("response headers for the visitor", () => {
   test("an error code of a hop of ours stays (P18), what is internal never", () => {
     const headers = returnedResponseHeaders(
       new Headers({ "causeway-error": "no-connector", "causeway-refused": "1" }),
-      "req_1",
-      true,
+      { requestId: "req_1", keepOurs: true },
     );
     expect(headers.get("causeway-error")).toBe("no-connector");
     expect(headers.has("causeway-refused")).toBe(false);
@@ -211,7 +214,7 @@ describe("response headers for the visitor", () => {
     upstream.append("set-cookie", "__Host-causeway=fixed; Path=/; Secure");
     upstream.append("set-cookie", "causeway=fixed");
     upstream.append("set-cookie", "b=2; Expires=Wed, 21 Oct 2026 07:28:00 GMT");
-    expect(returnedResponseHeaders(upstream, "req_1", false).getSetCookie()).toEqual([
+    expect(returnedResponseHeaders(upstream, { requestId: "req_1" }).getSetCookie()).toEqual([
       "a=1; Path=/, /x",
       "b=2; Expires=Wed, 21 Oct 2026 07:28:00 GMT",
     ]);
@@ -222,9 +225,144 @@ describe("response headers for the visitor", () => {
     upstream.append("access-control-allow-origin", "https://a.example");
     upstream.append("access-control-allow-origin", "https://a.example");
     upstream.append("access-control-allow-methods", "GET, POST");
-    const headers = returnedResponseHeaders(upstream, "req_1", false);
+    const headers = returnedResponseHeaders(upstream, { requestId: "req_1" });
     expect(headers.get("access-control-allow-origin")).toBe("https://a.example");
     expect(headers.get("access-control-allow-methods")).toBe("GET, POST");
+  });
+});
+
+describe("fields as a list", () => {
+  const anyCase = (name: string) =>
+    fc
+      .array(fc.boolean(), { minLength: name.length, maxLength: name.length })
+      .map((upper) => Array.from(name, (letter, at) => (upper[at] === true ? letter.toUpperCase() : letter)).join(""));
+  const separator = fc.constantFrom("-", "_", ".", "~");
+  const name = fc
+    .oneof(
+      fc.constantFrom("accept", "connection", "te", "x-kept", "x-private", "set-cookie", "cookie", "content-length"),
+      fc.constantFrom(
+        "causeway-error",
+        "causeway-visit",
+        "causeway-refused",
+        "x-forwarded-for",
+        "x-envoy-x",
+        "forwarded",
+      ),
+      fc.constantFrom("access-control-allow-origin", "alt-svc", "tracestate", "traceparent", "sec-websocket-key"),
+    )
+    .chain((lower) => separator.map((mark) => (mark === "-" ? lower : lower.replaceAll("-", mark))))
+    .chain(anyCase);
+  const value = fc.constantFrom(
+    "1",
+    "a=1; causeway=x",
+    "causeway=x; Path=/",
+    "x-private, close",
+    "X-Kept",
+    "a, b",
+    "close",
+  );
+  const fields = fc.uniqueArray(fc.tuple(name, value), { maxLength: 12, selector: ([each]) => each.toLowerCase() });
+  const asObject = (list: [string, string][]) =>
+    Object.fromEntries(list.map(([each, text]) => [each.toLowerCase(), text]));
+
+  test("comes to the same as Headers, whatever the case (H10, T14)", () => {
+    fc.assert(
+      fc.property(fields, fc.boolean(), fc.boolean(), (list, webSocket, withoutCookies) => {
+        const over = { ...forwarding, webSocket, withoutCookies, prefix: "/relay/acme/x" };
+        expect(asObject(forwardedFields(list, over))).toEqual(
+          Object.fromEntries(forwardedRequestHeaders(new Headers(list), over)),
+        );
+        const returning = { requestId: "req_1", webSocket, withoutCookies };
+        expect(asObject(returnedFields(list, returning))).toEqual(
+          Object.fromEntries(returnedResponseHeaders(new Headers(list), returning)),
+        );
+      }),
+    );
+  });
+
+  test("nothing internal and nothing of one hop passes, however it is written and repeated", () => {
+    const known = new Set(forwardedFields([], forwarding).map(([each]) => each));
+    const internal =
+      /^(?:causeway-|x-causeway-|x-edge-|x-envoy-|x-forwarded-|x-tenant|cf-|forwarded$|proxy-|te$|host$)/;
+    const repeated = fc.array(fc.tuple(name, fc.constant("spoofed")), { maxLength: 20 });
+    fc.assert(
+      fc.property(repeated, (list) => {
+        const out = forwardedFields(list, forwarding).filter(([each, text]) => !known.has(each) || text === "spoofed");
+        for (const [each] of out) expect(each.toLowerCase().replaceAll(/[^a-z0-9]/g, "-")).not.toMatch(internal);
+        const back = returnedFields(list, { requestId: "req_1" }).slice(0, -1);
+        for (const [each] of back) expect(each).not.toMatch(/^(?:causeway-|x-envoy-|alt-svc|te$|connection$)/i);
+      }),
+    );
+  });
+
+  test("keeps order, case and repetitions of what passes", () => {
+    const list: [string, string][] = [
+      ["X-B", "1"],
+      ["Cookie", "a=1; causeway=x"],
+      ["x-a", "2"],
+      ["X-B", "3"],
+    ];
+    expect(forwardedFields(list, forwarding).slice(0, 4)).toEqual([
+      ["X-B", "1"],
+      ["Cookie", "a=1"],
+      ["x-a", "2"],
+      ["X-B", "3"],
+    ]);
+    const answer: [string, string][] = [
+      ["Set-Cookie", "a=1"],
+      ["Access-Control-Allow-Origin", "*"],
+      ["Set-Cookie", "b=2"],
+      ["access-control-allow-origin", "*"],
+    ];
+    expect(returnedFields(answer, { requestId: "req_1" })).toEqual([
+      ...answer.slice(0, 3),
+      ["causeway-request-id", "req_1"],
+    ]);
+    expect(returnedFields(answer, { requestId: "req_1", withoutCookies: true })).toHaveLength(2);
+  });
+
+  test("names that nobody uses are not kept in memory for ever, and are judged all the same", () => {
+    for (let n = 0; n < 3_000; n++) {
+      expect(forwardedFields([[`causeway-${n}`, "x"]], forwarding)).toHaveLength(7 + 1);
+      expect(forwardedFields([[`x-${n}`, "x"]], forwarding)[0]).toEqual([`x-${n}`, "x"]);
+    }
+  });
+
+  test("a lane forwards what the edge says", () => {
+    const visit: LaneVisit = {
+      requestId: "req_1",
+      target: "wiki",
+      prefix: "/docs",
+      path: "/x",
+      host: "acme.example.com",
+      scheme: "https",
+      clientAddress: null,
+      traceparent: forwarding.traceparent,
+      withoutCookies: true,
+      urgency: 3,
+      firstByteMs: null,
+      idleMs: null,
+      totalMs: null,
+      trace: false,
+    };
+    const sent: [string, string][] = [
+      ["cookie", "a=1"],
+      ["upgrade", "websocket"],
+      ["sec-websocket-key", "k"],
+      ["sec-websocket-protocol", "rpc"],
+      ["causeway-visit", "forged"],
+    ];
+    expect(asObject(forwardedFields(sent, forwardingOf(visit)))).toEqual({
+      "sec-websocket-protocol": "rpc",
+      "accept-encoding": "identity",
+      "x-forwarded-host": "acme.example.com",
+      "x-forwarded-proto": "https",
+      "x-forwarded-port": "443",
+      "x-forwarded-prefix": "/docs",
+      forwarded: 'for=unknown;host="acme.example.com";proto=https',
+      "causeway-request-id": "req_1",
+      traceparent: forwarding.traceparent,
+    });
   });
 });
 

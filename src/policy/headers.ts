@@ -1,5 +1,7 @@
-import { HOP_BY_HOP } from "./hop-by-hop.ts";
 import { HEADER } from "../protocol/headers.ts";
+import type { LaneVisit } from "../protocol/visit.ts";
+import { asReadByCgi, requestRule, responseRule } from "./header-names.ts";
+import { HOP_BY_HOP } from "./hop-by-hop.ts";
 
 /**
  * Header hygiene at the edge. Trust rule for inbound forwarding headers: none is believed. The visitor's address comes from the platform
@@ -14,98 +16,127 @@ export interface Forwarding {
   readonly requestId: string;
   /** Valid W3C traceparent that goes on. */
   readonly traceparent: string;
+  /** The handshake of a WebSocket goes on as headers. */
   readonly webSocket: boolean;
-}
-
-/**
- * Request headers that only an internal hop may set: ours, Envoy's, a platform's, and the ones by which frameworks let a proxy replace
- * tenant, address or path.
- */
-const INTERNAL_REQUEST_PREFIXES = [
-  "causeway-",
-  "x-causeway-",
-  "x-edge-",
-  "x-envoy-",
-  "x-forwarded-",
-  "x-tenant",
-  "cf-",
-] as const;
-const INTERNAL_REQUEST_NAMES: ReadonlySet<string> = new Set([
-  "forwarded",
-  "x-forwarded",
-  "client-ip",
-  "fastly-client-ip",
-  "true-client-ip",
-  "x-client-ip",
-  "x-cluster-client-ip",
-  "x-real-ip",
-  "x-original-host",
-  "x-original-url",
-  "x-rewrite-url",
-  "x-host",
-  "x-http-method",
-  "x-http-method-override",
-  "x-method-override",
-  "x-middleware-subrequest",
-  "tenant-id",
-  // CGI makes HTTP_PROXY of it, which HTTP clients take for a setting (httpoxy, CVE-2016-5385).
-  "proxy",
-  "host",
-  "expect",
-]);
-
-/**
- * CGI, WSGI, PHP and the like can't tell `x_forwarded_for` from `x-forwarded-for` (RFC 3875, section 4.1.18), some not `x.forwarded.for`
- * either: a name is judged as they would read it. Not dropped for its underscore alone, as nginx does by default: applications have names
- * such as `api_key`.
- */
-const asReadByCgi = (name: string): string => name.replaceAll(/[^a-z0-9]/g, "-");
-
-function isInternal(name: string, perConnection: ReadonlySet<string>): boolean {
-  const read = asReadByCgi(name);
-  if (perConnection.has(name) || perConnection.has(read) || INTERNAL_REQUEST_NAMES.has(read)) return true;
-  // A second length is for smuggling.
-  if (read === "content-length" && name !== read) return true;
-  return INTERNAL_REQUEST_PREFIXES.some((prefix) => read.startsWith(prefix));
+  /** What was cut off the path. Default: "". */
+  readonly prefix?: string;
+  /** Default: false. */
+  readonly withoutCookies?: boolean;
 }
 
 /** Names of cookies that belong to the edge: services neither see nor set them. */
 export const SESSION_COOKIE = { secure: "__Host-causeway", loopback: "causeway" } as const;
 const isOwnCookie = (name: string): boolean => /^(?:__Host-)?causeway(?:-|$)/.test(name);
 
-/** Headers for the next hop (node or lane), from the visitor's. `inbound` is not changed. */
-export function forwardedRequestHeaders(inbound: Headers, forwarding: Forwarding): Headers {
-  const headers = new Headers();
-  const perConnection = connectionListed(inbound);
-  for (const [name, value] of inbound) {
-    if (isInternal(name, perConnection)) continue;
-    if (name === "cookie" || name === "traceparent" || name === "tracestate") continue;
-    headers.append(name, value);
-  }
-  if (forwarding.webSocket) {
-    headers.set("connection", "Upgrade");
-    headers.set("upgrade", "websocket");
-  }
-  // Left out, the runtime would ask for compression that the visitor may not understand.
-  if (!inbound.has("accept-encoding")) headers.set("accept-encoding", "identity");
-  const cookie = withoutOwnCookies(inbound.get("cookie"));
-  if (cookie !== null) headers.set("cookie", cookie);
+/** Fields as pairs, in the order in which they came; names in any case. */
+type Fields = Iterable<readonly [name: string, value: string]>;
 
-  const { hostWithPort, scheme, clientAddress } = forwarding;
-  const [, port] = /:([0-9]+)$/.exec(hostWithPort) ?? [];
-  headers.set("x-forwarded-host", hostWithPort);
-  headers.set("x-forwarded-proto", scheme);
-  headers.set("x-forwarded-port", port ?? (scheme === "https" ? "443" : "80"));
-  if (clientAddress !== null) headers.set("x-forwarded-for", clientAddress);
-  headers.set("forwarded", forwardedHeader(forwarding));
-  headers.set(HEADER.requestId, forwarding.requestId);
-  headers.set("traceparent", forwarding.traceparent);
-  const tracestate = inbound.get("tracestate");
-  // A state without the parent that it belongs to means nothing (W3C Trace Context, section 3.3).
-  if (tracestate !== null && inbound.get("traceparent") === forwarding.traceparent) {
-    headers.set("tracestate", tracestate);
+/**
+ * A visitor's fields for the next hop, in one pass; names keep the case that they came in, new ones are in lower case. `Host` and the framing
+ * are the next hop's own: Host is dropped, Content-Length stays.
+ */
+export function forwardedFields(fields: Fields, forwarding: Forwarding): [name: string, value: string][] {
+  const out: [string, string][] = [];
+  let perConnection: Set<string> | null = null;
+  let traceparent: string | null = null;
+  let tracestate: [string, string][] | null = null;
+  let hasAcceptEncoding = false;
+  for (const [name, value] of fields) {
+    switch (requestRule(name)) {
+      case "pass":
+        out.push([name, value]);
+        break;
+      case "drop":
+        break;
+      case "connection":
+        perConnection = listedIn(value, perConnection);
+        break;
+      case "websocket":
+        if (forwarding.webSocket) out.push([name, value]);
+        break;
+      case "cookie": {
+        const cookie = forwarding.withoutCookies === true ? null : withoutOwnCookies(value);
+        if (cookie !== null) out.push([name, cookie]);
+        break;
+      }
+      case "accept-encoding":
+        hasAcceptEncoding = true;
+        out.push([name, value]);
+        break;
+      case "traceparent":
+        // Two of them are no trace at all.
+        traceparent = traceparent === null ? value : "";
+        break;
+      case "tracestate":
+        (tracestate ??= []).push([name, value]);
+    }
   }
+  const kept = perConnection === null ? out : withoutListed(out, perConnection);
+  if (forwarding.webSocket) kept.push(["connection", "Upgrade"], ["upgrade", "websocket"]);
+  // Left out, the runtime would ask for compression that the visitor may not understand.
+  if (!hasAcceptEncoding) kept.push(["accept-encoding", "identity"]);
+
+  const { hostWithPort, scheme, clientAddress, prefix = "" } = forwarding;
+  kept.push(
+    ["x-forwarded-host", hostWithPort],
+    ["x-forwarded-proto", scheme],
+    ["x-forwarded-port", portOf(hostWithPort) ?? (scheme === "https" ? "443" : "80")],
+    ["forwarded", forwardedHeader(forwarding)],
+    [HEADER.requestId, forwarding.requestId],
+    ["traceparent", forwarding.traceparent],
+  );
+  if (clientAddress !== null) kept.push(["x-forwarded-for", clientAddress]);
+  if (prefix !== "") kept.push(["x-forwarded-prefix", prefix]);
+  // A state without the parent that it belongs to means nothing (W3C Trace Context, section 3.3).
+  if (tracestate !== null && traceparent === forwarding.traceparent) kept.push(...tracestate);
+  return kept;
+}
+
+/** `forwardedFields` for hops that take Headers. `inbound` is not changed. */
+export function forwardedRequestHeaders(inbound: Headers, forwarding: Forwarding): Headers {
+  return headersOf(forwardedFields(inbound, forwarding));
+}
+
+function headersOf(fields: Fields): Headers {
+  const headers = new Headers();
+  for (const [name, value] of fields) headers.append(name, value);
   return headers;
+}
+
+/** How a lane's visitor (protocol/visit.ts) is forwarded: into the tunnel, where a WebSocket's handshake is no header. */
+export const forwardingOf = (visit: LaneVisit): Forwarding => ({
+  hostWithPort: visit.host,
+  scheme: visit.scheme,
+  clientAddress: visit.clientAddress,
+  requestId: visit.requestId,
+  traceparent: visit.traceparent,
+  webSocket: false,
+  prefix: visit.prefix,
+  withoutCookies: visit.withoutCookies,
+});
+
+/** Digits behind the last colon. */
+function portOf(hostWithPort: string): string | null {
+  const at = hostWithPort.lastIndexOf(":");
+  const port = at === -1 ? "" : hostWithPort.slice(at + 1);
+  return port !== "" && /^[0-9]+$/.test(port) ? port : null;
+}
+
+/** Names that a Connection field lists and that are not gone anyway; null for none, which is the usual case. */
+function listedIn(connection: string, found: Set<string> | null): Set<string> | null {
+  let names = found;
+  for (const token of connection.toLowerCase().split(",")) {
+    const name = token.trim();
+    if (name !== "" && name !== "close" && !HOP_BY_HOP.has(name)) (names ??= new Set()).add(name);
+  }
+  return names;
+}
+
+function withoutListed(fields: [string, string][], listed: ReadonlySet<string>): [string, string][] {
+  return fields.filter(([name]) => {
+    const lower = name.toLowerCase();
+    return !listed.has(lower) && !listed.has(asReadByCgi(lower));
+  });
 }
 
 /** RFC 7239: an address with colons is quoted and bracketed, an absent one is `unknown`. */
@@ -115,38 +146,57 @@ function forwardedHeader({ clientAddress, hostWithPort, scheme }: Forwarding): s
   return `for=${node};host="${hostWithPort}";proto=${scheme}`;
 }
 
-/** Headers of an answer on its way to the visitor. `keepOurs`: the hop is ours (lane, portal), so its `causeway-error` is true. */
-export function returnedResponseHeaders(upstream: Headers, requestId: string, keepOurs: boolean): Headers {
-  const headers = new Headers();
-  const perConnection = connectionListed(upstream);
-  for (const [name, value] of upstream) {
-    if (perConnection.has(name) || name.startsWith("x-envoy-") || name === "alt-svc" || name === "set-cookie") continue;
-    if (name.startsWith("causeway-") && !(keepOurs && name === HEADER.error)) continue;
-    headers.append(name, SINGLE_VALUED_CORS.has(name) ? firstValue(value) : value);
-  }
-  for (const cookie of upstream.getSetCookie()) {
-    if (!isOwnCookie(cookie.slice(0, cookie.indexOf("=")).trim())) headers.append("set-cookie", cookie);
-  }
-  headers.set(HEADER.requestId, requestId);
-  return headers;
+export interface Returning {
+  readonly requestId: string;
+  /** The hop is ours (lane, portal), so its `causeway-error` is true. Default: false. */
+  readonly keepOurs?: boolean;
+  /** The answer to a handshake that this hop takes part in. Default: false. */
+  readonly webSocket?: boolean;
+  /** The answer crosses a host that tenants share. Default: false. */
+  readonly withoutCookies?: boolean;
 }
 
-/** A browser refuses an answer in which two layers each wrote these (H17). */
-const SINGLE_VALUED_CORS: ReadonlySet<string> = new Set([
-  "access-control-allow-origin",
-  "access-control-allow-credentials",
-  "access-control-max-age",
-]);
-const firstValue = (value: string): string => value.split(",", 1)[0]?.trim() ?? "";
-
-/** Hop-by-hop names of this message, those that `Connection` lists included. */
-function connectionListed(headers: Headers): ReadonlySet<string> {
-  const names = new Set(HOP_BY_HOP);
-  for (const token of headers.get("connection")?.split(",") ?? []) {
-    const name = token.trim().toLowerCase();
-    if (name !== "") names.add(name);
+/** Fields of an answer on its way to the visitor, in one pass. */
+export function returnedFields(fields: Fields, returning: Returning): [name: string, value: string][] {
+  const { requestId, keepOurs = false, webSocket = false, withoutCookies = false } = returning;
+  const out: [string, string][] = [];
+  let perConnection: Set<string> | null = null;
+  const singles: string[] = [];
+  for (const [name, value] of fields) {
+    switch (responseRule(name)) {
+      case "pass":
+        out.push([name, value]);
+        break;
+      case "drop":
+        break;
+      case "connection":
+        perConnection = listedIn(value, perConnection);
+        break;
+      case "websocket":
+        if (webSocket) out.push([name, value]);
+        break;
+      case "cookie":
+        if (!withoutCookies && !isOwnCookie(value.slice(0, value.indexOf("=")).trim())) out.push([name, value]);
+        break;
+      case "single": {
+        const lower = name.toLowerCase();
+        if (singles.includes(lower)) break;
+        singles.push(lower);
+        out.push([name, value.split(",", 1)[0]?.trim() ?? ""]);
+        break;
+      }
+      case "error":
+        if (keepOurs) out.push([name, value]);
+    }
   }
-  return names;
+  const kept = perConnection === null ? out : withoutListed(out, perConnection);
+  kept.push([HEADER.requestId, requestId]);
+  return kept;
+}
+
+/** `returnedFields` for hosts that make a Response. */
+export function returnedResponseHeaders(upstream: Headers, returning: Returning): Headers {
+  return headersOf(returnedFields(upstream, returning));
 }
 
 /** Value of the first cookie of that name in a Cookie header. */

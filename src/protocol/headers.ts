@@ -12,6 +12,8 @@ export const HEADER = {
   target: "causeway-target",
   /** Edge -> lane: path prefix that the edge cut off (for X-Forwarded-Prefix), "" for none. */
   prefix: "causeway-prefix",
+  /** Edge -> lane: what it knows of the request (visit.ts). */
+  visit: "causeway-visit",
   /** Lane -> edge: "1" when the lane refused before anything was started, so the other lane may be tried. Never leaves the edge. */
   refused: "causeway-refused",
 } as const;

@@ -1,29 +1,113 @@
-import { z } from "zod";
+/**
+ * What the edge says to a lane about a visitor's request, in one header (`causeway-visit`): the request itself goes on as it came, and the
+ * lane cleans it (policy/headers.ts) while it copies it into the tunnel anyway. A lane trusts it, since only the edge reaches lanes.
+ */
+export interface LaneVisit {
+  readonly requestId: string;
+  readonly target: string;
+  /** What the edge cut off the path, "" for nothing: X-Forwarded-Prefix. */
+  readonly prefix: string;
+  /** Path and query for the target, still encoded. */
+  readonly path: string;
+  /** As the visitor typed it, with port. */
+  readonly host: string;
+  readonly scheme: "http" | "https";
+  /** Null, and "" on the way: unknown. */
+  readonly clientAddress: string | null;
+  readonly traceparent: string;
+  /** Cookies never cross the relay host, which all tenants share. */
+  readonly withoutCookies: boolean;
+  /** 0 (first) to 7 (RFC 9218). */
+  readonly urgency: number;
+  /** Of the route, in whole milliseconds; null: the tenant's or the lane's. */
+  readonly firstByteMs: number | null;
+  readonly idleMs: number | null;
+  readonly totalMs: number | null;
+  /** The visitor asked by `/trace/`: the answer names connector, instance, versions and timings. */
+  readonly trace: boolean;
+}
+
+/** Longest value on the way, in characters: path and prefix of 16 KiB as platforms take them, with room for the escapes of a few. */
+export const VISIT_MAX_CHARACTERS = 32 * 1024;
+
+const FIELDS = 12;
+const HTTPS = 1;
+const WITHOUT_COOKIES = 2;
+const TRACE = 4;
 
 /**
- * What the edge says to a lane about a visitor's request, in one header (`causeway-visit`, JSON): the request itself goes on as it came, and
- * the lane cleans it (policy/headers.ts) while it copies it into the tunnel anyway. A lane trusts it, since only the edge reaches lanes.
+ * The header's value: fields in a fixed order with one blank between them, then the path. Everything but visible ASCII, and the backslash, is
+ * written as `\uXXXX`, so a value is never ambiguous and passes as a header. Null: longer than VISIT_MAX_CHARACTERS, or not such a visit.
  */
-export const laneVisit = z.object({
-  requestId: z.string(),
-  target: z.string(),
-  /** What the edge cut off the path, "" for nothing: X-Forwarded-Prefix. */
-  prefix: z.string(),
-  /** Path and query for the target, still encoded. */
-  path: z.string(),
-  /** As the visitor typed it, with port. */
-  host: z.string(),
-  scheme: z.enum(["http", "https"]),
-  clientAddress: z.string().nullable(),
-  traceparent: z.string(),
-  /** Cookies never cross the relay host, which all tenants share. */
-  withoutCookies: z.boolean(),
-  urgency: z.number().int().min(0).max(7),
-  /** Of the route, in milliseconds; null: the tenant's or the lane's. */
-  firstByteMs: z.number().nullable(),
-  idleMs: z.number().nullable(),
-  totalMs: z.number().nullable(),
-  /** The visitor asked by `/trace/`: the answer names connector, instance, versions and timings. */
-  trace: z.boolean(),
-});
-export type LaneVisit = z.infer<typeof laneVisit>;
+export function encodeVisit(visit: LaneVisit): string | null {
+  const { firstByteMs, idleMs, totalMs } = visit;
+  const flags =
+    (visit.scheme === "https" ? HTTPS : 0) | (visit.withoutCookies ? WITHOUT_COOKIES : 0) | (visit.trace ? TRACE : 0);
+  const text =
+    `${visit.urgency}${flags} ${firstByteMs ?? ""} ${idleMs ?? ""} ${totalMs ?? ""} ${visit.requestId} ${visit.target} ` +
+    `${visit.traceparent} ${visible(visit.host)} ${visible(visit.clientAddress ?? "")} ${visible(visit.prefix)} v1 ` +
+    visible(visit.path);
+  return text.length > VISIT_MAX_CHARACTERS ? null : text;
+}
+
+/** Null: not a value of `encodeVisit`. */
+export function decodeVisit(text: string): LaneVisit | null {
+  if (text.length > VISIT_MAX_CHARACTERS) return null;
+  const fields = text.split(" ");
+  const [head, firstByte, idle, total, requestId, target, traceparent, host, address, prefix, version, path] = fields;
+  if (fields.length !== FIELDS || version !== "v1") return null;
+  if (head?.length !== 2 || !requestId || !target || !traceparent || !host || !path?.startsWith("/")) return null;
+  const urgency = digit(head, 0);
+  const flags = digit(head, 1);
+  const firstByteMs = milliseconds(firstByte);
+  const idleMs = milliseconds(idle);
+  const totalMs = milliseconds(total);
+  if (
+    urgency === null ||
+    flags === null ||
+    firstByteMs === undefined ||
+    idleMs === undefined ||
+    totalMs === undefined
+  ) {
+    return null;
+  }
+  const escaped = text.includes("\\");
+  return {
+    requestId,
+    target,
+    prefix: escaped ? plain(prefix ?? "") : (prefix ?? ""),
+    path: escaped ? plain(path) : path,
+    host: escaped ? plain(host) : host,
+    scheme: (flags & HTTPS) === 0 ? "http" : "https",
+    clientAddress: address === "" ? null : plain(address ?? ""),
+    traceparent,
+    withoutCookies: (flags & WITHOUT_COOKIES) !== 0,
+    urgency,
+    firstByteMs,
+    idleMs,
+    totalMs,
+    trace: (flags & TRACE) !== 0,
+  };
+}
+
+const ODD = /[^\x21-\x5b\x5d-\x7e]/;
+const EVERY_ODD = /[^\x21-\x5b\x5d-\x7e]/g;
+const EVERY_ESCAPE = /\\u([0-9a-f]{4})/g;
+
+const visible = (text: string): string =>
+  ODD.test(text) ? text.replace(EVERY_ODD, (odd) => `\\u${odd.charCodeAt(0).toString(16).padStart(4, "0")}`) : text;
+
+const plain = (text: string): string =>
+  text.includes("\\") ? text.replace(EVERY_ESCAPE, (_, hex: string) => String.fromCharCode(parseInt(hex, 16))) : text;
+
+/** A digit from 0 to 7, the range of urgencies and of the flags. */
+function digit(text: string, at: number): number | null {
+  const value = text.charCodeAt(at) - 48;
+  return value >= 0 && value <= 7 ? value : null;
+}
+
+/** Null for "", undefined for what is no whole number. */
+function milliseconds(text: string | undefined): number | null | undefined {
+  if (text === "") return null;
+  return text !== undefined && /^[0-9]{1,15}$/.test(text) ? Number(text) : undefined;
+}

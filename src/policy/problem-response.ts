@@ -1,5 +1,5 @@
 import { HEADER } from "../protocol/headers.ts";
-import { problem, problemResponse, type ErrorCode } from "../shared/problem.ts";
+import { problem, type ErrorCode } from "../shared/problem.ts";
 import { PAGE_SECURITY_HEADERS, problemPage } from "./error-page.ts";
 import { prefersHtml } from "./negotiate.ts";
 
@@ -8,10 +8,42 @@ export interface ProblemRequest {
   readonly headers: Headers;
 }
 
+/** An error of ours as it goes over the wire, for hosts without Response. */
+export interface ProblemParts {
+  readonly status: number;
+  readonly headers: Readonly<Record<string, string>>;
+  readonly body: string;
+}
+
 /**
  * An error of ours in the form that the client asked for: HTML for browsers, problem+json (RFC 9457) otherwise; same status, code and
- * request id in both. `detail` is one sentence for people, without secrets.
+ * request id in both. `accept`: the request's field, null for none. `detail` is one sentence for people, without secrets.
  */
+export function problemParts(
+  accept: string | null,
+  code: ErrorCode,
+  detail: string,
+  requestId: string,
+  headers: Readonly<Record<string, string>> = {},
+): ProblemParts {
+  const details = problem(code, detail, requestId);
+  const html = prefersHtml(accept);
+  return {
+    status: details.status,
+    headers: {
+      "content-type": html ? "text/html; charset=utf-8" : "application/problem+json",
+      [HEADER.error]: code,
+      [HEADER.requestId]: requestId,
+      ...(html ? PAGE_SECURITY_HEADERS : { "cache-control": "no-store" }),
+      // Caches that ignore no-store must at least keep the two forms apart.
+      vary: "accept",
+      ...headers,
+    },
+    body: html ? problemPage(details) : JSON.stringify(details),
+  };
+}
+
+/** `problemParts` as a Response. */
 export function negotiatedProblem(
   request: ProblemRequest,
   code: ErrorCode,
@@ -19,23 +51,8 @@ export function negotiatedProblem(
   requestId: string,
   headers: Readonly<Record<string, string>> = {},
 ): Response {
-  const details = problem(code, detail, requestId);
-  // Caches that ignore no-store must at least keep the two forms apart.
-  const common = { vary: "accept", ...headers };
-  if (!prefersHtml(request.headers.get("accept"))) {
-    return withoutBodyForHead(request, problemResponse(details, common));
-  }
-  const page = new Response(problemPage(details), {
-    status: details.status,
-    headers: {
-      "content-type": "text/html; charset=utf-8",
-      [HEADER.error]: code,
-      [HEADER.requestId]: requestId,
-      ...PAGE_SECURITY_HEADERS,
-      ...common,
-    },
-  });
-  return withoutBodyForHead(request, page);
+  const parts = problemParts(request.headers.get("accept"), code, detail, requestId, headers);
+  return withoutBodyForHead(request, new Response(parts.body, parts));
 }
 
 function withoutBodyForHead(request: ProblemRequest, response: Response): Response {

@@ -1,0 +1,60 @@
+/** Numbers of the Node host, each with its reason. Those of the broker and its sessions are in src/relay/limits.ts and the core. */
+
+const KIB = 1024;
+const MIB = 1024 * KIB;
+
+/** Send buffers of this size are used again; the sessions' messages are at most this long, with their frame headers. */
+export const SLAB_BYTES = 72 * KIB;
+/** Slabs that wait to be used again (4.5 MiB): more than this many sockets rarely send at the same moment. */
+export const SLABS_KEPT = 64;
+/** Shorter messages come from Buffer's own pool, which is cheaper than a whole slab each. */
+export const SMALL_MESSAGE_BYTES = 4 * KIB;
+
+/** Bytes that `ws` has not written yet above which a connector's socket is not given more: a short queue keeps small requests quick (performance.md, lever 6). */
+export const CONNECTOR_HIGH_WATER_BYTES = 64 * KIB;
+/** What waits for a visitor's WebSocket before the target is made to wait. */
+export const WS_HIGH_WATER_BYTES = 256 * KIB;
+/** Longest message of a visitor's WebSocket: it is put together in memory. As in a lane's HELLO. */
+export const WS_MESSAGE_BYTES = 8 * MIB;
+/** What a visitor's WebSocket sent and its connector has not taken; above, the visitor's socket is read no further. */
+export const WS_QUEUE_BYTES = 256 * KIB;
+/** A visitor's WebSocket that was closed and whose peer does not answer is cut after this. */
+export const WS_CLOSE_MS = 5_000;
+
+/** Bytes of a request kept so that it can be offered to the other lane: the broker keeps as many for another connector. */
+export const REPLAY_BYTES = 64 * KIB;
+/** A body or answer beyond this is bulk: small requests are sent by the other lane meanwhile. */
+export const BULK_BYTES = 256 * KIB;
+
+/** How often a request that waits for a lane looks at its deadlines, at most late by this. */
+export const SWEEP_MS = 250;
+
+/** Default of `memoryBudgetMiB`: unread answers of all tenants together. 200 stalled visitors must not cost more than 64 MiB with all else. */
+export const MEMORY_BUDGET_MIB = 32;
+
+/** How often the configuration and the files that it names are looked at. Revocation has to work within 2 s. */
+export const CONFIG_POLL_MS = 500;
+/** Longest configuration: a thousand tenants are about 1 MiB. */
+export const CONFIG_BYTES_MAX = 16 * MIB;
+
+/** Default of `drainSeconds`: below the 30 s after which orchestrators kill. */
+export const DRAIN_SECONDS = 25;
+/** /readyz says 503 this long before connections are refused new work: two rounds of a load balancer's health check. */
+export const DRAIN_SETTLE_MS = 1_000;
+/** Longest grace, as of a lane's drain. */
+export const DRAIN_SECONDS_MAX = 3_600;
+
+/** An access-log line waits at most this long, so that many leave in one write. */
+export const LOG_FLUSH_MS = 100;
+export const LOG_FLUSH_CHARS = 32 * KIB;
+
+/** A peer that does not take the connection in this time is not there. */
+export const PEER_CONNECT_MS = 2_000;
+/** Connections to the peer that wait to be used again. */
+export const PEER_IDLE_SOCKETS = 64;
+
+/** Body of the token endpoint: a form with one assertion or secret. */
+export const TOKEN_BODY_BYTES = 16 * KIB;
+
+/** Said to visitors and connectors while the process or a tenant is at its limit. */
+export const RETRY_AFTER_SECONDS = 5;

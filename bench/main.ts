@@ -7,25 +7,24 @@ import { inspect } from "node:util";
 import { CliError, EXIT, type ExitCode } from "../src/cli/frame/exit.ts";
 import { findLoadGenerator } from "./core/load-generator.ts";
 import { describeMachine } from "./core/machine.ts";
-import { measureRequests } from "./core/measure-requests.ts";
+import { measureRequests } from "./measure/requests.ts";
 import { runScenario, type ScenarioReport } from "./core/run-scenario.ts";
 import { helpText, type Options, parseOptions } from "./options.ts";
 import { headText, type ReportHead } from "./report/head.ts";
 import { scenarioTable } from "./report/table.ts";
 import { nodeScenario } from "./scenarios/node.ts";
-import { relayScenario } from "./scenarios/relay.ts";
+import { tunnelScenarios } from "./scenarios/tunnels.ts";
 import { workerdBinary } from "./workerd/serve.ts";
 
 const RESULTS = join(import.meta.dirname, "results");
 const talk = (line: string): void => void process.stderr.write(`${line}\n`);
 
 const generator = findLoadGenerator();
-const requests = measureRequests(generator);
-/** A new scenario is a file in scenarios/ and an entry here; a new kind of measuring is another Measurement. */
-const scenarios = [nodeScenario(requests), relayScenario(requests)];
+/** A new scenario is an entry here; a new kind of measuring is another Measurement. */
+const scenarios = [nodeScenario(measureRequests(generator)), ...tunnelScenarios(generator)];
 
 async function bench(options: Options, signal: AbortSignal): Promise<ExitCode> {
-  const { repeats, secondsPerSlot, connections } = options;
+  const { repeats, secondsPerSlot, connections, paths } = options;
   const head: ReportHead = {
     startedAt: new Date().toISOString(),
     machine: describeMachine(),
@@ -34,11 +33,11 @@ async function bench(options: Options, signal: AbortSignal): Promise<ExitCode> {
       node: process.version.slice(1),
       load: generator.title,
     },
-    settings: { repeats, secondsPerSlot, connections },
+    settings: { repeats, secondsPerSlot, connections, paths },
   };
   const reports: ScenarioReport[] = [];
   for (const scenario of scenarios) {
-    if (options.scenario !== "all" && options.scenario !== scenario.name) continue;
+    if (!isWanted(options.scenario, scenario.name)) continue;
     const folder = await mkdtemp(join(tmpdir(), "causeway-bench-"));
     try {
       reports.push(await runScenario(scenario, options, { folder, progress: talk, signal }));
@@ -55,16 +54,18 @@ async function bench(options: Options, signal: AbortSignal): Promise<ExitCode> {
   talk(`Written to ${file}`);
   const failed = reports
     .flatMap(({ rows }) => rows)
+    .filter(({ kind }) => kind === "subject")
     .some(({ samples }) => samples.some((it) => (it["failed"] ?? 0) > 0));
   if (failed) talk('Some requests failed (column "failed"): the numbers of those rows mean nothing.');
   return failed ? EXIT.failed : EXIT.ok;
 }
 
+/** "relay" asks for everything that begins with "relay-". */
+const isWanted = (asked: string, name: string): boolean =>
+  asked === "all" || name === asked || name.startsWith(`${asked}-`);
+
 async function main(): Promise<ExitCode> {
-  const options = parseOptions(
-    process.argv.slice(2),
-    scenarios.map((scenario) => scenario.name),
-  );
+  const options = parseOptions(process.argv.slice(2), ["relay", ...scenarios.map((scenario) => scenario.name)]);
   if (!options.ok) {
     talk(`${options.error}\nnpm run bench -- --help shows what there is.`);
     return EXIT.usage;

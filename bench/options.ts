@@ -4,6 +4,8 @@ import type { Settings } from "./core/types.ts";
 
 export interface Options extends Settings {
   readonly scenario: string;
+  /** Keys of the paths to measure; null: all. */
+  readonly paths: readonly string[] | null;
   readonly json: boolean;
   readonly help: boolean;
 }
@@ -24,6 +26,7 @@ export function parseOptions(args: readonly string[], scenarios: readonly string
         repeats: { type: "string" },
         seconds: { type: "string" },
         connections: { type: "string" },
+        paths: { type: "string" },
         quick: { type: "boolean", default: false },
         json: { type: "boolean", default: false },
         help: { type: "boolean", short: "h", default: false },
@@ -47,7 +50,8 @@ export function parseOptions(args: readonly string[], scenarios: readonly string
   if (connections.length < given.length || connections.length === 0)
     return err(`--connections is a list of whole numbers from 1 to ${CONNECTIONS_LIMIT}, for example 1,64`);
   const ascending = [...new Set(connections)].sort((a, b) => a - b);
-  return ok({ scenario, repeats, secondsPerSlot, connections: ascending, json: values.json, help: values.help });
+  const paths = values.paths?.split(",").map((key) => key.trim()) ?? null;
+  return ok({ scenario, paths, repeats, secondsPerSlot, connections: ascending, json: values.json, help: values.help });
 }
 
 function whole(text: string, max: number): number | null {
@@ -58,15 +62,16 @@ function whole(text: string, max: number): number | null {
 export function helpText(scenarios: readonly { readonly name: string; readonly title: string }[]): string {
   return `Usage: npm run bench -- [scenario] [options]
 
-Measures requests per second, latency and CPU per request on bare workerd, beside yardsticks in the same run.
+Measures the product beside yardsticks in the same run: on bare workerd, on Node, and what else is on PATH (rathole, bore, frp, piko).
 
-Scenarios (default: all)
-${scenarios.map(({ name, title }) => `  ${name.padEnd(8)} ${title}`).join("\n")}
+Scenarios (default: all; "relay" is all that begin with it)
+${scenarios.map(({ name, title }) => `  ${name.padEnd(15)} ${title}`).join("\n")}
 
 Options
   --repeats N        interleaved repeats of every slot (default ${DEFAULTS.repeats})
   --seconds N        length of a slot (default ${DEFAULTS.secondsPerSlot})
   --connections A,B  numbers of connections (default ${DEFAULTS.connections.join(",")})
+  --paths A,B        only these paths of a scenario, by their keys in the table
   --quick            one repeat of one second: to see that it works, not how fast it is
   --json             the report as JSON instead of tables
   -h, --help         this text

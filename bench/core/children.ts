@@ -17,6 +17,8 @@ export interface Child {
   /** Waits until `check` gives a value. Rejects with the end of the child's log when it exits, or after 30 s. */
   until<T>(check: () => Promise<T | null> | T | null): Promise<T>;
   readonly stop: () => Promise<void>;
+  /** SIGKILL; resolves when the process is gone. */
+  readonly kill: () => Promise<void>;
   /** All that it has written so far. */
   log(): string;
   /** What the process writes to descriptor 3; null unless `control` was asked for. */
@@ -62,15 +64,16 @@ export async function startChild(options: {
         await delay(20);
       }
     },
-    stop: () => stop(child, gone),
+    stop: () => stop(child, gone, "SIGTERM"),
+    kill: () => stop(child, gone, "SIGKILL"),
     log: () => readFileSync(logFile, "utf8"),
   };
 }
 
-async function stop(child: ChildProcess, gone: () => boolean): Promise<void> {
+async function stop(child: ChildProcess, gone: () => boolean, signal: "SIGTERM" | "SIGKILL"): Promise<void> {
   if (gone()) return;
   const exited = new Promise((resolve) => child.once("exit", resolve));
-  child.kill("SIGTERM");
+  child.kill(signal);
   const timer = setTimeout(() => child.kill("SIGKILL"), STOP_TIMEOUT_MS);
   await exited;
   clearTimeout(timer);

@@ -9,6 +9,8 @@ const path = (key: string): Path => ({
   url: "",
   headers: async () => ({}),
   processes: [],
+  originUrl: "",
+  bulkPaceBytesPerSecond: 0,
 });
 const variant = (connections: number) => ({ title: String(connections), connections });
 

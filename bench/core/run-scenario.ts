@@ -1,3 +1,4 @@
+import { setTimeout as delay } from "node:timers/promises";
 import { pairedRatio, type Summary, summarize } from "./statistics.ts";
 import { answersWell, BODY_BYTES, probe } from "./probe.ts";
 import { CliError, EXIT } from "../../src/cli/frame/exit.ts";
@@ -33,7 +34,9 @@ export interface ScenarioReport {
   readonly ratios: readonly RatioRow[];
 }
 
-/** Warm-up of each path at the most connections: just-in-time compilers and connection pools settle. Not counted. */
+/** A tunnel that has been started is waited for this long. */
+const COME_UP_MS = 15_000;
+/** Warm-up of each path. Not counted. */
 const WARM_UP_SECONDS = 2;
 
 interface Slot {
@@ -61,7 +64,9 @@ export async function runScenario(
 ): Promise<ScenarioReport> {
   const { progress, signal } = context;
   progress(`${scenario.name}: starting`);
-  const setup = await scenario.start(context.folder);
+  const isWanted = (key: string): boolean => settings.paths?.includes(key) ?? true;
+  const started = await scenario.start(context.folder, isWanted);
+  const setup = { ...started, paths: started.paths.filter(({ key }) => isWanted(key)) };
   try {
     await checkPaths(setup);
     return await measure(scenario, settings, setup, progress, signal);
@@ -72,7 +77,12 @@ export async function runScenario(
 
 async function checkPaths(setup: Setup): Promise<void> {
   for (const path of setup.paths) {
-    const answer = await probe(path);
+    const until = performance.now() + COME_UP_MS;
+    let answer = await probe(path);
+    while (!answersWell(answer) && performance.now() < until) {
+      await delay(50);
+      answer = await probe(path);
+    }
     if (answersWell(answer)) continue;
     const got = `${answer.status} with ${answer.body.length} bytes: ${answer.body.slice(0, 200)}`;
     throw new CliError(
@@ -94,7 +104,9 @@ async function measure(
   const warmest = variants.at(-1);
   for (const path of setup.paths) {
     signal.throwIfAborted();
-    if (warmest !== undefined) await measurement.run(path, warmest, Math.min(WARM_UP_SECONDS, settings.secondsPerSlot));
+    const seconds = Math.min(WARM_UP_SECONDS, settings.secondsPerSlot);
+    if (measurement.warmUp !== undefined) await measurement.warmUp(path, seconds);
+    else if (warmest !== undefined) await measurement.run(path, warmest, seconds);
   }
   const samples = new Map<string, Sample[]>();
   const samplesOf = (path: string, variant: string) => samples.get(`${variant}/${path}`) ?? [];

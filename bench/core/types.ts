@@ -14,7 +14,19 @@ export interface Path {
   readonly url: string;
   /** Sent with every request of a slot, asked for at its start; `host` is the authority. */
   readonly headers: () => Promise<Readonly<Record<string, string>>>;
+  /** Read anew for each slot: a process that was killed and started again has another id. */
   readonly processes: readonly CountedProcess[];
+  /** The origin's own address. */
+  readonly originUrl: string;
+  /** What bulk is held to while small requests are measured beside it. */
+  readonly bulkPaceBytesPerSecond: number;
+  /** Its two ends, where they can be killed. */
+  readonly parts?: { readonly server: Part; readonly client: Part };
+}
+
+/** A process that can be killed and started again with the same arguments, as a supervisor would. */
+export interface Part {
+  killAndRestart(): Promise<void>;
 }
 
 /** `of / to`, by paths' keys: the numbers to look at first. */
@@ -33,11 +45,12 @@ export interface Setup {
 }
 
 export interface Scenario {
+  /** `relay-bulk` runs when `relay` is asked for, too. */
   readonly name: string;
   readonly title: string;
   readonly measurement: Measurement;
-  /** Rejects with a CliError when something that it needs is missing or does not come up; leaves nothing running then. */
-  start(folder: string): Promise<Setup>;
+  /** Rejects with a CliError when something that it needs is missing or does not come up; leaves nothing running then. Paths that are not wanted may be left out. */
+  start(folder: string, isWanted: (pathKey: string) => boolean): Promise<Setup>;
 }
 
 /** What one slot measured: column key → value, null where it could not be had. */
@@ -61,6 +74,8 @@ export interface Measurement {
   /** The variants of a path, for example by number of connections. */
   variants(settings: Settings): readonly Variant[];
   run(path: Path, variant: Variant, seconds: number): Promise<Sample>;
+  /** Before anything is counted: just-in-time compilers and connection pools settle. Default: the last variant for some seconds. */
+  warmUp?(path: Path, seconds: number): Promise<unknown>;
 }
 
 export interface Variant {
@@ -74,4 +89,6 @@ export interface Settings {
   readonly repeats: number;
   readonly secondsPerSlot: number;
   readonly connections: readonly number[];
+  /** Keys of the paths to measure; null: all. */
+  readonly paths: readonly string[] | null;
 }

@@ -1,7 +1,7 @@
 import { writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { PACKAGE_ROOT } from "../../src/cli/local/paths.ts";
-import type { ConnectorGrant } from "../../src/protocol/lane.ts";
+import { connectorGrant } from "../../src/protocol/lane.ts";
 import { startChild } from "../core/children.ts";
 import { newKey } from "./keys.ts";
 import { BASE_DOMAIN, type ObjectCall, type Product } from "./product.ts";
@@ -19,9 +19,15 @@ const onBothLanes = (method: string, args: readonly unknown[]): ObjectCall[] =>
  * The real connector process with a key of its own, connected to both lanes of the product. It serves one target. Its sockets pass the
  * edge, as in the local stack; on Cloudflare they go straight to the relay's Workers.
  */
-export async function startConnector(folder: string, product: Product, targetUrl: string): Promise<Hop> {
+export async function startConnector(
+  folder: string,
+  product: Product,
+  targetUrl: string,
+  /** Port that it dials, where a longer way leads to the product. */
+  relayPort = Number(new URL(product.url).port),
+): Promise<Hop> {
   const key = await newKey("bench-connector");
-  const grant: ConnectorGrant = {
+  const grant = connectorGrant.parse({
     tenantId: TENANT.id,
     tenant: TENANT.slug,
     connectorId: CONNECTOR.id,
@@ -30,10 +36,10 @@ export async function startConnector(folder: string, product: Product, targetUrl
     disabled: false,
     keys: [key.public],
     targets: [TARGET],
-  };
+  });
   await product.call(onBothLanes("putConnector", [grant]));
   const credentials = {
-    relayUrl: `http://relay.${BASE_DOMAIN}:${new URL(product.url).port}`,
+    relayUrl: `http://relay.${BASE_DOMAIN}:${relayPort}`,
     tenant: TENANT.slug,
     connector: CONNECTOR.name,
     keyId: key.public.kid,

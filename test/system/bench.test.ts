@@ -23,12 +23,18 @@ const report = z.object({
   ),
 });
 
-test("one run measures both ways through the product beside their yardsticks", { timeout: 180_000 }, async () => {
-  const { stdout } = await bench("all", "--quick", "--connections", "2", "--json");
-  const { reports } = report.parse(JSON.parse(stdout));
+test("runs measure both ways through the product beside their yardsticks", { timeout: 240_000 }, async () => {
+  const quick = async (scenario: string) => {
+    const { stdout } = await bench(scenario, "--quick", "--connections", "2", "--json");
+    return report.parse(JSON.parse(stdout)).reports;
+  };
+  const reports = [...(await quick("node")), ...(await quick("relay-requests"))];
   const paths = (name: string) => reports.find(({ scenario }) => scenario === name)?.rows.map(({ path }) => path);
   expect(paths("node")).toEqual(["direct", "envoy", "bare-proxy", "bare-proxy-envoy", "edge-node"]);
-  expect(paths("relay")).toEqual(["direct", "bare-proxy", "null-object", "edge-relay"]);
+  // Peers that happen to be on PATH come after these.
+  expect(paths("relay-requests")).toEqual(
+    expect.arrayContaining(["direct", "bare-proxy", "null-object", "relay-node", "relay-workerd", "envoy"]),
+  );
   for (const { path, samples } of reports.flatMap(({ rows }) => rows)) {
     expect(samples, path).toHaveLength(1);
     expect(samples[0]?.["requestsPerSecond"], path).toBeGreaterThan(0);
@@ -39,7 +45,23 @@ test("one run measures both ways through the product beside their yardsticks", {
   for (const process of ["workerd", "envoy", "origin"])
     expect(sample("edge-node")?.[`${process}CpuMicros`], process).toBeGreaterThan(0);
   for (const process of ["workerd", "connector", "origin"])
-    expect(sample("edge-relay")?.[`${process}CpuMicros`], process).toBeGreaterThan(0);
+    expect(sample("relay-workerd")?.[`${process}CpuMicros`], process).toBeGreaterThan(0);
+  for (const process of ["relay", "connector", "origin"])
+    expect(sample("relay-node")?.[`${process}CpuMicros`], process).toBeGreaterThan(0);
+});
+
+test("every other way of measuring the relay gives its numbers on Node", { timeout: 240_000 }, async () => {
+  const { stdout } = await bench("relay", "--quick", "--connections", "2", "--paths", "relay-node", "--json");
+  const { reports } = report.parse(JSON.parse(stdout));
+  const value = (scenario: string, column: string) =>
+    reports.find((each) => each.scenario === scenario)?.rows[0]?.samples[0]?.[column];
+  expect(value("relay-bulk", "megabytesPerSecond")).toBeGreaterThan(0);
+  expect(value("relay-messages", "messagesPerSecond")).toBeGreaterThan(0);
+  expect(value("relay-events", "p99Ms")).toBeGreaterThan(0);
+  expect(value("relay-tiny", "requestsPerSecond")).toBeGreaterThan(0);
+  expect(value("relay-stalled", "stalled")).toBe(200);
+  expect(value("relay-recovery", "seconds")).toBeGreaterThan(0);
+  expect(value("relay-wan", "megabytesPerSecond")).toBeGreaterThan(0);
 });
 
 test.each([

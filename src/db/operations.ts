@@ -3,7 +3,7 @@ import { newId } from "../shared/ids.ts";
 import { err, ok } from "../shared/result.ts";
 import type { Result } from "../shared/result.ts";
 import type { Db } from "./client.ts";
-import { connectors, nodes, operations, operationSteps, outbox, tenants } from "./schema.ts";
+import { connectors, nodes, operations, operationSteps, outbox, relaySettings, tenants } from "./schema.ts";
 
 export type OperationKind = (typeof operations.$inferSelect)["kind"];
 
@@ -34,6 +34,7 @@ export const PLANS = {
   ],
   "connector-publish": ["publish-connector"],
   "connector-remove": ["remove-connector"],
+  "relay-settings-publish": ["publish-settings"],
   "node-publish": ["publish-node"],
 } as const satisfies Record<OperationKind, readonly string[]>;
 
@@ -129,12 +130,26 @@ export async function markSent(db: Db, outboxId: string, now: Date): Promise<voi
   await db.update(outbox).set({ sentAt: now }).where(eq(outbox.id, outboxId));
 }
 
+/**
+ * Subject of operations on a tenant's relay settings: apart from the tenant's own operations, so that neither waits for the other. (A tenant
+ * that waits for its node must not hold up a limit.)
+ */
+export const relaySubject = {
+  of: (tenantId: string): string => `relay:${tenantId}`,
+  tenantOf: (subjectId: string): string => subjectId.replace(/^relay:/, ""),
+};
+
 const nextRevision = sql`nextval('control.revision')`;
 
 /** Raises a subject's revision, so that what follows beats everything published before. Locks its row. */
 async function raiseRevision(tx: Db, kind: OperationKind, subjectId: string): Promise<void> {
   const set = { revision: nextRevision };
   if (kind.startsWith("tenant-")) await tx.update(tenants).set(set).where(eq(tenants.id, subjectId));
+  else if (kind === "relay-settings-publish")
+    await tx
+      .update(relaySettings)
+      .set(set)
+      .where(eq(relaySettings.tenantId, relaySubject.tenantOf(subjectId)));
   else if (kind.startsWith("connector-")) await tx.update(connectors).set(set).where(eq(connectors.id, subjectId));
   else await tx.update(nodes).set(set).where(eq(nodes.id, subjectId));
 }

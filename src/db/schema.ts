@@ -15,7 +15,8 @@ import {
   uniqueIndex,
 } from "drizzle-orm/pg-core";
 import type { AccessMode, TenantState } from "../policy/record.ts";
-import type { PublicJwk } from "../protocol/jwk.ts";
+import type { IssuerJwk, PublicJwk } from "../protocol/jwk.ts";
+import type { RelaySettings } from "../protocol/lane.ts";
 import type { NodeService } from "../protocol/node-channel.ts";
 
 /**
@@ -236,6 +237,16 @@ export const connectors = control.table(
     disabled: boolean("disabled").notNull().default(false),
     /** Targets that it may announce; null: any. */
     targets: text("targets").array(),
+    /** Subject that an outside issuer of the tenant gives it; null: none does. */
+    issuerSubject: text("issuer_subject"),
+    /** Only requests that change nothing may be sent to it. */
+    readOnly: boolean("read_only").notNull().default(false),
+    /** It leaves then and is refused afterwards; null: never. */
+    expiresAt: at("expires_at"),
+    /** Target configuration pushed to it, as JSON text; null: its own files only. */
+    config: text("config"),
+    /** Of the newest push; rises with each, also when the push was that there is none any more. */
+    configRevision: bigint("config_revision", { mode: "number" }).notNull().default(0),
     revision: revision(),
     state: text("state", { enum: ["online", "offline"] })
       .notNull()
@@ -270,6 +281,54 @@ export const connectorKeys = control.table(
     createdAt: createdAt(),
   },
   (table) => [unique("connector_keys_kid_per_connector").on(table.connectorId, table.kid)],
+);
+
+/** Client secrets: 256 random bits each, so a plain SHA-256 can't be turned back. The secret itself is shown once. */
+export const connectorSecrets = control.table(
+  "connector_secrets",
+  {
+    id: text("id").primaryKey(),
+    connectorId: connectorId(),
+    /** Hex. */
+    sha256: text("sha256").notNull().unique(),
+    /** What people call it; so that they know which one to remove. */
+    label: text("label").notNull(),
+    expiresAt: at("expires_at"),
+    /** When a socket that was proved with it came last, by the relay's events. */
+    lastUsedAt: at("last_used_at"),
+    createdAt: createdAt(),
+  },
+  (table) => [index("connector_secrets_connector_idx").on(table.connectorId)],
+);
+
+/** What a tenant's relay is to do; a tenant without a row has the defaults (protocol/lane.ts, tenantSettings). */
+export const relaySettings = control.table("relay_settings", {
+  tenantId: tenantId().primaryKey(),
+  revision: revision(),
+  disabled: boolean("disabled").notNull().default(false),
+  /** Limits, timeouts and the like. */
+  settings: jsonb("settings").$type<RelaySettings>().notNull(),
+  /** Until when unknown connectors may ask to be let in; null: closed. */
+  pairingUntil: at("pairing_until"),
+  updatedAt: updatedAt(),
+});
+
+/** Outside issuers of a tenant with the keys that they published, fetched by the provisioner. */
+export const relayIssuers = control.table(
+  "relay_issuers",
+  {
+    tenantId: tenantId(),
+    issuer: text("issuer").notNull(),
+    audience: text("audience").notNull(),
+    keys: jsonb("keys").$type<IssuerJwk[]>().notNull().default([]),
+    /** When its keys were fetched last; null: not yet. */
+    fetchedAt: at("fetched_at"),
+    /** When it was last tried. */
+    triedAt: at("tried_at"),
+    /** Why the last try failed; null: it did not. */
+    problem: text("problem"),
+  },
+  (table) => [primaryKey({ columns: [table.tenantId, table.issuer] })],
 );
 
 /** One row a socket, by the relay's events. Events may come late, twice and in any order: `offlineAt` is never taken back. */
@@ -320,6 +379,7 @@ export const OPERATION_KINDS = [
   "tenant-delete",
   "connector-publish",
   "connector-remove",
+  "relay-settings-publish",
   "node-publish",
 ] as const;
 export const OPERATION_STATES = ["pending", "running", "succeeded", "failed"] as const;

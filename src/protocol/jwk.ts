@@ -24,3 +24,15 @@ export type PublicJwk = z.infer<typeof publicJwk>;
 
 export const publicJwks = z.object({ keys: z.array(publicJwk).max(8) });
 export type PublicJwks = z.infer<typeof publicJwks>;
+
+/** A key of an outside issuer: also RSA, which most of them sign with (RS256). Modulus of 2,048 to 4,096 bits. */
+export const issuerJwk = z.union([
+  ...publicJwk.options,
+  z.strictObject({
+    kty: z.literal("RSA"),
+    n: z.string().min(342).max(683),
+    e: z.string().min(2).max(8),
+    kid: z.string().min(1).max(128),
+  }),
+]);
+export type IssuerJwk = z.infer<typeof issuerJwk>;

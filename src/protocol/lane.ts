@@ -1,5 +1,5 @@
 import { z } from "zod";
-import { publicJwk } from "./jwk.ts";
+import { issuerJwk, publicJwk } from "./jwk.ts";
 
 /** What the control plane publishes to both lane objects of a tenant about one connector. Older revisions never replace newer ones. */
 export const connectorGrant = z.object({
@@ -77,7 +77,7 @@ export const tenantSettings = z.object({
       z.object({
         issuer: z.string().url(),
         audience: z.string(),
-        keys: z.array(publicJwk).max(16),
+        keys: z.array(issuerJwk).max(16),
       }),
     )
     .max(4)

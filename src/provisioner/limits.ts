@@ -41,3 +41,14 @@ export const SESSION_RETENTION_MS = 30 * 24 * 60 * 60_000;
 
 /** Reasons go to rows and to people; a driver's or Envoy's own words can be long. */
 export const MAX_REASON_LENGTH = 2_000;
+
+/** Keys of outside issuers: looked at again every hour (issuers publish a new key days before they use it), after a failure in five minutes. */
+export const ISSUER_REFRESH_MS = 60 * 60_000;
+export const ISSUER_RETRY_MS = 5 * 60_000;
+/** Fetched in one run of the cron, one after another, each at most twice the timeout. */
+export const ISSUER_REFRESHES = 5;
+export const ISSUER_TIMEOUT_MS = 5_000;
+/** A JWK set of a large issuer with certificate chains has about 20 KiB. */
+export const ISSUER_ANSWER_BYTES = 128 * 1024;
+/** As the lanes take (protocol/lane.ts). */
+export const ISSUER_KEYS_MAX = 16;

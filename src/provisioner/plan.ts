@@ -5,6 +5,7 @@ import { chooseNode } from "./steps/choose-node.ts";
 import { credentials, publishConnector, removeConnector, removeConnectors } from "./steps/connectors.ts";
 import { dropSchema, forget, removeFromNode, removeMembers, withdrawHost } from "./steps/delete-tenant.ts";
 import { publishNode } from "./steps/publish-node.ts";
+import { publishSettingsStep } from "./steps/publish-settings.ts";
 import { publish } from "./steps/publish.ts";
 import { push } from "./steps/push.ts";
 import { reserveHost } from "./steps/reserve-host.ts";
@@ -27,6 +28,7 @@ const STEPS: Readonly<Record<StepName, Step>> = {
   forget,
   "publish-connector": publishConnector,
   "remove-connector": removeConnector,
+  "publish-settings": publishSettingsStep,
   "publish-node": publishNode,
 };
 

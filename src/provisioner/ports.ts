@@ -24,6 +24,8 @@ export interface ProvisionerPorts {
   /** Encrypts credentials at rest. */
   sealingKey(): Promise<SealingKey>;
   send(message: ProvisioningMessage, delaySeconds: number): Promise<void>;
+  /** To outside issuers. */
+  fetch(url: string, init: RequestInit): Promise<Response>;
   readonly clock: Clock;
   /** In [0, 1). */
   random(): number;

@@ -2,6 +2,7 @@ import { and, asc, inArray, isNotNull, isNull, lt } from "drizzle-orm";
 import { markSent } from "../db/operations.ts";
 import { connectorSessions, idempotencyKeys, operations, outbox } from "../db/schema.ts";
 import { OUTBOX_RETENTION_MS, SESSION_RETENTION_MS, SWEEP_BATCH, SWEEP_GRACE_MS } from "./limits.ts";
+import { refreshDueIssuers } from "./issuer-keys.ts";
 import type { ProvisionerPorts } from "./ports.ts";
 import { checkConnectors, checkNodes } from "./presence-check.ts";
 
@@ -51,6 +52,7 @@ export async function sweep(ports: ProvisionerPorts): Promise<number> {
 
   await checkConnectors(ports);
   await checkNodes(ports);
+  await refreshDueIssuers(ports);
 
   await db
     .delete(outbox)

@@ -52,6 +52,7 @@ function portsOf(env: Env): ProvisionerPorts {
     send: async (message, delaySeconds) => {
       await env.PROVISIONING.send(message, { delaySeconds });
     },
+    fetch: (url, init) => fetch(url, init),
     clock: systemClock,
     random: () => Math.random(),
     log,

@@ -1,6 +1,7 @@
 import { and, asc, eq, sql } from "drizzle-orm";
-import { connectors } from "../../db/schema.ts";
-import { grantOf, publishGrant } from "../lanes.ts";
+import { publishedSettingsOf, raiseRelaySettings, relaySettingsOf } from "../../db/relay-settings.ts";
+import { connectors, relayIssuers, relaySettings } from "../../db/schema.ts";
+import { grantOf, publishGrant, publishSettings } from "../lanes.ts";
 import { DONE } from "../step.ts";
 import type { Step } from "../step.ts";
 
@@ -38,7 +39,7 @@ export const credentials: Step = async ({ ports, operation, commit }) => {
   return DONE;
 };
 
-/** A tenant that goes: its connectors' sockets end and their keys are forgotten. */
+/** A tenant that goes: its connectors' sockets end, their keys are forgotten, and so is whom it trusted. */
 export const removeConnectors: Step = async ({ ports, operation, commit }) => {
   const tenantId = operation.subjectId;
   const gone = await commit((tx) =>
@@ -53,5 +54,17 @@ export const removeConnectors: Step = async ({ ports, operation, commit }) => {
   );
   for (const { id, revision } of gone)
     await Promise.all(ports.lanes(tenantId).map((lane) => lane.removeConnector(id, revision)));
+  const settings = await commit(async (tx) => {
+    const current = await relaySettingsOf(tx, tenantId);
+    if (current === null) return null;
+    await tx.delete(relayIssuers).where(eq(relayIssuers.tenantId, tenantId));
+    await tx
+      .update(relaySettings)
+      .set({ disabled: true, pairingUntil: null })
+      .where(eq(relaySettings.tenantId, tenantId));
+    await raiseRelaySettings(tx, tenantId, new Date(ports.clock()));
+    return await publishedSettingsOf(tx, tenantId);
+  });
+  if (settings !== null) await publishSettings(ports, settings);
   return DONE;
 };

@@ -65,6 +65,7 @@ export function world(): World {
     members: bindings.PORTAL_MEMBERS,
     sealingKey: () => importSealingKey(bindings.CREDENTIAL_KEY),
     send: async (message, delaySeconds) => void sent.push({ message, delaySeconds }),
+    fetch: (url, init) => fetch(url, init),
     clock: () => Date.now() + offsetMs,
     random: () => 0.5,
     log: createLogger("provisioner", (line) => void logs.push(line)),

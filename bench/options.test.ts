@@ -6,14 +6,30 @@ const parse = (...args: string[]) => parseOptions(args, ["node", "relay"]);
 test("without arguments everything is measured three times at 1 and 64 connections", () => {
   expect(parse()).toEqual({
     ok: true,
-    value: { scenario: "all", repeats: 3, secondsPerSlot: 3, connections: [1, 64], json: false, help: false },
+    value: {
+      scenario: "all",
+      repeats: 3,
+      secondsPerSlot: 3,
+      connections: [1, 64],
+      json: false,
+      help: false,
+      paths: null,
+    },
   });
 });
 
 test("a flag wins over --quick", () => {
   expect(parse("relay", "--quick", "--seconds", "2", "--connections", "64,1,64")).toEqual({
     ok: true,
-    value: { scenario: "relay", repeats: 1, secondsPerSlot: 2, connections: [1, 64], json: false, help: false },
+    value: {
+      scenario: "relay",
+      repeats: 1,
+      secondsPerSlot: 2,
+      connections: [1, 64],
+      json: false,
+      help: false,
+      paths: null,
+    },
   });
 });
 
@@ -32,5 +48,5 @@ test.each([
 
 test("the help names every scenario", () => {
   const text = helpText([{ name: "node", title: "edge to node" }]);
-  expect(text).toContain("node     edge to node");
+  expect(text).toContain("node            edge to node");
 });

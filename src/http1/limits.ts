@@ -102,3 +102,8 @@ export const KEEP_ALIVE_MAX_MS = 60_000;
 export const CHUNK_OVERHEAD_BYTES = 16 * 1024;
 /** A chunk of one byte costs five of framing; anything much above is an extension that feeds on our CPU (CVE-2024-22019). */
 export const CHUNK_OVERHEAD_PER_BYTE = 16;
+
+/** How long a client may take to read our last words before its socket is destroyed. */
+export const LINGER_MS = 2_000;
+/** Pipelined requests that are kept while one is answered; then the socket is not read any more. */
+export const PIPELINED_BYTES = 64 * 1024;

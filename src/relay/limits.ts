@@ -93,6 +93,8 @@ export const DEAD_AFTER_SILENCE_MS = 30_000;
 
 /** The request body is read in pieces of this size: each read is a call into the runtime, and small pieces cost ten times the CPU. */
 export const BODY_READ_BYTES = 64 * KIB;
+/** The least that is read at a time, however little room there is. */
+export const BODY_READ_LEAST_BYTES = 4 * KIB;
 /** Of a request's body, so that it can be sent again to another connector. */
 export const REPLAY_BYTES = 64 * KIB;
 
@@ -117,6 +119,15 @@ export const TOMBSTONE_MS = 30 * 24 * 3_600_000;
 
 /** Said to visitors and connectors as Retry-After. A connector that lost its socket is back in about this time. */
 export const RETRY_AFTER_SECONDS = 5;
+
+/** Who may ask to be let in at one time while a pairing window is open. Somebody has to look at each. */
+export const PAIRING_REQUESTS_MAX = 32;
+
+/** Events of presence that wait for a queue that is away. */
+export const PRESENCE_EVENTS_MAX = 4_096;
+/** They are sent again after this, then after twice as long each time, at most after the other. */
+export const PRESENCE_RETRY_MS = 5_000;
+export const PRESENCE_RETRY_MAX_MS = 300_000;
 
 /** What a Durable Object gives its broker. */
 export const OBJECT_LIMITS: BrokerLimits = {
@@ -146,3 +157,18 @@ export const WAIT_MAX_MS = 60_000;
 export const TOMBSTONES_MAX = 1_000;
 /** Assertions are remembered for two minutes; an agent that dials more often than this in that time is refused. */
 export const USED_NODE_ASSERTIONS_MAX = 1_000;
+
+// --- admission ---
+
+/** Access tokens of the token endpoint: short, since a copied one is good for as long. Connectors renew theirs in band. */
+export const ACCESS_TOKEN_MS = 10 * 60_000;
+/** RFC 7518, section 3.2: a key for HS256 has at least 256 bits. */
+export const ACCESS_TOKEN_KEY_BYTES_MIN = 32;
+/** Body of the token endpoint: a form with one assertion, or a token of an outside issuer. */
+export const TOKEN_BODY_BYTES = 24 * KIB;
+/** Body of a request to be let in: a name, a public key, a name of software. */
+export const PAIR_BODY_BYTES = 4 * KIB;
+/** Failed tries for a token by one address at one tenant a minute: a wrong secret in a file with two lanes and some restarts stays below. */
+export const FAILED_TOKENS = { perWindow: 20, windowMs: 60_000, keysMax: 10_000 };
+/** Requests to be let in, likewise. */
+export const PAIR_ATTEMPTS = { perWindow: 20, windowMs: 60_000, keysMax: 10_000 };

@@ -4,7 +4,7 @@ declare namespace Cloudflare {
     /** relay-control. */
     readonly NODE_CHANNEL: DurableObjectNamespace<import("../../src/relay/node-channel.ts").NodeChannel>;
     /** relay-lane. */
-    readonly LANE_OBJECT: DurableObjectNamespace<import("../../src/relay/lane.ts").Lane>;
+    readonly LANE_OBJECT: DurableObjectNamespace<import("../../src/relay/durable/lane.ts").Lane>;
     /** relay-control, relay-lane: what came through the queue of events. */
     readonly SINK: Fetcher;
   }

@@ -76,7 +76,8 @@ export function createBroker(ports: BrokerPorts): Broker {
     return {
       firstByteMs: route.firstByteMs ?? tenant.firstByteMs ?? limits.firstByteMs,
       idleMs: idleMs ?? limits.idleMs,
-      idleSocketMs: idleMs ?? limits.idleSocketMs,
+      // Pings of a WebSocket end at its ends, so a limit for answers would cut sockets that are well.
+      idleSocketMs: Math.max(idleMs ?? 0, limits.idleSocketMs),
       totalMs: route.totalMs ?? tenant.totalMs,
       stalledMs: STALLED_MS,
       waitForConnectorMs,

@@ -1,6 +1,7 @@
 import { env, exports } from "cloudflare:workers";
 import { exportJWK, generateKeyPair, SignJWT } from "jose";
 import type { ConnectorGrant } from "../../../src/protocol/lane.ts";
+import { encodeVisit, type LaneVisit } from "../../../src/protocol/visit.ts";
 import { publicJwk, type PublicJwk } from "../../../src/protocol/jwk.ts";
 import { createSession } from "../../../src/protocol/tunnel/session.ts";
 import type {
@@ -74,7 +75,12 @@ export async function grantConnector(
     revision: 1,
     disabled: false,
     keys: [key.jwk],
+    secrets: [],
+    issuerSubject: null,
     targets: null,
+    readOnly: false,
+    expiresAtMs: null,
+    config: null,
     ...change,
   };
   await laneStub(tenantId).putConnector(grant);
@@ -186,13 +192,34 @@ export async function connect(
 }
 
 /** A visitor's request as the edge hands it to the lane. */
-export function visit(tenantId: string, path: string, init: RequestInit & { target?: string } = {}): Promise<Response> {
-  const { target = "web", headers, ...rest } = init;
+export function visit(
+  tenantId: string,
+  path: string,
+  init: RequestInit & { target?: string; visit?: Partial<LaneVisit> } = {},
+): Promise<Response> {
+  const { target = "web", headers, visit: change, ...rest } = init;
+  const url = new URL(path, "http://acme.causeway.localhost");
   const all = new Headers(headers);
-  all.set("causeway-target", target);
-  all.set("causeway-prefix", "");
-  all.set("causeway-request-id", "req_test");
-  return laneStub(tenantId).fetch(new Request(`http://acme.causeway.localhost${path}`, { ...rest, headers: all }));
+  const told = encodeVisit({
+    requestId: "req_test",
+    target,
+    prefix: "",
+    path: path.startsWith("/") ? url.href.slice(url.origin.length) : path,
+    host: url.host,
+    scheme: "http",
+    clientAddress: null,
+    traceparent: "00-00000000000000000000000000000001-0000000000000001-00",
+    withoutCookies: false,
+    urgency: 3,
+    firstByteMs: null,
+    idleMs: null,
+    totalMs: null,
+    trace: false,
+    ...change,
+  });
+  if (told === null) throw new Error("not a visit");
+  all.set("causeway-visit", told);
+  return laneStub(tenantId).fetch(new Request(url, { ...rest, headers: all }));
 }
 
 export const bytesOf = (text: string): Uint8Array => new TextEncoder().encode(text);

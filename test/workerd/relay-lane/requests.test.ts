@@ -44,7 +44,7 @@ describe("a visitor's request", () => {
     expect(request?.headers).toContainEqual(["host", "acme.causeway.localhost"]);
     expect(request?.headers).toContainEqual(["causeway-request-id", "req_test"]);
     const names = request?.headers.map(([name]) => name);
-    for (const name of ["te", "causeway-target", "causeway-prefix", "connection"]) expect(names).not.toContain(name);
+    for (const name of ["te", "causeway-visit", "connection"]) expect(names).not.toContain(name);
   });
 
   it("may be HEAD, and an answer may be 204 or 304, with a length and no body", async () => {

@@ -124,7 +124,7 @@ describe("a visitor's WebSocket", () => {
     const second = await open();
     peer.onOpen = onOpen;
     peer.socket.close(1001, "going");
-    expect(await second.closed).toEqual({ code: 1011, reason: "session-lost" });
+    expect(await second.closed).toEqual({ code: 1011, reason: "connector-lost" });
     second.socket.close();
   });
 });

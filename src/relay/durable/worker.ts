@@ -1,11 +1,11 @@
-import { directoryShard, type DirectoryRpc } from "../policy/record.ts";
-import { newId } from "../shared/ids.ts";
-import { createLogger } from "../shared/log.ts";
-import { problem, problemResponse, type ErrorCode } from "../shared/problem.ts";
-import { bearerToken, claimedIdentity } from "./lane-admission.ts";
+import { directoryShard, type DirectoryRpc } from "../../policy/record.ts";
+import { newId } from "../../shared/ids.ts";
+import { createLogger } from "../../shared/log.ts";
+import { problem, problemResponse, type ErrorCode } from "../../shared/problem.ts";
+import { bearerToken, claimedIdentity } from "../lane-admission.ts";
 import { CONNECT_HEADER, type LaneEnv } from "./lane.ts";
-import { findTenant } from "./lane-tenant.ts";
-import { RETRY_AFTER_SECONDS } from "./limits.ts";
+import { findTenant } from "./tenant.ts";
+import { RETRY_AFTER_SECONDS } from "../limits.ts";
 
 export { Lane } from "./lane.ts";
 

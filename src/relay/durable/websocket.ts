@@ -1,11 +1,14 @@
-import type { Stream, StreamEvents } from "../protocol/tunnel/session.ts";
-import { WS_DRAIN_POLL_MS, WS_HIGH_WATER_BYTES, WS_QUEUE_BYTES } from "./limits.ts";
+import type { LaneFailure } from "../core/failures.ts";
+import type { Call } from "../core/types.ts";
+import { WS_DRAIN_POLL_MS, WS_HIGH_WATER_BYTES } from "../limits.ts";
 
-/** A visitor's WebSocket and the stream that carries it. */
+/** A visitor's WebSocket and the call that carries it. */
 export interface VisitorSocket {
   /** For the response with status 101. */
   readonly client: WebSocket;
-  readonly events: Pick<StreamEvents, "message" | "messageClose" | "closed">;
+  message(kind: "text" | "binary", data: Uint8Array, creditBytes: number): void;
+  close(code: number, reason: string): void;
+  fail(failure: LaneFailure): void;
 }
 
 const NO_CODE = 1005;
@@ -14,7 +17,7 @@ const INVALID_TEXT = 1007;
 const FAILED = 1011;
 const TRY_LATER = 1013;
 
-export function bridgeWebSocket(stream: Stream): VisitorSocket {
+export function bridgeWebSocket(call: Call): VisitorSocket {
   const { 0: client, 1: server } = new WebSocketPair();
   // Half open: the target's answer to a close decides what the visitor gets, not the runtime.
   server.accept({ allowHalfOpen: true });
@@ -39,13 +42,13 @@ export function bridgeWebSocket(stream: Stream): VisitorSocket {
   const release = (credit: number): void => {
     waitingCredit += credit;
     if (buffered(server) < WS_HIGH_WATER_BYTES) {
-      stream.consumed(waitingCredit);
+      call.consumed(waitingCredit);
       waitingCredit = 0;
     } else if (waitingCredit === credit) {
       const poll = (): void => {
         if (closed || waitingCredit === 0) return;
         if (buffered(server) >= WS_HIGH_WATER_BYTES) return void setTimeout(poll, WS_DRAIN_POLL_MS);
-        stream.consumed(waitingCredit);
+        call.consumed(waitingCredit);
         waitingCredit = 0;
       };
       setTimeout(poll, WS_DRAIN_POLL_MS);
@@ -53,39 +56,35 @@ export function bridgeWebSocket(stream: Stream): VisitorSocket {
   };
 
   server.addEventListener("message", ({ data }) => {
-    if (typeof data === "string") stream.sendMessage("text", encoder.encode(data));
-    else if (data instanceof ArrayBuffer) stream.sendMessage("binary", new Uint8Array(data));
-    if (stream.queuedBytes <= WS_QUEUE_BYTES) return;
-    stream.reset("overload", "the visitor sends faster than the target reads");
-    close(TRY_LATER, "the target does not read this fast");
+    if (typeof data === "string") call.sendMessage("text", encoder.encode(data));
+    else if (data instanceof ArrayBuffer) call.sendMessage("binary", new Uint8Array(data));
   });
   server.addEventListener("close", ({ code, reason }) => {
-    stream.sendMessageClose(code, reason);
+    call.sendMessageClose(code, reason);
     // A visitor that is gone without a close takes nothing any more.
     if (code === ABNORMAL) {
       closed = true;
-      stream.reset("cancelled", "the visitor went away");
+      call.cancel("the visitor went away");
     }
   });
-  server.addEventListener("error", () => stream.reset("cancelled", "the visitor's socket failed"));
+  server.addEventListener("error", () => call.cancel("the visitor's socket failed"));
 
   return {
     client,
-    events: {
-      message({ kind, data, creditBytes }) {
-        if (closed) return stream.consumed(creditBytes);
-        try {
-          server.send(kind === "text" ? decoder.decode(data) : data);
-        } catch {
-          stream.reset("cancelled", "not sendable to the visitor");
-          return close(INVALID_TEXT, "the target sent text that is not UTF-8");
-        }
-        release(creditBytes);
-      },
-      messageClose: close,
-      closed(outcome) {
-        if (outcome.kind === "reset") close(FAILED, outcome.reason);
-      },
+    message(kind, data, creditBytes) {
+      if (closed) return call.consumed(creditBytes);
+      try {
+        server.send(kind === "text" ? decoder.decode(data) : data);
+      } catch {
+        call.cancel("not sendable to the visitor");
+        return close(INVALID_TEXT, "the target sent text that is not UTF-8");
+      }
+      release(creditBytes);
+    },
+    close,
+    fail({ code }) {
+      if (code === "over-capacity") close(TRY_LATER, "the target does not read this fast");
+      else close(FAILED, code);
     },
   };
 }

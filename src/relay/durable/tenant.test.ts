@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
-import { findTenant } from "./lane-tenant.ts";
-import type { DirectoryRecord } from "../policy/record.ts";
+import { findTenant } from "./tenant.ts";
+import type { DirectoryRecord } from "../../policy/record.ts";
 
 const record = (slug: string, cluster: string): DirectoryRecord => ({
   host: `${slug}.example`,

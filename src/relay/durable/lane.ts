@@ -1,0 +1,342 @@
+import { DurableObject } from "cloudflare:workers";
+import { z } from "zod";
+import { forwardedFields, forwardingOf } from "../../policy/headers.ts";
+import { HEADER } from "../../protocol/headers.ts";
+import {
+  connectorGrant,
+  tenantSettings,
+  type ConnectorGrant,
+  type ConnectorSession,
+  type LaneDrain,
+  type LaneRpc,
+  type PairingRequest,
+  type TenantSettings,
+} from "../../protocol/lane.ts";
+import type { RelayEvent } from "../../protocol/queue-messages.ts";
+import { decodeVisit, type LaneVisit } from "../../protocol/visit.ts";
+import { systemClock } from "../../shared/clock.ts";
+import { newId } from "../../shared/ids.ts";
+import { createLogger, type Logger } from "../../shared/log.ts";
+import { problem, problemResponse, type ErrorCode } from "../../shared/problem.ts";
+import { createBroker } from "../core/broker.ts";
+import type { Broker, BrokerRequest, Link } from "../core/types.ts";
+import { bearerToken, verifyAssertion } from "../lane-admission.ts";
+import {
+  DRAIN_GRACE_MAX_MS,
+  FIRST_BYTE_MS,
+  FLUSH_AT_ONCE_BELOW,
+  IDLE_MS,
+  IDLE_SOCKET_MS,
+  OBJECT_LIMITS,
+  RECEIVE_BUDGET_BYTES,
+  RETRY_AFTER_SECONDS,
+  SESSION_LIMITS,
+  SWEEP_MS,
+} from "../limits.ts";
+import { createPresence, type Presence } from "./presence.ts";
+import { legacyVisit } from "./legacy-visit.ts";
+import { pumpRequestBody } from "./request-body.ts";
+import { answerClose, brokerSocket, restoredLink } from "./sockets.ts";
+import { createLaneStore, type LaneStore } from "./store.ts";
+import { VisitorAnswer } from "./visitor-answer.ts";
+
+export interface LaneEnv {
+  readonly LANE: "a" | "b";
+  readonly EVENTS: Queue<RelayEvent>;
+  /** Optional, in seconds; default 50. */
+  readonly FIRST_BYTE_SECONDS?: string;
+  /** Optional, in seconds; default 3600. WebSockets have a day, or this if it is longer. */
+  readonly IDLE_SECONDS?: string;
+}
+
+/** Set by our Worker on the way to the object, with the origin that was dialled; a request of the edge has a visit instead. */
+export const CONNECT_HEADER = "causeway-connect";
+
+const SOFTWARE = "causeway-relay";
+
+/**
+ * One lane of one tenant (the object's name is the tenant's id) as a Durable Object: hands what sockets, visitors, storage and clock say to
+ * the broker, which decides. Rights come from its own storage, so it works while the control plane is away.
+ */
+export class Lane extends DurableObject<LaneEnv> implements LaneRpc {
+  readonly #tenantId: string;
+  readonly #store: LaneStore;
+  readonly #presence: Presence;
+  readonly #broker: Broker;
+  readonly #log: Logger;
+  readonly #links = new Map<WebSocket, Link>();
+  #sweeper: ReturnType<typeof setInterval> | null = null;
+  #alarmMs: number | null = null;
+
+  constructor(state: DurableObjectState, env: LaneEnv) {
+    super(state, env);
+    this.#tenantId = state.id.name ?? "";
+    this.#log = createLogger(`lane-${env.LANE}`, (line) => console.log(line), {
+      fields: { tenant: state.id.name ?? null },
+    });
+    const store = createLaneStore(state.storage.sql, this.#tenantId, systemClock);
+    this.#store = store;
+    // Answered by the runtime while the object sleeps, so keeping a socket open costs nothing.
+    state.setWebSocketAutoResponse(new WebSocketRequestResponsePair("ping", "pong"));
+    const asleep = state.getWebSockets().map((socket) => ({ socket, link: restoredLink(socket) }));
+    this.#presence = createPresence(
+      {
+        sql: state.storage.sql,
+        queue: env.EVENTS,
+        now: systemClock,
+        log: this.#log,
+        tenantId: this.#tenantId,
+        lane: env.LANE,
+      },
+      new Set(asleep.flatMap(({ link }) => (link === null ? [] : [link.sessionId]))),
+    );
+    const idleMs = seconds("IDLE_SECONDS", env.IDLE_SECONDS) ?? IDLE_MS;
+    this.#broker = createBroker({
+      lane: env.LANE,
+      now: systemClock,
+      random: Math.random,
+      // setImmediate gathers what the turns of many requests send, but takes a whole millisecond in this runtime: not for a few.
+      defer: (run) => void (this.#broker.inFlight < FLUSH_AT_ONCE_BELOW ? queueMicrotask(run) : setImmediate(run)),
+      software: SOFTWARE,
+      log: this.#log,
+      grants: store.grants,
+      settings: () => store.settings,
+      online: (link) => this.#tell(() => this.#presence.online(link)),
+      offline: (link, reason) => this.#tell(() => this.#presence.offline(link, reason)),
+      wake: () => this.#watch(),
+      // Keys are proved when a connector dials, and no other credential is taken, so there is nothing to renew.
+      renew: async () => ({ ok: false, reason: "this lane renews no tokens" }),
+      allocate: slab(),
+      budget: { totalBytes: RECEIVE_BUDGET_BYTES, committedBytes: 0 },
+      limits: {
+        ...OBJECT_LIMITS,
+        firstByteMs: seconds("FIRST_BYTE_SECONDS", env.FIRST_BYTE_SECONDS) ?? FIRST_BYTE_MS,
+        idleMs,
+        idleSocketMs: Math.max(idleMs, IDLE_SOCKET_MS),
+      },
+    });
+    for (const { socket, link } of asleep) {
+      if (link !== null) this.#links.set(socket, this.#broker.attach(brokerSocket(socket), link, link));
+    }
+    // What could not be told before the object died or fell asleep.
+    if (this.#presence.dueMs !== null) state.waitUntil(this.#sendPresence());
+  }
+
+  override async fetch(request: Request): Promise<Response> {
+    const told = request.headers.get(HEADER.visit);
+    const visit = told === null ? legacyVisit(request) : decodeVisit(told);
+    if (visit !== null) return await this.#carry(request, visit);
+    const audience = request.headers.get(CONNECT_HEADER);
+    if (audience !== null) return await this.#admit(request, audience);
+    return refusal("not-found", "A lane answers the edge and connectors only.");
+  }
+
+  // ---- control
+
+  async putConnector(input: ConnectorGrant): Promise<{ applied: boolean; revision: number }> {
+    const grant = connectorGrant.parse(input);
+    if (this.#tenantId !== "" && this.#tenantId !== grant.tenantId) throw new Error("the grant is of another tenant");
+    const result = this.#store.put(grant);
+    if (result.applied) this.#broker.grantChanged(grant);
+    this.#schedule();
+    return result;
+  }
+
+  async removeConnector(connectorId: string, revision: number): Promise<{ applied: boolean; revision: number }> {
+    const result = this.#store.remove(connectorId, revision);
+    if (result.applied) this.#broker.grantRemoved(connectorId);
+    return result;
+  }
+
+  async putSettings(input: TenantSettings): Promise<{ applied: boolean; revision: number }> {
+    const settings = tenantSettings.parse(input);
+    if (this.#tenantId !== "" && this.#tenantId !== settings.tenantId)
+      throw new Error("the settings are of another tenant");
+    const result = this.#store.putSettings(settings);
+    if (result.applied) this.#broker.settingsChanged(settings);
+    this.#schedule();
+    return result;
+  }
+
+  async kick(connectorId: string, instanceId: string | null): Promise<number> {
+    return this.#broker.kick(connectorId, instanceId, "an operator ended the connection");
+  }
+
+  async pairingRequests(): Promise<PairingRequest[]> {
+    return this.#store.pairing();
+  }
+
+  async settlePairing(id: string): Promise<void> {
+    this.#store.settlePairing(id);
+  }
+
+  async accepts(target: string): Promise<boolean> {
+    return this.#broker.accepts(target);
+  }
+
+  async sessions(): Promise<ConnectorSession[]> {
+    return this.#broker.sessions();
+  }
+
+  async drain(graceMs: number): Promise<LaneDrain> {
+    return this.#broker.drain(z.number().int().min(0).max(DRAIN_GRACE_MAX_MS).parse(graceMs));
+  }
+
+  // ---- connectors
+
+  async #admit(request: Request, audience: string): Promise<Response> {
+    const token = bearerToken(request.headers.get("authorization"));
+    if (token === null) return refusal("unauthorized", "A connector shows a signed assertion.");
+    const verified = await verifyAssertion(token, audience, [...this.#store.grants.values()], systemClock());
+    if (!verified.ok) {
+      this.#log.warn("a connector was refused", { why: verified.error.why });
+      return verified.error.kind === "forbidden"
+        ? refusal("forbidden", "This connector is disabled.")
+        : refusal("unauthorized", "The assertion does not prove a connector of this tenant.");
+    }
+    // Nothing may be awaited from here to the socket: what was checked must still be so.
+    const { grant, kid, assertion, rememberUntilMs } = verified.value;
+    const { connectorId } = grant;
+    if (this.#store.grants.get(connectorId) !== grant)
+      return refusal("not-available", "The connector's rights have just changed.");
+    if (this.#store.settings.disabled) return refusal("forbidden", "The relay of this tenant is switched off.");
+    if (this.#broker.hasRoomFor(connectorId) === "full")
+      return refusal("over-capacity", "This tenant has as many connectors here as it may.");
+    const use = this.#store.use(assertion, rememberUntilMs);
+    if (use === "used") return refusal("unauthorized", "The assertion was used before.");
+    if (use === "full") return refusal("over-capacity", "This tenant dials too often.");
+    const { 0: client, 1: server } = new WebSocketPair();
+    this.ctx.acceptWebSocket(server);
+    const admitted = {
+      sessionId: newId("ses"),
+      connectorId,
+      credential: { kind: "key", id: kid, expiresAtMs: null },
+    } as const;
+    this.#links.set(server, this.#broker.attach(brokerSocket(server), admitted));
+    this.#schedule();
+    return new Response(null, { status: 101, webSocket: client });
+  }
+
+  override webSocketMessage(socket: WebSocket, message: string | ArrayBuffer): void {
+    this.#links.get(socket)?.received(typeof message === "string" ? message : new Uint8Array(message));
+  }
+
+  override webSocketClose(socket: WebSocket, code: number, reason: string): void {
+    this.#gone(socket, `closed with ${code}${reason === "" ? "" : ` ${reason}`}`);
+    answerClose(socket, code);
+  }
+
+  override webSocketError(socket: WebSocket, error: unknown): void {
+    this.#gone(socket, `failed: ${String(error)}`);
+  }
+
+  #gone(socket: WebSocket, reason: string): void {
+    this.#links.get(socket)?.gone(reason);
+    this.#links.delete(socket);
+  }
+
+  // ---- visitors
+
+  #carry(request: Request, visit: LaneVisit): Promise<Response> {
+    const { method, body } = request;
+    const { requestId, target, path } = visit;
+    const fields = [...request.headers];
+    const isUpgrade = method === "GET" && isWebSocket(fields);
+    const { firstByteMs, idleMs, totalMs } = visit;
+    const brokerRequest: BrokerRequest = {
+      requestId,
+      target,
+      method,
+      path,
+      headers: [["host", visit.host], ...forwardedFields(fields, forwardingOf(visit))],
+      body: isUpgrade ? "websocket" : body === null ? "none" : "stream",
+      bodyBytes: body === null ? null : contentLength(fields),
+      urgency: visit.urgency,
+      timeouts: { firstByteMs, idleMs, totalMs },
+      clientAddress: visit.clientAddress,
+    };
+    const answer = new VisitorAnswer({ visit, method, software: SOFTWARE });
+    const call = this.#broker.request(brokerRequest, answer);
+    answer.call = call;
+    if (body !== null && !isUpgrade) {
+      const pump = pumpRequestBody(body, call, () => answer.abandon());
+      answer.roomy = () => pump.wake();
+    }
+    return answer.response;
+  }
+
+  // ---- clock and presence
+
+  /** Deadlines are looked at by one timer, and only while there is something to look at: a timer keeps the object from sleeping. */
+  #watch(): void {
+    if (this.#sweeper !== null || !this.#broker.busy) return;
+    this.#sweeper = setInterval(() => {
+      this.#broker.sweep();
+      if (this.#broker.busy || this.#sweeper === null) return;
+      clearInterval(this.#sweeper);
+      this.#sweeper = null;
+      this.#schedule();
+    }, SWEEP_MS);
+  }
+
+  /** While the object sleeps, an alarm stands for the timer: what runs out, and what the queue did not take. */
+  #schedule(): void {
+    const times = [this.#broker.nextDueMs, this.#presence.dueMs].filter((time) => time !== null);
+    const due = times.length === 0 ? null : Math.min(...times);
+    if (due === null || due === this.#alarmMs) return;
+    this.#alarmMs = due;
+    this.ctx.waitUntil(this.ctx.storage.setAlarm(due));
+  }
+
+  override async alarm(): Promise<void> {
+    this.#alarmMs = null;
+    this.#broker.sweep();
+    await this.#sendPresence();
+    this.#schedule();
+  }
+
+  #tell(note: () => void): void {
+    note();
+    this.ctx.waitUntil(this.#sendPresence());
+  }
+
+  async #sendPresence(): Promise<void> {
+    await this.#presence.send();
+    this.#schedule();
+  }
+}
+
+/** The runtime copies what is sent, so all messages are built in one place, one after another. */
+function slab(): (bytes: number) => Uint8Array {
+  let room = new Uint8Array(SESSION_LIMITS.messageBytes);
+  return (bytes) => {
+    if (room.length < bytes) room = new Uint8Array(bytes);
+    return room.subarray(0, bytes);
+  };
+}
+
+type Fields = readonly (readonly [name: string, value: string])[];
+const valueOf = (fields: Fields, wanted: string): string | null =>
+  fields.find(([name]) => name === wanted)?.[1] ?? null;
+
+const isWebSocket = (fields: Fields): boolean => valueOf(fields, "upgrade")?.toLowerCase() === "websocket";
+
+/** Only a plain number: null is counted while it comes. */
+function contentLength(fields: Fields): number | null {
+  const text = valueOf(fields, "content-length");
+  return text !== null && /^[0-9]{1,15}$/.test(text) ? Number(text) : null;
+}
+
+/** In milliseconds. A wrong setting fails loudly instead of being guessed. */
+function seconds(setting: string, text: string | undefined): number | null {
+  if (text === undefined || text === "") return null;
+  const value = Number(text);
+  if (!(value > 0)) throw new Error(`${setting} is not a positive number: ${text}`);
+  return value * 1_000;
+}
+
+function refusal(code: ErrorCode, detail: string): Response {
+  const headers: Record<string, string> = {};
+  if (code === "over-capacity" || code === "not-available") headers["retry-after"] = String(RETRY_AFTER_SECONDS);
+  return problemResponse(problem(code, detail, newId("req")), headers);
+}

@@ -1,0 +1,172 @@
+import { returnedFields } from "../../policy/headers.ts";
+import { HEADER } from "../../protocol/headers.ts";
+import type { LaneVisit } from "../../protocol/visit.ts";
+import type { HeaderList, ResponseHead } from "../../protocol/tunnel/session.ts";
+import { problem, problemResponse } from "../../shared/problem.ts";
+import type { LaneFailure } from "../core/failures.ts";
+import { traceFields } from "../core/trace.ts";
+import type { AnswerAbout, AnswerEvents, Call } from "../core/types.ts";
+import { createAnswerBody, joined, type AnswerBody } from "./answer-body.ts";
+import { bridgeWebSocket, type VisitorSocket } from "./websocket.ts";
+
+/** What an answer needs to know of the request. */
+export interface Asked {
+  readonly visit: Pick<LaneVisit, "requestId" | "withoutCookies" | "trace">;
+  readonly method: string;
+  readonly software: string;
+}
+
+/** `causeway-refused: 1` tells the edge that it may try the other lane. */
+export function failureResponse(
+  { code, detail, tryElsewhere, retryAfterSeconds }: LaneFailure,
+  requestId: string,
+): Response {
+  const headers: Record<string, string> = {};
+  if (tryElsewhere) headers[HEADER.refused] = "1";
+  if (retryAfterSeconds !== null) headers["retry-after"] = String(retryAfterSeconds);
+  return problemResponse(problem(code, detail, requestId), headers);
+}
+
+/**
+ * The events of one call as the Response of a Durable Object. An answer that is here as a whole when its head was read has its bytes as
+ * body: streams are what costs on this runtime.
+ */
+export class VisitorAnswer implements AnswerEvents {
+  readonly response: Promise<Response>;
+  /** Set by whoever made the call, at once. */
+  call: Call | null = null;
+  /** The request's body wants to know of room. */
+  roomy: (() => void) | null = null;
+  readonly #asked: Asked;
+  readonly #resolve: (response: Response) => void;
+  #isAnswered = false;
+  #head: ResponseHead | null = null;
+  #about: AnswerAbout | null = null;
+  #chunks: Uint8Array[] = [];
+  #ended = false;
+  /** The visitor gets no body, whatever comes. */
+  #isHeadOnly = false;
+  #failure: LaneFailure | null = null;
+  #body: AnswerBody | null = null;
+  #socket: VisitorSocket | null = null;
+
+  constructor(asked: Asked) {
+    this.#asked = asked;
+    const { promise, resolve } = Promise.withResolvers<Response>();
+    this.response = promise;
+    this.#resolve = resolve;
+  }
+
+  head(head: ResponseHead, about: AnswerAbout): void {
+    this.#head = head;
+    this.#about = about;
+    if (head.status === 101 && this.call !== null) this.#socket = bridgeWebSocket(this.call);
+    // A microtask later the rest of this message has been read: a small answer is here as a whole then.
+    queueMicrotask(() => this.#answer());
+  }
+
+  data(bytes: Uint8Array): void {
+    if (this.#isHeadOnly) this.call?.consumed(bytes.length);
+    else if (this.#body === null) this.#chunks.push(bytes);
+    else this.#body.push(bytes);
+  }
+
+  end(): void {
+    this.#ended = true;
+    if (this.#body === null) this.#answer();
+    else this.#body.end();
+  }
+
+  message(kind: "text" | "binary", data: Uint8Array, creditBytes: number): void {
+    this.#socket?.message(kind, data, creditBytes);
+  }
+
+  messageClose(code: number, reason: string): void {
+    this.#socket?.close(code, reason);
+  }
+
+  writable(): void {
+    this.roomy?.();
+  }
+
+  failed(failure: LaneFailure): void {
+    this.#isAnswered = true;
+    this.#resolve(failureResponse(failure, this.#asked.visit.requestId));
+    this.roomy?.(); // the rest of the request's body is not wanted
+  }
+
+  broken(failure: LaneFailure): void {
+    this.#failure = failure;
+    this.#body?.fail(failure.detail);
+    this.#socket?.fail(failure);
+    this.roomy?.();
+  }
+
+  /** The visitor's body broke off: whoever is left gets something. */
+  abandon(): void {
+    this.call?.cancel("the visitor's body broke off");
+    this.failed({
+      code: "bad-request",
+      detail: "The request's body broke off.",
+      tryElsewhere: false,
+      retryAfterSeconds: null,
+    });
+  }
+
+  #answer(): void {
+    if (this.#isAnswered || this.#head === null) return;
+    this.#isAnswered = true;
+    // It broke off in the very message that began it: a clean error is better than half an answer.
+    if (this.#failure !== null && this.#socket === null)
+      return this.#resolve(failureResponse(this.#failure, this.#asked.visit.requestId));
+    this.#resolve(this.#toResponse(this.#head));
+  }
+
+  #toResponse({ status, headers: fields }: ResponseHead): Response {
+    const headers = this.#fields(fields);
+    if (this.#socket !== null) return new Response(null, { status: 101, headers, webSocket: this.#socket.client });
+    // "manual": an encoded body goes through as the target encoded it.
+    const init: ResponseInit = { status, headers, encodeBody: "manual" };
+    if (this.#asked.method === "HEAD" || status === 204 || status === 205 || status === 304) {
+      this.#isHeadOnly = true;
+      this.call?.consumed(joined(this.#chunks).length);
+      return new Response(null, init);
+    }
+    if (this.#ended) {
+      const whole = joined(this.#chunks);
+      this.#chunks = [];
+      this.call?.consumed(whole.length);
+      if (!headers.has("content-length")) headers.set("content-length", String(whole.length));
+      return new Response(whole, init);
+    }
+    this.#body = createAnswerBody(
+      {
+        consumed: (bytes) => this.call?.consumed(bytes),
+        visitorGone: () => this.call?.cancel("the visitor went away"),
+      },
+      this.#chunks,
+    );
+    this.#chunks = [];
+    return new Response(this.#body.stream(declaredLength(headers)), init);
+  }
+
+  #fields(fields: HeaderList): Headers {
+    const { visit, software } = this.#asked;
+    const { requestId, withoutCookies } = visit;
+    const returned = returnedFields(fields, { requestId, withoutCookies });
+    if (visit.trace && this.#about !== null)
+      for (const [name, value] of traceFields(this.#about, software)) returned.push([name, value]);
+    const headers = new Headers(returned);
+    if (withoutCookies && this.#socket === null) {
+      headers.append("content-security-policy", "sandbox");
+      headers.set("x-content-type-options", "nosniff");
+    }
+    return headers;
+  }
+}
+
+/** Only a plain number: a target may say anything. */
+function declaredLength(headers: Headers): number | null {
+  const text = headers.get("content-length");
+  return text !== null && /^[0-9]{1,15}$/.test(text) ? Number(text) : null;
+}

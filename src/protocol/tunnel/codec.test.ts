@@ -1,9 +1,10 @@
 import * as fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { CLOSE } from "./close-codes.ts";
-import { createMessageBuilder, FRAME, readFrames } from "./frame.ts";
+import { FRAME, readFrames } from "./frame.ts";
 import type { Frame } from "./frame.ts";
 import { decodeOpen, decodeResponse, decodeTrailers, encodeOpen, encodeResponse, encodeTrailers } from "./head.ts";
+import { MessageBuilder } from "./message-builder.ts";
 import { createSession } from "./session.ts";
 import type { Session } from "./session.ts";
 import { GET, LIMITS, SEND } from "./session.support.ts";
@@ -18,7 +19,7 @@ const latin1 = fc.string({
 });
 const headers = fc.array(fc.tuple(fieldName, latin1), { maxLength: 30 });
 const build = (frames: readonly Omit<Frame, never>[]): Uint8Array => {
-  const builder = createMessageBuilder((bytes) => new Uint8Array(bytes));
+  const builder = new MessageBuilder((bytes) => new Uint8Array(bytes));
   for (const { type, flags, streamId, payload } of frames) builder.add(type, flags, streamId, payload);
   return builder.build() ?? new Uint8Array();
 };

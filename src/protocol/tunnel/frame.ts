@@ -42,11 +42,12 @@ export const FRAME_KIND_BYTES = 1;
 /** Values of that byte. */
 export const WS_KIND = { text: 1, binary: 2, close: 8 } as const;
 
+/** The reader uses one object for all frames of a message: take what you need of it, don't keep it. */
 export interface Frame {
   readonly type: number;
   readonly flags: number;
   readonly streamId: number;
-  /** A view of the message. */
+  /** A view of the message; this may be kept. */
   readonly payload: Uint8Array;
 }
 
@@ -55,69 +56,21 @@ export interface Frame {
  * frames before the broken place have been handed over then. Nothing is allocated from a length that has not been checked.
  */
 export function readFrames(message: Uint8Array, each: (frame: Frame) => boolean): boolean {
+  const frame = { type: 0, flags: 0, streamId: 0, payload: message };
   let at = 0;
   while (at < message.length) {
     if (message.length - at < FRAME_HEADER_BYTES) return false;
     const length = (byte(message, at) << 16) | (byte(message, at + 1) << 8) | byte(message, at + 2);
     const start = at + FRAME_HEADER_BYTES;
     if (length > message.length - start) return false;
-    const frame = {
-      type: byte(message, at + 3),
-      flags: byte(message, at + 4),
-      streamId: readU32(message, at + 5),
-      payload: message.subarray(start, start + length),
-    };
+    frame.type = byte(message, at + 3);
+    frame.flags = byte(message, at + 4);
+    frame.streamId = readU32(message, at + 5);
+    frame.payload = message.subarray(start, start + length);
     at = start + length;
     if (!each(frame)) return true;
   }
   return true;
-}
-
-/** Collects frames and writes them as one message: one allocation and one copy of each payload. */
-export interface MessageBuilder {
-  /** Of the message so far. */
-  readonly bytes: number;
-  add(type: number, flags: number, streamId: number, payload: Uint8Array | null, prefix?: number): void;
-  /** The message, or null when there is no frame. The builder is empty afterwards. */
-  build(): Uint8Array | null;
-}
-
-/** `prefix` of `add` is one byte before the payload (the kind of a WS_MSG), so that no payload is copied for it. */
-export function createMessageBuilder(allocate: (bytes: number) => Uint8Array): MessageBuilder {
-  const NO_PREFIX = -1;
-  let frames: { type: number; flags: number; streamId: number; payload: Uint8Array | null; prefix: number }[] = [];
-  let bytes = 0;
-  return {
-    get bytes() {
-      return bytes;
-    },
-    add(type, flags, streamId, payload, prefix = NO_PREFIX) {
-      frames.push({ type, flags, streamId, payload, prefix });
-      bytes += FRAME_HEADER_BYTES + (payload?.length ?? 0) + (prefix === NO_PREFIX ? 0 : 1);
-    },
-    build() {
-      if (frames.length === 0) return null;
-      const space = allocate(bytes);
-      let at = 0;
-      for (const { type, flags, streamId, payload, prefix } of frames) {
-        const length = (payload?.length ?? 0) + (prefix === NO_PREFIX ? 0 : 1);
-        space[at] = length >>> 16;
-        space[at + 1] = length >>> 8;
-        space[at + 2] = length;
-        space[at + 3] = type;
-        space[at + 4] = flags;
-        writeU32(space, at + 5, streamId);
-        at += FRAME_HEADER_BYTES;
-        if (prefix !== NO_PREFIX) space[at++] = prefix;
-        if (payload !== null) space.set(payload, at);
-        at += payload?.length ?? 0;
-      }
-      const message = space.length === bytes ? space : space.subarray(0, bytes);
-      frames = [];
-      bytes = 0;
-      return message;
-    },
-  };
 }
 
 /** Bytes beyond the end read as 0; callers check lengths first. */

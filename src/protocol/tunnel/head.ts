@@ -45,7 +45,7 @@ export function encodeOpen(request: OpenRequest, windowBytes: number): Encoded {
 }
 
 /** What is no urgency counts as none said, as RFC 9218 has it. */
-const knownUrgency = (value: number): number =>
+export const knownUrgency = (value: number): number =>
   Number.isInteger(value) && value >= 0 && value <= URGENCY_MAX ? value : URGENCY_DEFAULT;
 
 export interface DecodedOpen extends Omit<OpenRequest, "end" | "upgrade"> {

@@ -525,7 +525,9 @@ describe("the greeting", () => {
     const rtts: number[] = [];
     pair.onPong = (rtt) => void rtts.push(rtt);
     expect([pair.relay.ping(), pair.relay.ping()]).toEqual([true, false]);
+    const ping = pair.relay.takeMessage();
     pair.time += 25;
+    pair.connector.receive(ping ?? new Uint8Array());
     pair.exchange();
     expect(rtts).toEqual([25]);
     const flood = new Uint8Array(1000 * 17);

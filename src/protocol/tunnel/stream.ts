@@ -1,14 +1,17 @@
-import { utf8Text, utf8Within } from "./control.ts";
-import { FLAG, FRAME, readU16, u32, WS_KIND, writeU16 } from "./frame.ts";
-import type { Frame, MessageBuilder } from "./frame.ts";
+import { utf8Text } from "./control.ts";
+import { FLAG, FRAME, FRAME_KIND_BYTES, readU16, WS_KIND } from "./frame.ts";
+import type { Frame } from "./frame.ts";
 import { decodeResponse, decodeTrailers, encodeResponse, encodeTrailers } from "./head.ts";
-import { CREDIT_BYTES_MAX, FRAME_HEADER_BYTES, RESET_TEXT_BYTES_MAX, WS_REASON_BYTES_MAX } from "./limits.ts";
-import { resetCode } from "./reasons.ts";
+import { FRAME_HEADER_BYTES } from "./limits.ts";
+import type { MessageBuilder } from "./message-builder.ts";
+import { encodeMessageClose, encodeReset, MessageAssembly } from "./messages.ts";
+import type { MessagePart } from "./messages.ts";
 import type { WireResetReason } from "./reasons.ts";
-import { createSendQueue, wsKindCode } from "./send-queue.ts";
-import type { Carrier, PumpState, SendQueue } from "./send-queue.ts";
-import type { HeaderList, ResponseHead, Stream, StreamEvents, StreamOutcome } from "./types.ts";
-import type { ReceiveWindow } from "./window.ts";
+import type { Sender } from "./scheduler.ts";
+import { SendQueue, wsKindCode } from "./send-queue.ts";
+import type { Carrier, PumpState } from "./send-queue.ts";
+import type { ByteBudget, HeaderList, ResponseHead, Stream, StreamEvents, StreamOutcome } from "./types.ts";
+import { StreamWindow } from "./window.ts";
 
 /** What a stream needs of its session. */
 export interface StreamPort {
@@ -16,13 +19,16 @@ export interface StreamPort {
   readonly carrier: Carrier;
   readonly streamQueueBytes: number;
   readonly wsMessageBytes: number;
+  readonly budget: ByteBudget;
   now(): number;
   /** The stream has something to send, or credit for it. */
   ready(stream: StreamCore): void;
   /** The same, with a head in front: it goes before bodies of others. */
   fresh(stream: StreamCore): void;
   /** A frame that overtakes bodies. */
-  control(type: number, flags: number, streamId: number, payload: Uint8Array): void;
+  control(type: number, streamId: number, payload: Uint8Array): void;
+  /** Credit of the stream for the peer. */
+  grant(stream: StreamCore, bytes: number): void;
   /** Bytes of session credit that the peer gets back. */
   consumed(bytes: number): void;
   /** The stream has ended: forget it. */
@@ -31,12 +37,16 @@ export interface StreamPort {
 
 export interface StreamSetup {
   readonly id: number;
+  readonly urgency: number;
   readonly upgrade: boolean;
   /** The peer's direction is over from the start (OPEN with END, seen by the connector). */
   readonly receiveEnded: boolean;
-  readonly window: ReceiveWindow;
+  readonly window: StreamWindow;
   readonly creditBytes: number;
 }
+
+/** Kind and code. */
+const WS_CLOSE_BYTES_MIN = FRAME_KIND_BYTES + 2;
 
 /** How a frame was taken: fine, or the session must fail. A rule that only this stream broke ends in a RESET of it. */
 export type FrameVerdict = "ok" | "flow-control" | "malformed";
@@ -45,12 +55,14 @@ export type FrameVerdict = "ok" | "flow-control" | "malformed";
  * One stream. Each direction is open or over; the stream finishes when both are. The relay's receiving direction waits for a head first.
  * An upgraded stream carries messages in both directions after the head with status 101.
  */
-export class StreamCore implements Stream {
+export class StreamCore implements Stream, Sender {
   readonly id: number;
+  readonly urgency: number;
+  place: Sender["place"] = "nowhere";
   closed = false;
   lastProgressMs: number;
   readonly #port: StreamPort;
-  readonly #window: ReceiveWindow;
+  readonly #window: StreamWindow;
   readonly #queue: SendQueue;
   readonly #upgrade: boolean;
   #events: StreamEvents = {};
@@ -61,16 +73,15 @@ export class StreamCore implements Stream {
   #receiving: "open" | "over";
   #stopAfterEnd = false;
   #wantsWritable = false;
-  #parts: Uint8Array[] = [];
-  #partsKind = 0;
-  #partsBytes = 0;
+  #assembly: MessageAssembly | null = null;
 
   constructor(port: StreamPort, setup: StreamSetup) {
     this.#port = port;
     this.id = setup.id;
+    this.urgency = setup.urgency;
     this.#upgrade = setup.upgrade;
     this.#window = setup.window;
-    this.#queue = createSendQueue(setup.creditBytes, port.carrier);
+    this.#queue = new SendQueue(setup.creditBytes, port.carrier);
     this.#receiving = setup.receiveEnded ? "over" : "open";
     this.lastProgressMs = port.now();
   }
@@ -139,12 +150,7 @@ export class StreamCore implements Stream {
   sendMessageClose(code: number, reason: string): void {
     if (!this.#maySend("messages")) return;
     this.#sending = "ending";
-    const text = utf8Within(reason, WS_REASON_BYTES_MAX);
-    const payload = new Uint8Array(3 + text.length);
-    payload[0] = WS_KIND.close;
-    writeU16(payload, 1, code);
-    payload.set(text, 3);
-    this.#queue.addFrame(FRAME.wsMessage, FLAG.fin, payload, false);
+    this.#queue.addFrame(FRAME.wsMessage, FLAG.fin, encodeMessageClose(code, reason), false);
     this.#port.ready(this);
   }
 
@@ -165,7 +171,7 @@ export class StreamCore implements Stream {
 
   reset(reason: WireResetReason, text: string): void {
     if (this.closed) return this.consumed(this.heldBytes);
-    this.#sendReset(reason, text);
+    this.#port.control(FRAME.reset, this.id, encodeReset(reason, text));
     this.close({ kind: "reset", by: "local", reason, text });
   }
 
@@ -250,9 +256,10 @@ export class StreamCore implements Stream {
   wsMessage(frame: Frame): FrameVerdict {
     const { payload } = frame;
     const kind = payload[0];
-    const fin = (frame.flags & FLAG.fin) !== 0;
     if (kind === WS_KIND.close) {
-      if (!this.#mayReceiveMessage() || !fin || payload.length < 3) return this.#breach("a close out of place");
+      const fin = (frame.flags & FLAG.fin) !== 0;
+      if (!this.#mayReceiveMessage() || !fin || payload.length < WS_CLOSE_BYTES_MIN)
+        return this.#breach("a close out of place");
       this.#receiving = "over";
       this.#window.close();
       this.#events.messageClose?.(readU16(payload, 1), utf8Text(payload.subarray(3)));
@@ -264,31 +271,14 @@ export class StreamCore implements Stream {
       if (this.#receiving !== "over") return "flow-control";
       this.#port.consumed(cost);
     }
-    if (!this.#mayReceiveMessage() || (kind !== WS_KIND.text && kind !== WS_KIND.binary))
-      return this.#breach("a message out of place");
-    if (this.#parts.length > 0 && this.#partsKind !== kind) return this.#breach("a message that changes its kind");
-    const part = payload.subarray(1);
-    this.#partsBytes += part.length;
-    if (this.#partsBytes > this.#port.wsMessageBytes) {
-      this.reset("body-too-large", "a WebSocket message is longer than this side puts together");
-      return "ok";
-    }
-    if (!fin) {
-      this.#parts.push(part);
-      this.#partsKind = kind;
-      this.consumed(cost); // the rest of the message could not come otherwise; wsMessageBytes bounds what is kept
-      return "ok";
-    }
-    const data = this.#parts.length === 0 ? part : joined([...this.#parts, part], this.#partsBytes);
-    this.#parts = [];
-    this.#partsBytes = 0;
-    this.#events.message?.({ kind: kind === WS_KIND.text ? "text" : "binary", data, creditBytes: cost });
-    return "ok";
+    if (!this.#mayReceiveMessage()) return this.#breach("a message out of place");
+    this.#assembly ??= new MessageAssembly(this.#port.wsMessageBytes, this.#port.budget);
+    return this.#messagePart(this.#assembly.add(frame), cost);
   }
 
   /** WINDOW from the peer. */
   credit(bytes: number): FrameVerdict {
-    if (!this.#queue.addCredit(bytes, CREDIT_BYTES_MAX)) return "flow-control";
+    if (!this.#queue.addCredit(bytes)) return "flow-control";
     if (!this.#queue.empty) this.#port.ready(this);
     this.#tellWritable();
     return "ok";
@@ -306,19 +296,11 @@ export class StreamCore implements Stream {
     if (this.closed) return;
     this.closed = true;
     this.#queue.clear();
-    this.#parts = [];
+    this.#assembly?.clear();
     this.#window.close();
     if (outcome.kind === "reset") this.#port.consumed(this.#window.consume(Number.MAX_SAFE_INTEGER));
     this.#port.ended(this);
     this.#events.closed?.(outcome);
-  }
-
-  #sendReset(reason: WireResetReason, text: string): void {
-    const words = utf8Within(text, RESET_TEXT_BYTES_MAX);
-    const payload = new Uint8Array(1 + words.length);
-    payload[0] = resetCode(reason);
-    payload.set(words, 1);
-    this.#port.control(FRAME.reset, 0, this.id, payload);
   }
 
   // ---- inside
@@ -357,6 +339,15 @@ export class StreamCore implements Stream {
     return this.#receiving === "open" && this.#mode === "messages";
   }
 
+  #messagePart(part: MessagePart, cost: number): FrameVerdict {
+    if (part.kind === "out-of-place") return this.#breach("a message out of place");
+    if (part.kind === "more") this.consumed(cost); // the rest of the message could not come otherwise
+    else if (part.kind === "whole") this.#events.message?.({ ...part.message, creditBytes: cost });
+    else if (part.kind === "no-room") this.reset("overload", "there is no memory for so long a WebSocket message");
+    else this.reset("body-too-large", "a WebSocket message is longer than this side puts together");
+    return "ok";
+  }
+
   #receiveEnd(trailers: HeaderList): void {
     this.#receiving = "over";
     this.#window.close();
@@ -369,7 +360,7 @@ export class StreamCore implements Stream {
   }
 
   #stop(): void {
-    this.#port.control(FRAME.stop, 0, this.id, new Uint8Array(0));
+    this.#port.control(FRAME.stop, this.id, new Uint8Array(0));
     this.#receiving = "over";
     // What the host still holds of the rest is not wanted either.
     this.#window.close();
@@ -380,21 +371,11 @@ export class StreamCore implements Stream {
   #grant(): void {
     if (this.closed || this.#receiving === "over") return;
     const bytes = this.#window.grant();
-    if (bytes > 0) this.#port.control(FRAME.window, 0, this.id, u32(bytes));
+    if (bytes > 0) this.#port.grant(this, bytes);
   }
 
   #breach(text: string): FrameVerdict {
     this.reset("protocol", text);
     return "ok";
   }
-}
-
-function joined(parts: readonly Uint8Array[], bytes: number): Uint8Array {
-  const whole = new Uint8Array(bytes);
-  let at = 0;
-  for (const part of parts) {
-    whole.set(part, at);
-    at += part.length;
-  }
-  return whole;
 }

@@ -269,9 +269,12 @@ export interface SessionOptions {
     readonly software: string;
   };
   readonly events: SessionEvents;
-  /** Shared by all sessions of the process: stream windows shrink, down to 16 KiB, as it fills. Default: one of its own of sessionWindowBytes. */
+  /** Shared by all sessions of the process: stream windows shrink, down to 16 KiB, as it fills. Default: one of its own of sessionWindowBytes and wsMessageBytes. */
   readonly budget?: ByteBudget;
-  /** To which a stream's window grows while it is read and the budget has room, from limits.streamWindowBytes; default: no growth. */
+  /**
+   * To which a stream's window grows from limits.streamWindowBytes, while it is read faster than it holds two round trips and the budget has
+   * room: at most a quarter of what is left. Default: no growth. With growth the session measures the round trip by itself (PING).
+   */
   readonly streamWindowMaxBytes?: number;
   /** Where messages are built, at least `bytes` long; for hosts that pool. Default: a new array each. */
   readonly allocate?: (bytes: number) => Uint8Array;

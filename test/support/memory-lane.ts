@@ -82,6 +82,8 @@ export interface MemoryConnector {
   stuck: boolean;
   /** The network goes away: the lane is told, as by its socket. */
   cut(): void;
+  /** Past the session, at once. */
+  sendRaw(message: Uint8Array): void;
 }
 
 export interface MemoryVisitor {
@@ -357,6 +359,7 @@ function createWire(grant: ConnectorGrant, options: ConnectOptions, now: () => n
     remembered: null,
     onOpen: options.onOpen ?? (() => ({})),
     stuck: false,
+    sendRaw: (message) => link?.received(message),
     cut() {
       if (connector.closed !== null) return;
       connector.closed = { code: 1006, reason: "cut" };

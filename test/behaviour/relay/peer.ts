@@ -22,7 +22,10 @@ export interface Transport {
   close(code: number, reason: string): void;
   cut(): void;
   /** Called once, before anything else; messages that came earlier are handed over at once. */
-  listen(events: { message(bytes: Uint8Array): void; closed(code: number, reason: string): void }): void;
+  listen(events: {
+    readonly message: (bytes: Uint8Array) => void;
+    readonly closed: (code: number, reason: string) => void;
+  }): void;
 }
 
 let instances = 0;

@@ -1,6 +1,7 @@
+import { HEADER } from "../protocol/headers.ts";
 import { targetAccess } from "../policy/access.ts";
 import { parseSlug, parseTarget } from "../policy/names.ts";
-import { matchRoute } from "../policy/route.ts";
+import { matchRoute, targetTimeouts } from "../policy/route.ts";
 import type { DirectoryRecord } from "../policy/record.ts";
 import type { EdgePorts, EdgeSettings, Fetch } from "./ports.ts";
 import type { LaneLoad } from "./lane-load.ts";
@@ -10,7 +11,8 @@ import { refuse, type Visit } from "./visit.ts";
 
 /**
  * `relay.<base>`: connectors and node agents dial in here where no path route leads straight to the relay's Workers (the local stack), and
- * programs reach targets at `/relay/{tenant}/{target}/...` (P01). All tenants share this origin, so no cookies pass and pages are sandboxed (D16).
+ * programs reach targets at `/relay/{tenant}/{target}/...` (P01), or at `/trace/...` to learn how the answer came about (P03). All tenants
+ * share this origin, so no cookies pass and pages are sandboxed (D16).
  */
 export async function answerRelayHost(
   visit: Visit,
@@ -21,12 +23,14 @@ export async function answerRelayHost(
   const direct = directRoute(visit.rawPath, ports);
   if (direct !== null) return await passThrough(visit, direct);
 
-  const [, mode, tenant, target, rest] = /^\/([^/]*)\/([^/]*)\/([^/]*)(\/.*)?$/.exec(visit.rawPath) ?? [];
-  if (mode === "relay" && tenant !== undefined && target !== undefined) {
-    return sandboxed(await answerProgram(visit, tenant, target, rest ?? "/", ports, settings, load));
+  const [, mode, tenant, target, rest = "/"] = /^\/([^/]*)\/([^/]*)\/([^/]*)(\/.*)?$/.exec(visit.rawPath) ?? [];
+  if ((mode === "relay" || mode === "trace") && tenant !== undefined && target !== undefined) {
+    const startedAtMs = ports.now();
+    const answer = await answerProgram(visit, { mode, tenant, target, rest }, ports, settings, load);
+    return forAll(visit, answer, mode === "trace" ? ports.now() - startedAtMs : null);
   }
-  if (mode === "queue" || mode === "trace") {
-    return refuse(visit, "not-found", `The ${mode} address is not part of this version; use /relay.`);
+  if (/^\/queue(?:\/|$)/.test(visit.rawPath)) {
+    return refuse(visit, "not-available", "Queues are not part of this version; use /relay.", {}, 501);
   }
   return refuse(visit, "not-found", "There is nothing at this address of the relay.");
 }
@@ -37,11 +41,15 @@ function directRoute(rawPath: string, ports: EdgePorts): Fetch | null {
       return ports.relay.a;
     case "/connect/b":
       return ports.relay.b;
+    case "/token":
+    case "/pair":
+    case "/.well-known/relayserver-configuration":
+      return ports.relay.a;
     case "/node":
     case "/node/enroll":
       return ports.relay.control;
     default:
-      return null;
+      return rawPath.startsWith("/pair/") ? ports.relay.a : null;
   }
 }
 
@@ -58,40 +66,43 @@ async function passThrough(visit: Visit, to: Fetch): Promise<Response> {
   }
 }
 
+interface ProgramAddress {
+  readonly mode: "relay" | "trace";
+  /** As it came, in any case. */
+  readonly tenant: string;
+  readonly target: string;
+  readonly rest: string;
+}
+
 async function answerProgram(
   visit: Visit,
-  tenantSegment: string,
-  targetSegment: string,
-  rest: string,
+  address: ProgramAddress,
   ports: EdgePorts,
   settings: EdgeSettings,
   load: LaneLoad,
 ): Promise<Response> {
-  const target = parseTarget(targetSegment.toLowerCase());
+  const target = parseTarget(address.target.toLowerCase());
   if (!target.ok) return refuse(visit, "unknown-target", "This is not a possible name of a target.");
   // Only to refuse paths that climb: "/relay/acme/echo/..%2f..%2fglobex/..." must not depend on who decodes it.
-  if (matchRoute([], rest).kind === "ambiguous") {
+  if (matchRoute([], address.rest).kind === "ambiguous") {
     return refuse(visit, "bad-request", "The path has dot segments, which a proxy and a target may read differently.");
   }
-  const record = await findTenant(visit, tenantSegment.toLowerCase(), ports, settings);
+  const record = await findTenant(visit, address.tenant.toLowerCase(), ports, settings);
   if (record instanceof Response) return record;
   if (targetAccess(record, target.value) !== "public") {
     return refuse(visit, "unauthorized", "This target is for signed-in members; use its own host.", {
       "www-authenticate": `Bearer realm="relay"`,
     });
   }
-  return await proxyToTarget(
-    visit,
-    record,
-    {
-      target: target.value,
-      prefix: `/relay/${tenantSegment}/${targetSegment}`,
-      path: rest,
-      withoutCookies: true,
-    },
-    ports,
-    load,
-  );
+  const to = {
+    target: target.value,
+    prefix: `/${address.mode}/${address.tenant}/${address.target}`,
+    path: address.rest,
+    withoutCookies: true,
+    timeouts: targetTimeouts(record.routes, target.value),
+    trace: address.mode === "trace",
+  };
+  return await proxyToTarget(visit, record, to, ports, load);
 }
 
 /** `slug` in the platform's own domain, or `slug@cluster` in whichever registered domain is that cluster's. */
@@ -112,10 +123,21 @@ async function findTenant(
   return unknown();
 }
 
-function sandboxed(response: Response): Response {
+/**
+ * An answer as this host gives it: pages are sandboxed. `tracedMs`: what the whole way took, for an answer to `/trace/`; the lane has told its
+ * part where the tenant allows it, and only there ours is added.
+ */
+function forAll(visit: Visit, answer: Response, tracedMs: number | null): Response {
   // An answer to an upgrade is no document; and its headers are not ours to change.
-  if (response.status === 101) return response;
+  if (answer.status === 101) return answer;
+  const response = new Response(answer.body, answer);
   response.headers.append("content-security-policy", "sandbox");
   response.headers.set("x-content-type-options", "nosniff");
+  const way = tracedMs === null ? null : response.headers.get(HEADER.trace);
+  if (way !== null) {
+    const trace = visit.traceparent.slice(3, 35);
+    response.headers.set(HEADER.trace, `request=${visit.requestId}; trace=${trace}; ${way}`);
+    response.headers.append("server-timing", `edge;dur=${tracedMs}`);
+  }
   return response;
 }

@@ -100,6 +100,7 @@ function workersConfig(context: StackContext, local: PostgresUrls): WorkersConfi
   const database = (role: keyof typeof secrets.rolePasswords, name = CONTROL_DATABASE) =>
     local.urlAs(role, secrets.rolePasswords[role], name);
   const keys = (key: Parameters<typeof publicHalf>[0]) => JSON.stringify({ keys: [publicHalf(key)] });
+  const lane = { BASE_DOMAINS: BASE_DOMAIN, RELAY_TOKEN_KEY: secrets.relayTokenKey };
   return {
     edgePort,
     consolePort,
@@ -134,8 +135,8 @@ function workersConfig(context: StackContext, local: PostgresUrls): WorkersConfi
         bindings: { BASE_DOMAINS: BASE_DOMAIN, PROOF_PUBLIC_KEYS: keys(secrets.proofKey) },
         hyperdrives: {},
       },
-      "causeway-relay-a": { bindings: { BASE_DOMAINS: BASE_DOMAIN }, hyperdrives: {} },
-      "causeway-relay-b": { bindings: { BASE_DOMAINS: BASE_DOMAIN }, hyperdrives: {} },
+      "causeway-relay-a": { bindings: lane, hyperdrives: {} },
+      "causeway-relay-b": { bindings: lane, hyperdrives: {} },
     },
   };
 }

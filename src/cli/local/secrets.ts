@@ -28,6 +28,8 @@ const stackSecrets = z.object({
   sessionKey: privateJwk,
   /** 32 bytes, base64: encrypts tenants' database passwords at rest. */
   credentialKey: z.string(),
+  /** 32 bytes, base64: signs access tokens of connectors. A stack that was made before there were any gets a new one at each start. */
+  relayTokenKey: z.string().default(() => randomBytes(32).toString("base64")),
   /** better-auth's secret. */
   authSecret: z.string(),
   /** The management API's first token; null until the control database has it. */
@@ -56,6 +58,7 @@ export async function makeSecrets(): Promise<StackSecrets> {
     proofKey: await newSigningKey(),
     sessionKey: await newSigningKey(),
     credentialKey: randomBytes(32).toString("base64"),
+    relayTokenKey: randomBytes(32).toString("base64"),
     authSecret: randomSecret(),
     apiToken: null,
     members: {},

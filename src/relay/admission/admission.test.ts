@@ -347,7 +347,7 @@ test("asking to be let in tells nobody which tenants there are; it is limited (H
   const closed = await post("/pair", body("acme"));
   const unknown = await post("/pair", body("nobody"));
   expect([closed.status, unknown.status]).toEqual([404, 404]);
-  const words = async (answer: Response) => ({ ...(await answer.json<object>()), requestId: "" });
+  const words = async (answer: Response) => (await answer.text()).replace(/"requestId":"[^"]*"/, "");
   expect(await words(closed)).toEqual(await words(unknown));
   expect((await post("/pair", "{}")).status).toBe(400);
   acme.set({ pairingUntilMs: NOW + 60_000 });

@@ -69,8 +69,16 @@ export interface AdmissionRpc {
 }
 
 export interface TenantAdmission extends AdmissionRpc {
-  /** A dial, or a token in band. `audience`: origin that was dialled; `connector`: name claimed beside the token, null: none. */
+  /** A dial. `audience`: origin that was dialled; `connector`: name claimed beside the token, null: none. */
   admit(token: string, audience: string, connector: string | null): Promise<Result<Admission, Refusal>>;
+  /**
+   * A token that came in band of a live socket of this connector. Ours is good whichever of the relay's origins it was got at; an assertion is
+   * none, it has no end.
+   */
+  renew(
+    connectorId: string,
+    token: string,
+  ): Promise<{ ok: true; expiresAtMs: number; credential: Credential } | { ok: false; reason: string }>;
 }
 
 /** Who may come in, by what the tenant's lane has in its own storage: no database, no network. */
@@ -138,6 +146,15 @@ export function createAdmission(ports: AdmissionPorts): TenantAdmission {
       if (isAssertion(token)) return await byAssertion(token, audience);
       if (claimsOf(token)?.alg === "HS256") return await byAccessToken(token, audience);
       return await byIssuer(token, connector);
+    },
+    async renew(connectorId, token) {
+      const claims = claimsOf(token);
+      const proved = claims?.alg === "HS256" ? await byAccessToken(token, claims.iss) : await byIssuer(token, null);
+      if (!proved.ok) return { ok: false, reason: "the token does not prove this connector" };
+      const { grant, credential } = proved.value;
+      if (grant.connectorId !== connectorId || credential.expiresAtMs === null)
+        return { ok: false, reason: "the token is another connector's" };
+      return { ok: true, expiresAtMs: credential.expiresAtMs, credential };
     },
     async token(request) {
       if (accessTokens === null) return { ok: false, refusal: { kind: "not-available", why: "there is no token key" } };

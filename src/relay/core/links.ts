@@ -2,7 +2,7 @@ import { parseTarget } from "../../policy/names.ts";
 import { CLOSE } from "../../protocol/tunnel/close-codes.ts";
 import { createSession } from "../../protocol/tunnel/session.ts";
 import type { ConfigAck, GoAway, PeerHello, PushedConfig, Session } from "../../protocol/tunnel/session.ts";
-import { DEAD_AFTER_SILENCE_MS, HELLO_TIMEOUT_MS, PING_AFTER_SILENCE_MS } from "../limits.ts";
+import { DEAD_AFTER_PING_MS, HELLO_TIMEOUT_MS, PING_AFTER_SILENCE_MS } from "../limits.ts";
 import type { Candidate } from "./pick.ts";
 import { endingOf, nextEndingMs } from "./rights.ts";
 import type { Admitted, BrokerPorts, Credential, Link, RestoredLink, Socket } from "./types.ts";
@@ -158,6 +158,8 @@ class LinkCore implements LiveLink {
   readonly #socket: Socket;
   #note: RestoredLink;
   #isOver = false;
+  /** When a silent connector was asked. Only what it does not say after that counts: a clock that jumps proves nothing. */
+  #askedMs: number | null = null;
   /** What was pushed last, to push changes only. */
   #pushed = NOTHING_PUSHED;
 
@@ -310,10 +312,14 @@ class LinkCore implements LiveLink {
       return this.close(CLOSE.timeout, "no HELLO in time");
     const due = this.nextEndingMs();
     if (due !== null && due <= nowMs) this.review();
-    const silentMs = nowMs - this.session.lastReceivedMs;
-    if (this.inFlight === 0 || silentMs < PING_AFTER_SILENCE_MS) return;
-    if (silentMs >= DEAD_AFTER_SILENCE_MS) this.close(CLOSE.timeout, "the connector is silent");
-    else this.session.ping();
+    if (this.#askedMs !== null && this.session.lastReceivedMs >= this.#askedMs) this.#askedMs = null;
+    if (this.inFlight === 0) return;
+    if (this.#askedMs !== null) {
+      if (nowMs - this.#askedMs >= DEAD_AFTER_PING_MS) this.close(CLOSE.timeout, "the connector is silent");
+    } else if (nowMs - this.session.lastReceivedMs >= PING_AFTER_SILENCE_MS) {
+      this.#askedMs = nowMs;
+      this.session.ping();
+    }
   }
 
   // ---- inside
@@ -352,7 +358,10 @@ class LinkCore implements LiveLink {
       const renewed = await renew(this, token);
       if (this.#isOver) return;
       if (!renewed.ok) return this.close(CLOSE.unauthorized, renewed.reason);
-      const credential: Credential = { ...this.#note.credential, expiresAtMs: renewed.expiresAtMs };
+      const credential: Credential = {
+        ...(renewed.credential ?? this.#note.credential),
+        expiresAtMs: renewed.expiresAtMs,
+      };
       this.#remember({ credential });
       this.session.tokenAccepted(Math.max(0, renewed.expiresAtMs - now()));
       wake();

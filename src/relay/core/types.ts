@@ -201,7 +201,10 @@ export interface BrokerPorts {
   readonly renew: (
     link: Link,
     token: string,
-  ) => Promise<{ ok: true; expiresAtMs: number } | { ok: false; reason: string }>;
+  ) => Promise<
+    /** `credential`: the one that it was got with, if it may be another than before. */
+    { ok: true; expiresAtMs: number; credential?: Credential } | { ok: false; reason: string }
+  >;
   /** One line for each request that ended (audit, H89): the host decides where to. */
   readonly ended?: (record: CallRecord) => void;
   /** Where messages are built. Default: a new array each. */

@@ -18,9 +18,19 @@ import { systemClock } from "../../shared/clock.ts";
 import { newId } from "../../shared/ids.ts";
 import { createLogger, type Logger } from "../../shared/log.ts";
 import { problem, problemResponse, type ErrorCode } from "../../shared/problem.ts";
+import { createAccessTokens } from "../admission/access-token.ts";
+import {
+  createAdmission,
+  type AdmissionRpc,
+  type PairRequest,
+  type Refusal,
+  type TenantAdmission,
+  type TokenAnswer,
+  type TokenRequest,
+} from "../admission/admission.ts";
+import { bearerToken } from "../admission/identity.ts";
 import { createBroker } from "../core/broker.ts";
 import type { Broker, BrokerRequest, Link } from "../core/types.ts";
-import { bearerToken, verifyAssertion } from "../lane-admission.ts";
 import {
   DRAIN_GRACE_MAX_MS,
   FIRST_BYTE_MS,
@@ -43,6 +53,8 @@ import { VisitorAnswer } from "./visitor-answer.ts";
 export interface LaneEnv {
   readonly LANE: "a" | "b";
   readonly EVENTS: Queue<RelayEvent>;
+  /** Signs access tokens of the token endpoint (admission/access-token.ts); both lanes have the same. Without it nobody gets one. */
+  readonly RELAY_TOKEN_KEY?: string;
   /** Optional, in seconds; default 50. */
   readonly FIRST_BYTE_SECONDS?: string;
   /** Optional, in seconds; default 3600. WebSockets have a day, or this if it is longer. */
@@ -51,6 +63,16 @@ export interface LaneEnv {
 
 /** Set by our Worker on the way to the object, with the origin that was dialled; a request of the edge has a visit instead. */
 export const CONNECT_HEADER = "causeway-connect";
+/** Beside it: the name that the connector gave with a token that does not say it. */
+export const CONNECTOR_HEADER = "causeway-connector";
+
+/** What a connector is told. Never which part of its credential is wrong. */
+const REFUSED: Readonly<Record<Refusal["kind"], string>> = {
+  unauthorized: "The credential does not prove a connector of this tenant.",
+  forbidden: "This connector is disabled, or its time is over.",
+  "not-available": "The relay of this tenant is switched off.",
+  "over-capacity": "This tenant dials too often.",
+};
 
 const SOFTWARE = "causeway-relay";
 
@@ -58,10 +80,11 @@ const SOFTWARE = "causeway-relay";
  * One lane of one tenant (the object's name is the tenant's id) as a Durable Object: hands what sockets, visitors, storage and clock say to
  * the broker, which decides. Rights come from its own storage, so it works while the control plane is away.
  */
-export class Lane extends DurableObject<LaneEnv> implements LaneRpc {
+export class Lane extends DurableObject<LaneEnv> implements LaneRpc, AdmissionRpc {
   readonly #tenantId: string;
   readonly #store: LaneStore;
   readonly #presence: Presence;
+  readonly #admission: TenantAdmission;
   readonly #broker: Broker;
   readonly #log: Logger;
   readonly #links = new Map<WebSocket, Link>();
@@ -90,6 +113,17 @@ export class Lane extends DurableObject<LaneEnv> implements LaneRpc {
       },
       new Set(asleep.flatMap(({ link }) => (link === null ? [] : [link.sessionId]))),
     );
+    const tokenKey = env.RELAY_TOKEN_KEY ?? "";
+    this.#admission = createAdmission({
+      grants: store.grants,
+      settings: () => store.settings,
+      accessTokens: tokenKey === "" ? null : createAccessTokens(tokenKey),
+      now: systemClock,
+      newTokenId: () => newId("tok"),
+      use: (assertion, untilMs) => store.use(assertion, untilMs),
+      pairing: () => store.pairing(),
+      askToPair: (asked) => store.askToPair(asked),
+    });
     const idleMs = seconds("IDLE_SECONDS", env.IDLE_SECONDS) ?? IDLE_MS;
     this.#broker = createBroker({
       lane: env.LANE,
@@ -104,8 +138,7 @@ export class Lane extends DurableObject<LaneEnv> implements LaneRpc {
       online: (link) => this.#tell(() => this.#presence.online(link)),
       offline: (link, reason) => this.#tell(() => this.#presence.offline(link, reason)),
       wake: () => this.#watch(),
-      // Keys are proved when a connector dials, and no other credential is taken, so there is nothing to renew.
-      renew: async () => ({ ok: false, reason: "this lane renews no tokens" }),
+      renew: (link, token) => this.#admission.renew(link.connectorId, token),
       allocate: slab(),
       budget: { totalBytes: RECEIVE_BUDGET_BYTES, committedBytes: 0 },
       limits: {
@@ -184,35 +217,39 @@ export class Lane extends DurableObject<LaneEnv> implements LaneRpc {
 
   // ---- connectors
 
+  async token(request: TokenRequest): Promise<TokenAnswer> {
+    return await this.#admission.token(request);
+  }
+
+  async pair(request: PairRequest): Promise<{ readonly id: string } | "closed"> {
+    return await this.#admission.pair(request);
+  }
+
+  async pairStatus(id: string): Promise<"pending" | "accepted" | "unknown"> {
+    return await this.#admission.pairStatus(id);
+  }
+
   async #admit(request: Request, audience: string): Promise<Response> {
     const token = bearerToken(request.headers.get("authorization"));
-    if (token === null) return refusal("unauthorized", "A connector shows a signed assertion.");
-    const verified = await verifyAssertion(token, audience, [...this.#store.grants.values()], systemClock());
-    if (!verified.ok) {
-      this.#log.warn("a connector was refused", { why: verified.error.why });
-      return verified.error.kind === "forbidden"
-        ? refusal("forbidden", "This connector is disabled.")
-        : refusal("unauthorized", "The assertion does not prove a connector of this tenant.");
-    }
+    if (token === null) return refusal("unauthorized", "A connector shows a signed assertion or a token.");
+    const connector = request.headers.get(CONNECTOR_HEADER);
+    const admitted = await this.#admission.admit(token, audience, connector);
     // Nothing may be awaited from here to the socket: what was checked must still be so.
-    const { grant, kid, assertion, rememberUntilMs } = verified.value;
+    if (!admitted.ok) {
+      const { kind, why } = admitted.error;
+      this.#log.warn("a connector was refused", { why });
+      return refusal(kind, REFUSED[kind]);
+    }
+    const { grant, credential } = admitted.value;
     const { connectorId } = grant;
     if (this.#store.grants.get(connectorId) !== grant)
       return refusal("not-available", "The connector's rights have just changed.");
-    if (this.#store.settings.disabled) return refusal("forbidden", "The relay of this tenant is switched off.");
     if (this.#broker.hasRoomFor(connectorId) === "full")
       return refusal("over-capacity", "This tenant has as many connectors here as it may.");
-    const use = this.#store.use(assertion, rememberUntilMs);
-    if (use === "used") return refusal("unauthorized", "The assertion was used before.");
-    if (use === "full") return refusal("over-capacity", "This tenant dials too often.");
     const { 0: client, 1: server } = new WebSocketPair();
     this.ctx.acceptWebSocket(server);
-    const admitted = {
-      sessionId: newId("ses"),
-      connectorId,
-      credential: { kind: "key", id: kid, expiresAtMs: null },
-    } as const;
-    this.#links.set(server, this.#broker.attach(brokerSocket(server), admitted));
+    const accepted = { sessionId: newId("ses"), connectorId, credential };
+    this.#links.set(server, this.#broker.attach(brokerSocket(server), accepted));
     this.#schedule();
     return new Response(null, { status: 101, webSocket: client });
   }

@@ -1,5 +1,5 @@
 import type { DirectoryRecord } from "../../policy/record.ts";
-import type { ClaimedIdentity } from "../lane-admission.ts";
+import type { ClaimedIdentity } from "../admission/identity.ts";
 
 export type Lookup = (host: string) => Promise<DirectoryRecord | null>;
 

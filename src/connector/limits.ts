@@ -51,6 +51,8 @@ export const SLABS_KEPT = 8;
 
 /** TCP, proxy, TLS and upgrade together. Longer than a slow proxy needs. */
 export const DIAL_TIMEOUT_MS = 10_000;
+/** TCP alone, of a direct connection: a first packet that was lost is sent again after 1 and 3 s; with the network back, a new dial is sooner there. */
+export const TCP_CONNECT_TIMEOUT_MS = 5_000;
 /** The relay's HELLO comes with the upgrade; without it the socket is of no use. */
 export const HELLO_TIMEOUT_MS = 10_000;
 /** First pause after a loss is a random part of this. */
@@ -77,7 +79,57 @@ export const ECHO_TIMEOUT_MS = 20_000;
 /** How often the heartbeat looks. Well below the times above. */
 export const HEARTBEAT_TICK_MS = 1_000;
 
+/** A keep-alive pushed from the control plane is not followed below this: a fleet would keep its lanes awake. */
+export const KEEP_ALIVE_MIN_MS = 2_000;
+/** How often the machine's addresses and clocks are looked at: a changed network is noticed within this. */
+export const NETWORK_POLL_MS = 2_000;
+/** Clocks that drift apart by more than this between two looks were set, or the machine slept. */
+export const CLOCK_JUMP_MS = 10_000;
+/** After a change of network or a sleep a link has so long to carry an echo. Longer than any round trip, far below the heartbeat's time. */
+export const PROOF_TIMEOUT_MS = 4_000;
+/** Dials that were waiting when the network changed start within this, not in the same instant. */
+export const HURRY_SPREAD_MS = 1_000;
+
+// --- tokens and control endpoints ---
+
+/** Bytes of an answer that are read from a token or discovery endpoint. */
+export const ANSWER_BYTES = 64 * 1024;
+/** A token is renewed in the part of its life between this and half of the rest: early enough for many tries. */
+export const TOKEN_RENEW_AT = 0.6;
+/** Not sooner than this after the last one, whatever the issuer says, and not later than a timer can wait. */
+export const TOKEN_RENEW_MIN_MS = 1_000;
+export const TOKEN_RENEW_LATEST_MS = 24 * 3600 * 1000;
+/** A token with less left is not dialled with. */
+export const TOKEN_SPARE_MS = 1_000;
+/** A token that is refused so soon after it was given was never good: another one would not be either. */
+export const TOKEN_FRESH_MS = 5_000;
+/** Pauses after a renewal that failed. */
+export const TOKEN_RETRY = { baseMs: 2_000, capMs: 60_000 };
+/** How often a token file is looked at for a new token. */
+export const TOKEN_FILE_POLL_MS = 2_000;
+/** Between two questions whether a member has accepted the pairing. */
+export const PAIRING_POLL_MS = 2_000;
+
+// --- reports ---
+
+/** How often load is measured; at most one report of it each time. */
+export const LOAD_POLL_MS = 2_000;
+/** A smaller change of load is not worth a frame, which wakes a sleeping lane. */
+export const LOAD_STEP = 0.2;
+/** Health is told at once, but a flapping check not more often than this. */
+export const REPORT_MIN_INTERVAL_MS = 250;
+
+// --- audit ---
+
+/** Audit lines are written together after this long: one write a line would cost a tenth of a small request. */
+export const AUDIT_FLUSH_MS = 100;
+/** Or when so many wait. */
+export const AUDIT_BATCH_LINES = 500;
+
 // --- ends ---
+
+/** The longest that one timer of the runtime can wait. */
+export const LONGEST_TIMER_MS = 2 ** 31 - 1;
 
 /** Open streams may finish for this long after SIGTERM; below the 30 s that orchestrators give. */
 export const DRAIN_TIMEOUT_MS = 25_000;
@@ -105,6 +157,27 @@ export const TARGET_ANSWER_TIMEOUT_MS = 300_000;
 export const TARGET_HEAD_BYTES = 128 * 1024;
 /** A WebSocket message from a target; the relay's own limit may be lower. */
 export const TARGET_WS_MESSAGE_BYTES = 16 * MIB;
+/** Sockets to one target: all streams of both lanes, since a bound here would let event streams starve everything else. */
+export const TARGET_SOCKETS = 2 * 4096;
+/** Redirects of a target that are followed when that is wanted, and the most that may be asked for: the browsers' 20 are far too patient. */
+export const FOLLOWED_REDIRECTS = 5;
+export const FOLLOWED_REDIRECTS_MAX = 20;
+/** Body of a redirect that is read to keep its connection; a longer one costs the connection. */
+export const REDIRECT_BODY_BYTES = 64 * 1024;
+/** Health checks: soon enough that a dead target is avoided, seldom enough that its log stays readable. */
+export const HEALTH_INTERVAL_MS = 10_000;
+export const HEALTH_TIMEOUT_MS = 3_000;
+/** One lost check is chance, three are not; back needs two, so that a target that restarts in a loop is not used in between. */
+export const UNHEALTHY_AFTER = 3;
+export const HEALTHY_AFTER = 2;
+/** How often a target's certificate, key and password files are looked at, as the configuration file's. */
+export const TARGET_FILES_POLL_MS = 5_000;
+/** A target whose certificate changed keeps old connections for requests that still run on them. */
+export const TARGET_RETIRE_MS = 24 * 3_600_000;
+/** Bytes of an answer in one exchange after which it is bulk and gets a buffer that is used again. */
+export const BULK_AFTER_BYTES = 64 * 1024;
+/** That buffer: what a stream queues (SEND_LIMITS.streamQueueBytes) and two reads. */
+export const BULK_BUFFER_BYTES = 256 * 1024;
 /** Targets of one connector: the protocol's bound. */
 export const TARGETS_MAX = 256;
 

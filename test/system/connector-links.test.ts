@@ -6,7 +6,7 @@ import { selfSigned } from "../support/certificate.ts";
 import { until } from "../support/until.ts";
 import { listenOnLoopback } from "./connector/listen.ts";
 import { startTestRelay, type TestRelay } from "./connector/relay.ts";
-import { createSite, type Site } from "./connector/site.ts";
+import { createSite, web, type Site } from "./connector/site.ts";
 
 // How a connector stays connected, and when it gives up.
 const PING = [{ kind: "ping", name: "ping" }] as const;
@@ -67,7 +67,7 @@ describe("a link", () => {
     site.connector({
       relay: relay.url,
       lanes: ["a"],
-      targets: [{ kind: "web", name: "slow", url: new URL(slow), timeoutMs: 9000 }],
+      targets: [web("slow", slow, 9000)],
     });
     const old = await relay.link("a");
     const open = old.open({ target: "slow" });

@@ -1,17 +1,18 @@
 import type { OpenRequest, Stream, StreamEvents } from "../../protocol/tunnel/session.ts";
+import { answer } from "./answer.ts";
 import { valuesOf } from "./target-headers.ts";
 import type { Target } from "./target.ts";
-
-const text = new TextEncoder();
 
 /** Answers every request with PONG: shows that the way to the connector works, whatever its targets do. */
 export function createPingTarget(name: string): Target {
   return {
     name,
     open(stream, request) {
-      answer(stream, request, 200, "text/plain; charset=utf-8", "PONG\n");
+      answer(stream, request, { status: 200, type: "text/plain; charset=utf-8" }, "PONG\n");
       return discarding(stream);
     },
+    unhealthy: false,
+    retire: () => undefined,
     close: () => undefined,
   };
 }
@@ -27,9 +28,12 @@ export function createEchoTarget(name: string): Target {
       if (request.upgrade === "websocket") return echoMessages(stream, request);
       if (!request.end) return echoBody(stream, request);
       const { method, path, headers } = request;
-      answer(stream, request, 200, "application/json", `${JSON.stringify({ target: name, method, path, headers })}\n`);
+      const described = { target: request.target, method, path, headers };
+      answer(stream, request, { status: 200, type: "application/json" }, `${JSON.stringify(described)}\n`);
       return {};
     },
+    unhealthy: false,
+    retire: () => undefined,
     close: () => undefined,
   };
 }
@@ -72,20 +76,6 @@ function createDebt(stream: Stream): { took: (bytes: number, room: number) => vo
     },
     pay,
   };
-}
-
-function answer(stream: Stream, request: OpenRequest, status: number, type: string, body: string): void {
-  const bytes = text.encode(body);
-  const headers: [string, string][] = [
-    ["content-type", type],
-    ["content-length", String(bytes.length)],
-  ];
-  const headOnly = request.method === "HEAD";
-  stream.respond({ status, headers }, headOnly);
-  if (headOnly) return;
-  stream.write(bytes);
-  stream.end();
-  if (!request.end) stream.stopReceiving();
 }
 
 const discarding = (stream: Stream): StreamEvents => ({

@@ -35,6 +35,8 @@ export function createFunctionTarget(name: string, handle: TargetFunction, ports
         },
       };
     },
+    unhealthy: false,
+    retire: () => undefined,
     close: () => undefined,
   };
 }
@@ -52,9 +54,7 @@ async function run(
   const headers = targetRequestHeaders(request.headers);
   if (!headers.ok) return stream.reset("protocol", headers.error);
   const fields = new Headers();
-  for (let i = 0; i + 1 < headers.value.flat.length; i += 2) {
-    fields.append(headers.value.flat[i] ?? "", headers.value.flat[i + 1] ?? "");
-  }
+  for (const [field, value] of headers.value.list) fields.append(field, value);
   const init = { method: request.method, headers: fields, body, duplex: "half", signal } as const;
   const response = await handle(new Request(`http://${request.target}${request.path}`, init), signal);
   const ends = response.body === null || request.method === "HEAD" || BODILESS.has(response.status);

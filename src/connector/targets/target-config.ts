@@ -1,6 +1,15 @@
-import { NAME_PROBLEM_TEXT, parseTarget } from "../../policy/names.ts";
+import type { z } from "zod";
+import { NAME_PROBLEM_TEXT, parseTarget as parseTargetName } from "../../policy/names.ts";
 import { err, ok, type Result } from "../../shared/result.ts";
-import { TARGET_ANSWER_TIMEOUT_MS } from "../limits.ts";
+import { readTargetFiles } from "./target-files.ts";
+import {
+  parsePushedSettings,
+  parseSiteSettings,
+  type HeaderRules,
+  type HealthSettings,
+  type TlsSettings,
+  type WebSettings,
+} from "./target-settings.ts";
 
 /** An in-process target: gets a request, gives a response; bodies stream both ways. The signal fires when the visitor is gone. */
 export type TargetFunction = (request: Request, signal: AbortSignal) => Promise<Response> | Response;
@@ -13,49 +22,166 @@ export type TargetConfig =
 
 export interface WebTargetConfig {
   readonly kind: "web";
+  /** Or CATCH_ALL. */
   readonly name: string;
   /** http or https; its path is put in front of every request's. */
   readonly url: URL;
-  /** Until the response head, in milliseconds; a shorter deadline of the request wins. */
+  /** Until the response head; a shorter deadline of the request wins. */
   readonly timeoutMs: number;
+  /** TCP and TLS. */
+  readonly connectTimeoutMs: number;
+  /** Without a byte of an answer that has begun; null: for ever. */
+  readonly idleTimeoutMs: number | null;
+  /** Of the Host field: "target" is the URL's own, "preserve" the visitor's, else that name. */
+  readonly host: string;
+  /** Cut off a request's path where it is its beginning. */
+  readonly stripPrefix: string | null;
+  /** Requests and WebSockets at once; null: as many as come. */
+  readonly maxConcurrent: number | null;
+  readonly readOnly: boolean;
+  /** How many redirects within the target are followed. */
+  readonly followRedirects: number;
+  readonly rewriteLocations: "off" | "origin" | "all";
+  readonly requestHeaders: HeaderRules;
+  readonly responseHeaders: HeaderRules;
+  readonly health: HealthSettings | null;
+  readonly tls: TlsSettings;
+  /** File with `user:password`. */
+  readonly basicAuth: string | null;
+}
+
+/** Takes requests for every name that no other target has. */
+export const CATCH_ALL = "*";
+
+/** A target as somebody wrote it: `name=url#options`, or as settings of a file, whose paths are relative to `folder`. */
+export type TargetSource = string | { readonly name: string; readonly settings: unknown; readonly folder: string };
+
+/** Checked, its files too; null: it is disabled. Errors name settings, never their values. */
+export function parseTarget(source: TargetSource): Result<TargetConfig | null, string> {
+  const split = typeof source === "string" ? splitOption(source) : ok(source);
+  if (!split.ok) return split;
+  const { name, settings, folder } = split.value;
+  const target = targetOf(name, settings, (input) => parseSiteSettings(input, folder));
+  if (!target.ok || target.value?.kind !== "web") return target;
+  const files = readTargetFiles(target.value);
+  return files.ok ? target : err(`target "${name}": ${files.error}`);
+}
+
+/** What the console pushed: JSON, names to an URL or to settings. No files, no switched-off checks. Disabled ones are left out. */
+export function parsePushedTargets(json: string): Result<TargetConfig[], string> {
+  let document: unknown;
+  try {
+    document = JSON.parse(json);
+  } catch {
+    return err("the pushed targets are not JSON");
+  }
+  if (typeof document !== "object" || document === null || Array.isArray(document))
+    return err("the pushed targets must be an object of names");
+  const targets: TargetConfig[] = [];
+  for (const [name, settings] of Object.entries(document)) {
+    const target = targetOf(name, settings, parsePushedSettings);
+    if (!target.ok) return target;
+    if (target.value !== null) targets.push(target.value);
+  }
+  return ok(targets);
+}
+
+function targetOf(
+  name: string,
+  settings: unknown,
+  parse: (input: unknown) => Result<WebSettings, readonly z.core.$ZodIssue[]>,
+): Result<TargetConfig | null, string> {
+  const valid = name === CATCH_ALL ? ok(name) : parseTargetName(name);
+  if (!valid.ok) return err(`target "${name}": ${NAME_PROBLEM_TEXT[valid.error]}`);
+  const withOptions = typeof settings === "string" ? splitUrl(settings) : settings;
+  const checked = parse(withOptions);
+  if (!checked.ok) {
+    const words = checked.error.map((issue) => wordsFor(issue));
+    return err(`target "${name}": ${[...new Set(words)].join("; ")}`);
+  }
+  if (checked.value.disabled) return ok(null);
+  const { url: address } = checked.value;
+  if (address === "debug:echo") return ok({ kind: "echo", name });
+  if (address === "debug:ping") return ok({ kind: "ping", name });
+  const url = parseAddress(address);
+  return url.ok ? ok(webTarget(name, url.value, checked.value)) : err(`target "${name}": ${url.error}`);
+}
+
+function webTarget(name: string, url: URL, settings: WebSettings): WebTargetConfig {
+  const { host, stripPrefix, maxConcurrent, readOnly, followRedirects, rewriteLocations, health, basicAuth } = settings;
+  return {
+    kind: "web",
+    name,
+    url,
+    timeoutMs: settings.timeout,
+    connectTimeoutMs: settings.connectTimeout,
+    idleTimeoutMs: settings.idleTimeout,
+    host,
+    stripPrefix,
+    maxConcurrent,
+    readOnly,
+    followRedirects,
+    rewriteLocations: rewriteLocations === "off" || rewriteLocations === "all" ? rewriteLocations : "origin",
+    requestHeaders: settings.requestHeaders,
+    responseHeaders: settings.responseHeaders,
+    health,
+    tls: settings.tls,
+    basicAuth,
+  };
 }
 
 /**
- * `name=url`: an http or https URL, or `debug:echo`, `debug:ping`. `echo` and `ping` alone are short for those. A fragment carries options
- * of ours, since it is never sent to a server: `demo=http://127.0.0.1:3000/base#timeout=30` (seconds).
+ * `name=url`: an http or https URL, or `debug:echo`, `debug:ping`. `echo` and `ping` alone are short for those. A fragment carries the
+ * settings, since it is never sent to a server: `demo=http://127.0.0.1:3000/base#timeout=30&tls.ca=site.pem`.
  */
-export function parseTargetOption(text: string): Result<TargetConfig, string> {
+function splitOption(text: string): Result<{ name: string; settings: unknown; folder: string }, string> {
   const at = text.indexOf("=");
   const name = at === -1 ? text : text.slice(0, at);
-  const valid = parseTarget(name);
+  const folder = process.cwd();
+  if (at !== -1) return ok({ name, settings: text.slice(at + 1), folder });
+  if (name === "echo" || name === "ping") return ok({ name, settings: `debug:${name}`, folder });
+  const valid = parseTargetName(name);
   if (!valid.ok) return err(`target "${name}": ${NAME_PROBLEM_TEXT[valid.error]}`);
-  if (at === -1) {
-    if (name === "echo" || name === "ping") return ok({ kind: name, name });
-    return err(`target "${name}" needs an address: ${name}=http://127.0.0.1:3000`);
-  }
-  const address = text.slice(at + 1);
-  if (address === "debug:echo") return ok({ kind: "echo", name });
-  if (address === "debug:ping") return ok({ kind: "ping", name });
-  return parseWebTarget(name, address);
+  return err(`target "${name}" needs an address: ${name}=http://127.0.0.1:3000`);
 }
 
-function parseWebTarget(name: string, address: string): Result<TargetConfig, string> {
-  if (!URL.canParse(address)) return err(`target "${name}": its address is not a URL`);
+type Tree = { [name: string]: string | Tree };
+
+function splitUrl(text: string): Tree {
+  const at = text.indexOf("#");
+  if (at === -1) return { url: text };
+  const tree: Tree = { url: text.slice(0, at) };
+  for (const [option, value] of new URLSearchParams(text.slice(at + 1))) {
+    const path = option.split(".");
+    const last = path.pop() ?? "";
+    let branch = tree;
+    for (const part of path) {
+      const next = Object.hasOwn(branch, part) ? branch[part] : undefined;
+      branch = typeof next === "object" ? next : (branch[part] = Object.create(null) as Tree);
+    }
+    branch[last] = value;
+  }
+  return tree;
+}
+
+function parseAddress(address: string): Result<URL, string> {
+  if (!URL.canParse(address)) return err("its address is not a URL");
   const url = new URL(address);
-  if (url.protocol !== "http:" && url.protocol !== "https:") {
-    return err(`target "${name}": its address must be an http or https URL, debug:echo or debug:ping`);
-  }
+  if (url.protocol !== "http:" && url.protocol !== "https:")
+    return err("its address must be an http or https URL, debug:echo or debug:ping");
   if (url.username !== "" || url.password !== "")
-    return err(`target "${name}": a URL with a password is not supported`);
-  if (url.search !== "") return err(`target "${name}": its address must not have a query`);
-  const options = new URLSearchParams(url.hash.slice(1));
-  url.hash = "";
-  let timeoutMs = TARGET_ANSWER_TIMEOUT_MS;
-  for (const [option, value] of options) {
-    const seconds = Number(value);
-    if (option !== "timeout") return err(`target "${name}": unknown option "${option}"`);
-    if (!(seconds > 0 && seconds <= 86_400)) return err(`target "${name}": timeout is in seconds, up to 86400`);
-    timeoutMs = Math.ceil(seconds * 1000);
+    return err("a password does not belong in the address: name a file with user:password in basicAuth");
+  if (url.search !== "") return err("its address must not have a query");
+  if (url.hash !== "") return err("its address must not have a fragment beside settings");
+  return ok(url);
+}
+
+function wordsFor(issue: z.core.$ZodIssue): string {
+  const where = issue.path.map(String).join(".");
+  if (issue.code === "unrecognized_keys") {
+    const names = issue.keys.map((key) => `"${where === "" ? key : `${where}.${key}`}"`);
+    return `unknown setting ${names.join(", ")}`;
   }
-  return ok({ kind: "web", name, url, timeoutMs });
+  if (where === "timeout") return "timeout is in seconds, up to 86400";
+  return where === "" ? "its settings must be a URL or a list of settings" : `check ${where}`;
 }

@@ -3,21 +3,22 @@ import type { HeaderList } from "../../protocol/tunnel/session.ts";
 import { err, ok, type Result } from "../../shared/result.ts";
 
 export interface RequestHeaders {
-  /** Name, value, name, value: as undici takes them. Order and duplicates kept. */
-  readonly flat: string[];
+  /** Order and duplicates kept. */
+  readonly list: HeaderList;
   /** Of the body that follows; null when it is not known. */
   readonly contentLength: number | null;
 }
 
 /**
- * A request's fields for the target: without those of the hop, without Host (the target gets its own; X-Forwarded-Host has the visitor's),
- * without Expect (the answer to it was given at the edge). Two different lengths, or a length that is none, are how requests are smuggled.
+ * A request's fields for the target: without those of the hop, without Host (a target's setting says which one it gets), without Expect
+ * (the answer to it was given at the edge). Two different lengths, or a length that is none, are how requests are smuggled.
  */
 export function targetRequestHeaders(headers: HeaderList): Result<RequestHeaders, string> {
   const listed = connectionListed(headers);
-  const flat: string[] = [];
+  const list: (readonly [string, string])[] = [];
   let contentLength: number | null = null;
-  for (const [name, value] of headers) {
+  for (const field of headers) {
+    const [name, value] = field;
     const lower = name.toLowerCase();
     if (HOP_BY_HOP.has(lower) || WEBSOCKET_HANDSHAKE.has(lower) || listed?.has(lower) === true) continue;
     if (lower === "host" || lower === "expect") continue;
@@ -27,25 +28,28 @@ export function targetRequestHeaders(headers: HeaderList): Result<RequestHeaders
       contentLength = Number(value);
       continue;
     }
-    flat.push(name, value);
+    list.push(field);
   }
-  return ok({ flat, contentLength });
+  return ok({ list, contentLength });
 }
 
-/** An answer's fields for the visitor, from undici's raw list (name, value, ... as bytes or text). */
-export function targetResponseHeaders(raw: readonly (Uint8Array | string)[]): [string, string][] {
-  const headers: [string, string][] = [];
-  let listed: Set<string> | null = null;
-  for (let i = 0; i + 1 < raw.length; i += 2) {
-    const name = latin1(raw[i]);
-    const lower = name.toLowerCase();
-    const value = latin1(raw[i + 1]);
-    if (lower === "connection") listed = addListed(listed, value);
-    if (!HOP_BY_HOP.has(lower) && !WEBSOCKET_HANDSHAKE.has(lower)) headers.push([name, value]);
+/** An answer's fields for the visitor: without those of the hop. */
+export function targetResponseHeaders(headers: HeaderList): HeaderList {
+  const listed = connectionListed(headers);
+  const kept: (readonly [string, string])[] = [];
+  for (const field of headers) {
+    const lower = field[0].toLowerCase();
+    if (HOP_BY_HOP.has(lower) || WEBSOCKET_HANDSHAKE.has(lower) || listed?.has(lower) === true) continue;
+    kept.push(field);
   }
-  if (listed === null) return headers;
-  const perConnection = listed;
-  return headers.filter(([name]) => !perConnection.has(name.toLowerCase()));
+  return kept;
+}
+
+/** Name, value, name, value: as Node and undici give them, in bytes (latin1) or text. */
+export function headerPairs(raw: readonly (Uint8Array | string)[]): [string, string][] {
+  const pairs: [string, string][] = [];
+  for (let i = 0; i + 1 < raw.length; i += 2) pairs.push([latin1(raw[i]), latin1(raw[i + 1])]);
+  return pairs;
 }
 
 function connectionListed(headers: HeaderList): Set<string> | null {

@@ -1,7 +1,7 @@
 import type { OpenRequest, Stream, StreamEvents } from "../../protocol/tunnel/session.ts";
 import { REMOVED_TARGET_MS } from "../limits.ts";
 import { createTarget } from "./create-target.ts";
-import type { TargetConfig } from "./target-config.ts";
+import { CATCH_ALL, type TargetConfig } from "./target-config.ts";
 import type { Target, TargetPorts } from "./target.ts";
 
 export interface TargetChange {
@@ -20,8 +20,10 @@ export interface TargetCount {
 
 /** The targets of a connector, which may change while requests run. */
 export interface TargetSet {
-  /** To announce. */
+  /** To announce; CATCH_ALL among them stands for every name that is not there. */
   readonly names: readonly string[];
+  /** Of them those that fail their health check. `TargetPorts.healthChanged` tells when it changes; a changed target begins as well. */
+  readonly unhealthy: readonly string[];
   open(stream: Stream, request: OpenRequest): StreamEvents;
   /**
    * What did not change goes on as it is. A changed or removed target finishes what it has; a removed one also takes what the relay had
@@ -63,6 +65,7 @@ export function createTargetSet(configs: readonly TargetConfig[], ports: TargetP
 
   const retire = (entry: Entry): void => {
     entry.retired = true;
+    entry.target.retire();
     closeWhenIdle(entry);
   };
 
@@ -71,6 +74,7 @@ export function createTargetSet(configs: readonly TargetConfig[], ports: TargetP
     current.delete(name);
     leaving.set(name, entry);
     entry.retired = true;
+    entry.target.retire();
     setTimeout(() => {
       if (leaving.get(name) === entry) leaving.delete(name);
       closeWhenIdle(entry);
@@ -83,8 +87,12 @@ export function createTargetSet(configs: readonly TargetConfig[], ports: TargetP
     get names() {
       return [...current.keys()];
     },
+    get unhealthy() {
+      return [...current.values()].filter(({ target }) => target.unhealthy).map(({ target }) => target.name);
+    },
     open(stream, request) {
-      const entry = current.get(request.target) ?? leaving.get(request.target);
+      const named = current.get(request.target) ?? leaving.get(request.target);
+      const entry = named ?? current.get(CATCH_ALL) ?? leaving.get(CATCH_ALL);
       if (entry === undefined) {
         ports.log.warn("request for a target that this connector does not serve", { target: request.target });
         stream.reset("unknown-target", `this connector does not serve the target "${request.target}"`);
@@ -108,6 +116,7 @@ export function createTargetSet(configs: readonly TargetConfig[], ports: TargetP
       return events;
     },
     apply(next) {
+      const sick = [...current.values()].some(({ target }) => target.unhealthy);
       const wanted = new Map(next.map((config) => [config.name, config]));
       const removed = [...current.values()].filter(({ config }) => !wanted.has(config.name));
       const added: string[] = [];
@@ -121,6 +130,7 @@ export function createTargetSet(configs: readonly TargetConfig[], ports: TargetP
         if (old !== undefined) retire(old);
       }
       for (const entry of removed) linger(entry);
+      if (sick) ports.healthChanged();
       return { added, changed, removed: removed.map(({ config }) => config.name) };
     },
     counts: () => [...counts.values()],
@@ -132,7 +142,6 @@ export function createTargetSet(configs: readonly TargetConfig[], ports: TargetP
 }
 
 function sameTarget(a: TargetConfig, b: TargetConfig): boolean {
-  if (a.kind === "web" && b.kind === "web") return a.url.href === b.url.href && a.timeoutMs === b.timeoutMs;
   if (a.kind === "function" && b.kind === "function") return a.handle === b.handle;
-  return a.kind === b.kind;
+  return a.kind === b.kind && JSON.stringify(a) === JSON.stringify(b);
 }

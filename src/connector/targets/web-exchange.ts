@@ -1,156 +1,197 @@
-import { Readable } from "node:stream";
-import type { Dispatcher, Pool } from "undici";
+import type { ClientCall, ClientFailure, ClientHandler } from "../../http1/client-types.ts";
 import type { HeaderList, OpenRequest, Stream, StreamEvents } from "../../protocol/tunnel/session.ts";
 import type { Logger } from "../../shared/log.ts";
-import { networkError } from "../network-errors.ts";
+import { REDIRECT_BODY_BYTES } from "../limits.ts";
+import { createCopies } from "./bulk-copies.ts";
+import { applyRules, type CompiledRules } from "./header-rules.ts";
+import { rewriteForVisitor } from "./locations.ts";
+import type { OriginPort } from "./origin-client.ts";
+import { redirected, withoutBodyFields, type Redirected } from "./redirects.ts";
+import type { WebTargetConfig } from "./target-config.ts";
 import { targetReset } from "./target-errors.ts";
-import { type RequestHeaders, targetResponseHeaders } from "./target-headers.ts";
+import { targetResponseHeaders, valuesOf } from "./target-headers.ts";
 
 export interface WebOrigin {
-  readonly name: string;
-  readonly pool: Pool;
-  readonly timeoutMs: number;
+  readonly config: WebTargetConfig;
+  readonly client: OriginPort;
+  readonly responseRules: CompiledRules | null;
   readonly log: Logger;
 }
 
-/** Methods that do nothing by being repeated and carry no body here: one more try on a new connection is safe (RFC 9110, section 9.2.2). */
-const REPEATABLE: ReadonlySet<string> = new Set(["GET", "HEAD", "OPTIONS"]);
+/** The request as the target gets it. */
+export interface TargetRequest {
+  readonly path: string;
+  readonly headers: HeaderList;
+  /** Of the body that follows; null when it is not known. */
+  readonly contentLength: number | null;
+}
 
-class Cancelled extends Error {}
+/** Methods whose request says that it is empty (RFC 9110, section 8.6). */
+const WITH_BODY: ReadonlySet<string> = new Set(["POST", "PUT", "PATCH"]);
+const EMPTY = new Uint8Array(0);
 
 /**
  * One request to a web target and its answer. Bytes go through as they are; back-pressure is the tunnel's credit one way and pause/resume
- * of undici's parser the other. What has come of the body when this turn of the loop ends goes out as one piece: small requests cost no
- * stream.
+ * of the client the other. What has come of the body when this turn of the loop ends goes out as one piece: small requests cost no stream.
  */
 export function createWebExchange(
   origin: WebOrigin,
   stream: Stream,
   request: OpenRequest,
-  path: string,
-  headers: RequestHeaders,
+  first: TargetRequest,
 ): StreamEvents {
-  const { name, pool, log } = origin;
-  const deadlineIsNearer = request.deadlineMs > 0 && request.deadlineMs < origin.timeoutMs;
-  const timeoutMs = deadlineIsNearer ? request.deadlineMs : origin.timeoutMs;
-  let control: Dispatcher.DispatchController | null = null;
+  const { config, client, log } = origin;
+  const { name } = config;
+  const deadlineIsNearer = request.deadlineMs > 0 && request.deadlineMs < config.timeoutMs;
+  const timeoutMs = deadlineIsNearer ? request.deadlineMs : config.timeoutMs;
+  const copied = createCopies(stream);
+  let { method } = request;
+  let { path, headers } = first;
+  let call: ClientCall | null = null;
   let answered = false; // the final head is out
   let ended = false; // and so is its end
   let tries = 0;
+  let hops = 0;
+  let next: Redirected | null = null; // where the answer that is being thrown away leads
+  let thrownAway = 0;
   let early: Uint8Array[] | null = request.end ? null : []; // what came before the request was sent
   let complete = request.end;
-  let body: Readable | null = null;
+  let trailers: HeaderList = [];
+  /** A body that can be sent again, or that it is not so. */
+  let kept: Uint8Array | "none" | "gone" = "none";
+  let startBy: NodeJS.Timeout | null = null;
 
-  const fail = (thrown: unknown): void => {
-    if (stream.closed) return;
-    const error = networkError(thrown);
-    const repeatable = REPEATABLE.has(request.method) && request.end && !answered;
-    if (repeatable && error.fault === "reset" && error.code !== "unknown" && tries < 2) return send(null);
-    log.warn("request to the target failed", { fault: error.fault, code: error.code, reason: error.message });
-    if (error.code === "UND_ERR_HEADERS_TIMEOUT" && deadlineIsNearer) {
-      return stream.reset("deadline-exceeded", `target "${name}": no answer within ${timeoutMs} ms`);
+  const reset = (failure: ClientFailure): void => {
+    const { kind, code, message } = failure;
+    log.warn("request to the target failed", { fault: kind, code, reason: message });
+    if (kind === "head-timeout" && deadlineIsNearer) {
+      stream.reset("deadline-exceeded", `target "${name}": no answer within ${timeoutMs} ms`);
+      return;
     }
-    if (error.code === "UND_ERR_REQ_CONTENT_LENGTH_MISMATCH") {
-      return stream.reset("protocol", "the body is not as long as its content-length says");
-    }
-    if (error.code === "UND_ERR_INVALID_ARG" || error.code === "UND_ERR_NOT_SUPPORTED") {
-      return stream.reset("protocol", `the request can't be sent to target "${name}"`);
-    }
-    const { reason, text } = targetReset(name, error.fault);
-    const limit = error.code === "UND_ERR_HEADERS_TIMEOUT" ? ` (${timeoutMs} ms)` : "";
-    stream.reset(reason, text + limit);
+    const { reason, text } = targetReset(name, failure, timeoutMs);
+    stream.reset(reason, text);
   };
 
-  const handler: Dispatcher.DispatchHandler = {
-    onRequestStart(controller) {
-      control = controller;
-      if (stream.closed) controller.abort(new Cancelled());
+  const follow = (): void => {
+    if (next === null) return;
+    const { keepBody } = next;
+    ({ method, path } = next);
+    next = null;
+    if (!keepBody) {
+      kept = "none";
+      headers = withoutBodyFields(headers);
+    }
+    hops += 1;
+    tries = 0;
+    send(kept === "gone" ? "none" : kept);
+  };
+
+  const handler: ClientHandler = {
+    interim(status, fields) {
+      if (next === null) stream.interim({ status, headers: targetResponseHeaders(fields) });
     },
-    onResponseStart(controller, status) {
-      const fields = targetResponseHeaders(rawList(controller.rawHeaders));
-      if (status < 200) return stream.interim({ status, headers: fields });
+    head(head, isComplete) {
+      noteStart();
+      if (config.followRedirects > hops && complete && head.status >= 300 && head.status < 400) {
+        const [location = null] = valuesOf(head.headers, "location");
+        const body = kept === "none" || kept === "gone" ? kept : "kept";
+        next = redirected({ method, path, body }, head.status, location, config.url);
+        if (next !== null) return;
+      }
       answered = true;
-      ended = request.method === "HEAD" || status === 204 || status === 304;
-      stream.respond({ status, headers: fields }, ended);
+      ended = isComplete;
+      const fields = rewriteForVisitor(config, request.headers, targetResponseHeaders(head.headers));
+      stream.respond({ status: head.status, headers: applyRules(origin.responseRules, fields) }, isComplete);
     },
-    onResponseData(controller, chunk) {
-      if (stream.write(chunk) <= 0) controller.pause();
+    data(bytes) {
+      if (next !== null) {
+        thrownAway += bytes.length;
+        if (thrownAway <= REDIRECT_BODY_BYTES) return;
+        call?.abort();
+        return follow();
+      }
+      if (stream.write(copied(bytes)) <= 0) call?.pause();
     },
-    onResponseEnd(controller) {
-      const trailers: HeaderList = targetResponseHeaders(rawList(controller.rawTrailers));
-      if (!ended) stream.end(trailers);
+    end(fields) {
+      if (next !== null) return follow();
+      if (!ended) stream.end(fields.length === 0 ? fields : targetResponseHeaders(fields));
       if (!complete) stream.stopReceiving();
       complete = true;
     },
-    onResponseError(_controller, error) {
-      fail(error);
+    sent(bytes) {
+      noteStart();
+      if (kept === "gone") stream.consumed(bytes);
     },
-    onBodySent(chunk) {
-      if (body !== null) stream.consumed(chunk.length);
+    failed(failure) {
+      if (stream.closed) return;
+      const replayable = kept !== "gone" && !answered && next === null;
+      // The client repeats what is safe to repeat; here what never reached the target, whatever its method.
+      if (failure.kind === "reset-before-head" && !failure.sent && replayable && tries < 2) {
+        return send(kept === "gone" ? "none" : kept);
+      }
+      noteStart();
+      reset(failure);
     },
   };
 
-  const send = (content: Buffer | Readable | null): void => {
+  const noteStart = (): void => {
+    if (startBy !== null) clearTimeout(startBy);
+    startBy = null;
+  };
+
+  const send = (body: Uint8Array | "none" | "chunked" | number): void => {
     tries += 1;
-    const flat = content instanceof Readable && headers.contentLength !== null ? lengthAdded(headers) : headers.flat;
-    try {
-      pool.dispatch({ path, method: request.method, headers: flat, body: content, headersTimeout: timeoutMs }, handler);
-    } catch (error) {
-      fail(error);
-    }
+    const content = body === "none" && WITH_BODY.has(method) ? EMPTY : body;
+    call = client.dispatch({ method, path, headers, body: content, headTimeoutMs: timeoutMs }, handler);
   };
 
-  /** The rest of the turn's bytes have come: a whole body is one buffer, another one a stream that goes on. */
+  /** The rest of the turn's bytes have come: a whole body is one piece, another one a stream that goes on. */
   const sendBody = (): void => {
     const parts = early ?? [];
     early = null;
     if (stream.closed) return;
-    const declared = headers.contentLength;
+    const declared = first.contentLength;
     const bytes = parts.reduce((sum, part) => sum + part.length, 0);
-    if (complete && (declared === null || declared === bytes)) {
-      send(bytes === 0 ? null : Buffer.concat(parts));
+    if (complete && trailers.length === 0 && (declared === null || declared === bytes)) {
+      const [only] = parts;
+      kept = bytes === 0 ? "none" : parts.length === 1 && only !== undefined ? only : Buffer.concat(parts);
+      send(kept);
       stream.consumed(bytes);
       return;
     }
-    body = new Readable({ read: () => undefined });
-    body.on("error", () => undefined); // the handler hears of it
-    for (const part of parts) body.push(part);
-    if (complete) body.push(null);
-    send(body);
+    kept = "gone";
+    send(trailers.length > 0 ? "chunked" : (declared ?? "chunked"));
+    for (const part of parts) call?.write(part);
+    if (complete) call?.end(trailers);
   };
 
-  if (request.end) send(null);
+  // A connection that comes late must not start work that nobody waits for any more.
+  if (request.deadlineMs > 0 && request.deadlineMs <= config.connectTimeoutMs) {
+    startBy = setTimeout(() => {
+      call?.abort();
+      stream.reset("deadline-exceeded", `target "${name}": no answer within ${request.deadlineMs} ms`);
+    }, request.deadlineMs);
+  }
+  if (request.end) send("none");
   else queueMicrotask(sendBody);
 
   return {
     data(bytes) {
       if (early !== null) early.push(bytes);
-      else if (body !== null && !body.destroyed) body.push(bytes);
+      else if (call !== null && !call.closed) call.write(bytes);
       else stream.consumed(bytes.length); // nobody takes it any more
     },
-    end() {
+    end(fields) {
       complete = true;
-      body?.push(null);
+      trailers = fields;
+      if (early === null && call !== null && !call.closed) call.end(fields);
     },
     writable() {
-      control?.resume();
+      call?.resume();
     },
     closed(outcome) {
-      if (outcome.kind === "finished") return;
-      control?.abort(new Cancelled());
-      body?.destroy();
+      noteStart();
+      if (outcome.kind !== "finished") call?.abort();
     },
   };
-}
-
-const lengthAdded = ({ flat, contentLength }: RequestHeaders): string[] => [
-  ...flat,
-  "content-length",
-  String(contentLength),
-];
-
-const NOTHING: readonly string[] = [];
-
-function rawList(raw: Dispatcher.DispatchController["rawHeaders"]): readonly (Uint8Array | string)[] {
-  return Array.isArray(raw) ? raw : NOTHING;
 }

@@ -1,20 +1,24 @@
 import type { IncomingMessage } from "node:http";
+import type { ConnectionOptions } from "node:tls";
 import { WebSocket, type RawData } from "ws";
-import type { OpenRequest, Stream, StreamEvents } from "../../protocol/tunnel/session.ts";
+import type { HeaderList, OpenRequest, Stream, StreamEvents } from "../../protocol/tunnel/session.ts";
 import type { Logger } from "../../shared/log.ts";
 import { localhostLookup } from "../../shared/localhost-lookup.node.ts";
-import { TARGET_CONNECT_TIMEOUT_MS, TARGET_HEAD_BYTES, TARGET_WS_MESSAGE_BYTES } from "../limits.ts";
-import { networkError } from "../network-errors.ts";
-import { targetReset } from "./target-errors.ts";
-import { targetRequestHeaders, targetResponseHeaders, valuesOf } from "./target-headers.ts";
+import { TARGET_HEAD_BYTES, TARGET_WS_MESSAGE_BYTES } from "../limits.ts";
+import { applyRules, type CompiledRules } from "./header-rules.ts";
+import { rewriteForVisitor } from "./locations.ts";
+import type { WebTargetConfig } from "./target-config.ts";
+import { failureOf, targetReset } from "./target-errors.ts";
+import { headerPairs, targetResponseHeaders, valuesOf } from "./target-headers.ts";
 
 export interface SocketOrigin {
-  readonly name: string;
-  readonly url: URL;
+  readonly config: WebTargetConfig;
   /** Raw, base included. */
   readonly path: string;
-  readonly timeoutMs: number;
-  readonly trust: { readonly ca?: string[] };
+  /** As the target gets them. */
+  readonly headers: HeaderList;
+  readonly tls: ConnectionOptions;
+  readonly responseRules: CompiledRules | null;
   readonly log: Logger;
 }
 
@@ -23,24 +27,26 @@ export interface SocketOrigin {
  * than 101 goes back as an ordinary one.
  */
 export function openTargetSocket(origin: SocketOrigin, stream: Stream, request: OpenRequest): StreamEvents {
-  const { name, log } = origin;
-  const headers = targetRequestHeaders(request.headers);
+  const { config, log } = origin;
+  const { name } = config;
   const offered = valuesOf(request.headers, "sec-websocket-protocol")
     .flatMap((value) => value.split(","))
     .map((p) => p.trim());
   const protocols = [...new Set(offered.filter((protocol) => protocol !== ""))];
   const fields: Record<string, string[]> = {};
-  const flat = headers.ok ? headers.value.flat : [];
-  for (let i = 0; i + 1 < flat.length; i += 2) {
-    const field = flat[i] ?? "";
-    if (field.toLowerCase() !== "sec-websocket-protocol") (fields[field] ??= []).push(flat[i + 1] ?? "");
+  for (const [field, value] of origin.headers) {
+    const lower = field.toLowerCase();
+    if (lower !== "sec-websocket-protocol") (fields[lower] ??= []).push(value);
   }
+
+  let answer: IncomingMessage | null = null; // of a target that does not want a WebSocket
+  let opened = false;
 
   const fail = (thrown: unknown): void => {
     if (stream.closed) return;
-    const error = networkError(thrown);
-    log.warn("WebSocket to the target failed", { fault: error.fault, code: error.code, reason: error.message });
-    const { reason, text } = targetReset(name, error.fault);
+    const failure = failureOf(thrown, opened || answer !== null);
+    log.warn("WebSocket to the target failed", { fault: failure.kind, code: failure.code, reason: failure.message });
+    const { reason, text } = targetReset(name, failure, config.timeoutMs);
     stream.reset(reason, text);
   };
 
@@ -52,26 +58,20 @@ export function openTargetSocket(origin: SocketOrigin, stream: Stream, request: 
     stream.reset("protocol", `the WebSocket request can't be sent to target "${name}"`);
     return {};
   }
-  const connecting = setTimeout(
-    () => {
-      fail(Object.assign(new Error(`no answer within ${origin.timeoutMs} ms`), { code: "ETIMEDOUT" }));
-      socket.terminate();
-    },
-    Math.min(origin.timeoutMs, request.deadlineMs > 0 ? request.deadlineMs : Number.POSITIVE_INFINITY),
-  );
-
-  let answer: IncomingMessage | null = null; // of a target that does not want a WebSocket
-  let opened = false;
+  const limitMs = Math.min(config.timeoutMs, request.deadlineMs > 0 ? request.deadlineMs : Number.POSITIVE_INFINITY);
+  const connecting = setTimeout(() => {
+    fail(Object.assign(new Error(`no answer within ${limitMs} ms`), { code: "ETIMEDOUT" }));
+    socket.terminate();
+  }, limitMs);
 
   socket.once("upgrade", (response) => {
     clearTimeout(connecting);
     if (stream.closed) return socket.terminate();
-    const fields = targetResponseHeaders(response.rawHeaders);
     // A server may pick none of the offered subprotocols (RFC 6455, section 4.2.2); ws wants one, so it is shown the first one, and only it.
     const [first] = protocols;
     if (first !== undefined) response.headers["sec-websocket-protocol"] ??= first;
     opened = true;
-    stream.respond({ status: 101, headers: fields }, false);
+    stream.respond({ status: 101, headers: fieldsOf(origin, request, response) }, false);
   });
   socket.on("message", (data: RawData, isBinary: boolean) => {
     if (data instanceof Buffer && stream.sendMessage(isBinary ? "binary" : "text", data) <= 0) socket.pause();
@@ -79,7 +79,8 @@ export function openTargetSocket(origin: SocketOrigin, stream: Stream, request: 
   socket.once("unexpected-response", (_request, response) => {
     clearTimeout(connecting);
     answer = response;
-    answerPlainly(response, stream, fail);
+    stream.respond({ status: response.statusCode ?? 502, headers: fieldsOf(origin, request, response) }, false);
+    passBody(response, stream, fail);
   });
   socket.on("error", (error) => {
     clearTimeout(connecting);
@@ -114,14 +115,14 @@ export function openTargetSocket(origin: SocketOrigin, stream: Stream, request: 
 }
 
 function connect(origin: SocketOrigin, protocols: string[], headers: Record<string, string[]>): WebSocket {
-  const { url, path } = origin;
-  return new WebSocket(new URL(url.origin.replace(/^http/, "ws")), protocols, {
+  const { config, path } = origin;
+  return new WebSocket(new URL(config.url.origin.replace(/^http/, "ws")), protocols, {
     perMessageDeflate: false,
     maxPayload: TARGET_WS_MESSAGE_BYTES,
     maxHeaderSize: TARGET_HEAD_BYTES,
-    handshakeTimeout: Math.max(TARGET_CONNECT_TIMEOUT_MS, origin.timeoutMs),
+    handshakeTimeout: Math.max(config.connectTimeoutMs, config.timeoutMs),
     lookup: localhostLookup,
-    ...origin.trust,
+    ...origin.tls,
     finishRequest(request) {
       request.path = path; // ws would normalise it
       for (const [name, values] of Object.entries(headers)) request.setHeader(name, values);
@@ -130,14 +131,23 @@ function connect(origin: SocketOrigin, protocols: string[], headers: Record<stri
   });
 }
 
+/** With a redirect of an answer that is no upgrade made good for the visitor. */
+function fieldsOf(
+  { config, responseRules }: SocketOrigin,
+  request: OpenRequest,
+  response: IncomingMessage,
+): HeaderList {
+  const headers = targetResponseHeaders(headerPairs(response.rawHeaders));
+  return applyRules(responseRules, rewriteForVisitor(config, request.headers, headers));
+}
+
 /** An ordinary answer to a request that asked for a WebSocket: 401, 404, a redirect. */
-function answerPlainly(response: IncomingMessage, stream: Stream, fail: (error: unknown) => void): void {
-  stream.respond({ status: response.statusCode ?? 502, headers: targetResponseHeaders(response.rawHeaders) }, false);
+function passBody(response: IncomingMessage, stream: Stream, fail: (error: unknown) => void): void {
   response.on("data", (chunk: Buffer) => {
     if (stream.write(chunk) <= 0) response.pause();
   });
   response.once("end", () => {
-    stream.end(targetResponseHeaders(response.rawTrailers));
+    stream.end(targetResponseHeaders(headerPairs(response.rawTrailers)));
     stream.stopReceiving();
   });
   response.once("error", fail);

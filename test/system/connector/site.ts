@@ -7,6 +7,7 @@ import { join } from "node:path";
 import { startConnector, type Connector, type ConnectorConfig } from "../../../src/connector/main.ts";
 import { publicJwk, type PublicJwk } from "../../../src/protocol/jwk.ts";
 import { createLogger } from "../../../src/shared/log.ts";
+import { parseTarget } from "../../../src/connector/targets/target-config.ts";
 import { listenOnLoopback } from "./listen.ts";
 
 /** A site: key, credentials file, targets, connectors (in this process or as one of their own). `close` ends all that it started. */
@@ -84,8 +85,9 @@ export function createSite(options: SiteOptions = {}): Site {
           relayUrl: new URL(relay),
           tenant: "acme",
           connector: "plant-1",
-          keyId: "key-1",
-          privateKey: key,
+          credential: { kind: "key", keyId: "key-1", privateKey: key },
+          pushedTargets: true,
+          pushedFile: null,
           instanceId: "test-1",
           lanes: ["a", "b"],
           ca: null,
@@ -98,7 +100,9 @@ export function createSite(options: SiteOptions = {}): Site {
         {
           log: createLogger("connector", (line) => log.push(line)),
           now: () => Date.now() + (options.skewMs?.() ?? 0),
+          monotonic: () => performance.now() + (options.skewMs?.() ?? 0),
           random: Math.random,
+          audit: { level: "all", write: (lines) => log.push(...lines.split("\n")) },
         },
       );
       connectors.push(connector);
@@ -140,9 +144,15 @@ export function createSite(options: SiteOptions = {}): Site {
   };
 }
 
-export const web = (name: string, url: string, timeoutMs = 10_000): ConnectorConfig["targets"][number] => ({
-  kind: "web",
-  name,
-  url: new URL(url),
-  timeoutMs,
-});
+/** A web target as the configuration file says it. */
+export function web(
+  name: string,
+  url: string,
+  timeoutMs = 10_000,
+  settings: Readonly<Record<string, unknown>> = {},
+): ConnectorConfig["targets"][number] {
+  const parsed = parseTarget({ name, settings: { url, timeout: timeoutMs / 1000, ...settings }, folder: tmpdir() });
+  if (!parsed.ok) throw new Error(parsed.error);
+  if (parsed.value === null) throw new Error(`${name} is disabled`);
+  return parsed.value;
+}

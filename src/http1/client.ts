@@ -5,9 +5,7 @@ import { failure } from "./client-errors.ts";
 import type { ClientHandler, ClientRequest, OriginClient, OriginClientOptions } from "./client-types.ts";
 import { CLIENT_LIMITS, CLIENT_TIMEOUTS } from "./limits.ts";
 import { requestHead } from "./request-head.ts";
-
-/** Deadlines are looked at this often while there is one. */
-const sweepMs = (shortest: number): number => Math.min(500, Math.max(20, shortest / 4));
+import { sweepMs } from "./sweep.ts";
 
 /** HTTP/1.1 to one origin, over kept connections: the last used one first, so that the others can end. */
 export function createOriginClient(options: OriginClientOptions): OriginClient {

@@ -3,6 +3,7 @@ import type { ServerLimits, ServerTimeouts } from "./limits.ts";
 import { LINGER_MS, PIPELINED_BYTES } from "./limits.ts";
 import { createRequestParser, type ParsedHead, type ParseFault, type Parser } from "./parser.ts";
 import { refusalText } from "./refusal.ts";
+import { REFUSALS } from "./refusals.ts";
 import { checkRequest, type RefusalCause } from "./request-checks.ts";
 import { type ExchangeHost, ServerExchange } from "./server-exchange.ts";
 import type { Http1ServerOptions } from "./server-types.ts";
@@ -66,14 +67,10 @@ export class ServerConnection implements ExchangeHost {
         this.#linger();
         break;
       case "head":
-        this.#refuse({ status: 408, reason: "timeout", detail: "The request did not come in time." });
+        this.#refuse(REFUSALS.timeout);
         break;
       case "exchange":
-        this.#breakBody("body-timeout", {
-          status: 408,
-          reason: "timeout",
-          detail: "The request's body did not come in time.",
-        });
+        this.#breakBody("body-timeout", REFUSALS.timeout);
         break;
       case "discard":
       case "linger":
@@ -91,7 +88,7 @@ export class ServerConnection implements ExchangeHost {
   }
 
   refuseOverload(): void {
-    this.#refuse({ status: 503, reason: "overloaded", detail: "There are too many connections." });
+    this.#refuse(REFUSALS.overloaded);
   }
 
   // ---- the exchange's side
@@ -308,7 +305,7 @@ export class ServerConnection implements ExchangeHost {
 
   #malformed(fault: ParseFault): void {
     if (!this.#live()) return;
-    const cause = CAUSES[fault];
+    const cause = REFUSALS[fault];
     if (this.#exchange === null && this.#state !== "discard") this.#refuse(cause);
     else this.#breakBody("body-malformed", cause);
   }
@@ -410,25 +407,3 @@ export class ServerConnection implements ExchangeHost {
 }
 
 const advance = (connection: ServerConnection): void => connection.advance();
-
-const UNCLEAR: RefusalCause = {
-  status: 400,
-  reason: "ambiguous-length",
-  detail: "The length of the body is not clear.",
-};
-const MALFORMED: RefusalCause = { status: 400, reason: "malformed", detail: "The request is not valid HTTP/1.1." };
-
-const CAUSES: Readonly<Record<ParseFault, RefusalCause>> = {
-  "target-too-long": { status: 414, reason: "target-too-long", detail: "The request's target is too long." },
-  "head-too-large": {
-    status: 431,
-    reason: "head-too-large",
-    detail: "The request's fields are too large or too many.",
-  },
-  "trailers-too-large": { status: 431, reason: "head-too-large", detail: "The trailers are too large or too many." },
-  "content-length": UNCLEAR,
-  "transfer-encoding": UNCLEAR,
-  version: { status: 505, reason: "version", detail: "Only HTTP/1.1 and HTTP/1.0 are spoken here." },
-  "chunk-overhead": MALFORMED,
-  malformed: MALFORMED,
-};

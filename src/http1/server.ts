@@ -3,15 +3,14 @@ import { performance } from "node:perf_hooks";
 import { createServer as createTlsServer } from "node:tls";
 import { SERVER_LIMITS, SERVER_TIMEOUTS } from "./limits.ts";
 import { type ConnectionContext, ServerConnection } from "./server-connection.ts";
+import { createNodeServer } from "./node-server.ts";
 import type { Http1Server, Http1ServerOptions } from "./server-types.ts";
+import { sweepMs } from "./sweep.ts";
 
 /** HTTP/1.1 on our own framing over llhttp (docs/adr: why), or on node:http: `engine`. */
 export function createHttp1Server(options: Http1ServerOptions): Http1Server {
-  return createLlhttpServer(options);
+  return options.engine === "node" ? createNodeServer(options) : createLlhttpServer(options);
 }
-
-/** Deadlines are looked at this often: a quarter of the shortest, within reason. A timer for each request would cost more. */
-const sweepMs = (shortest: number): number => Math.min(1_000, Math.max(20, shortest / 4));
 
 function createLlhttpServer(options: Http1ServerOptions): Http1Server {
   const limits = { ...SERVER_LIMITS, ...options.limits };

@@ -87,9 +87,9 @@ export const IDLE_SOCKET_MS = 24 * 3_600_000;
 export const UNWANTED_UPLOAD_MS = 30_000;
 /** How often deadlines are looked at while requests are under way; they are late by this much at most. */
 export const SWEEP_MS = 500;
-/** An open socket with requests under way that says nothing is asked by a PING, and dropped when it stays silent. */
+/** An open socket with requests under way that says nothing for so long is asked by a PING, and dropped when it stays silent after that. */
 export const PING_AFTER_SILENCE_MS = 10_000;
-export const DEAD_AFTER_SILENCE_MS = 30_000;
+export const DEAD_AFTER_PING_MS = 20_000;
 
 /** The request body is read in pieces of this size: each read is a call into the runtime, and small pieces cost ten times the CPU. */
 export const BODY_READ_BYTES = 64 * KIB;

@@ -83,7 +83,7 @@ export interface MemoryConnector {
   /** The network goes away: the lane is told, as by its socket. */
   cut(): void;
   /** Past the session, at once. */
-  sendRaw(message: Uint8Array): void;
+  sendRaw(message: Uint8Array | string): void;
 }
 
 export interface MemoryVisitor {

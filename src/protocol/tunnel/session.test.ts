@@ -402,6 +402,14 @@ describe("ends of streams and sessions", () => {
     expect(atConnector.outcome).toMatchObject({ text: "the visitor went away" });
   });
 
+  it("says nothing of a stream that was given up before its OPEN had left", () => {
+    const pair = createPair();
+    opened(pair.relay, {}).reset("cancelled", "at once");
+    expect(pair.relay.takeMessage()).toBeNull();
+    pair.expectAllCreditBack();
+    expect(pair.requests).toHaveLength(1);
+  });
+
   it("refuses before start what comes while draining, and finishes what is open", () => {
     const pair = createPair();
     const waiting: (() => void)[] = [];

@@ -73,6 +73,8 @@ export class StreamCore implements Stream, Sender {
   #receiving: "open" | "over";
   #stopAfterEnd = false;
   #wantsWritable = false;
+  /** Whether the peer has heard of the stream: not before its OPEN has left. */
+  #isKnown: boolean;
   #assembly: MessageAssembly | null = null;
 
   constructor(port: StreamPort, setup: StreamSetup) {
@@ -83,6 +85,7 @@ export class StreamCore implements Stream, Sender {
     this.#window = setup.window;
     this.#queue = new SendQueue(setup.creditBytes, port.carrier);
     this.#receiving = setup.receiveEnded ? "over" : "open";
+    this.#isKnown = port.role === "connector";
     this.lastProgressMs = port.now();
   }
 
@@ -171,7 +174,7 @@ export class StreamCore implements Stream, Sender {
 
   reset(reason: WireResetReason, text: string): void {
     if (this.closed) return this.consumed(this.heldBytes);
-    this.#port.control(FRAME.reset, this.id, encodeReset(reason, text));
+    if (this.#isKnown) this.#port.control(FRAME.reset, this.id, encodeReset(reason, text));
     this.close({ kind: "reset", by: "local", reason, text });
   }
 
@@ -193,7 +196,10 @@ export class StreamCore implements Stream, Sender {
 
   pump(builder: MessageBuilder, quantumBytes: number): PumpState {
     this.lastProgressMs = this.#port.now();
-    return this.#queue.pump(builder, this.id, quantumBytes);
+    const before = builder.bytes;
+    const left = this.#queue.pump(builder, this.id, quantumBytes);
+    if (builder.bytes > before) this.#isKnown = true;
+    return left;
   }
 
   /** After a message was built: what the host may be told now. Events run here, never while a message is being put together. */

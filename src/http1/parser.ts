@@ -208,8 +208,6 @@ class MessageParser implements Parser {
     this.#target = "";
     this.#startTexts();
     this.#rawBytes = 0;
-    this.#bodyBytes = 0;
-    this.#overheadBytes = 0;
     return 0;
   }
 
@@ -271,6 +269,9 @@ class MessageParser implements Parser {
     this.midMessage = false;
     this.#inHead = true;
     this.complete = true;
+    // Not at the next one's begin: what an execution added is the difference over it, and it may begin one.
+    this.#bodyBytes = 0;
+    this.#overheadBytes = 0;
     return LLHTTP_ERROR.paused;
   }
 

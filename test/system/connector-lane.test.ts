@@ -40,7 +40,7 @@ interface Visit {
 }
 
 async function visit({ path, target = "demo", lane = "a", method = "GET", body }: Visit): Promise<IncomingMessage> {
-  const headers = { "causeway-target": target, "x-lane": lane };
+  const headers = { "x-target": target, "x-lane": lane };
   const { promise, resolve, reject } = Promise.withResolvers<IncomingMessage>();
   const request = httpRequest({ host: "127.0.0.1", port: lanes.port, path, method, headers, agent: false }, resolve);
   request.on("error", reject);
@@ -112,7 +112,7 @@ describe("over real lanes", () => {
     const unknown = await visit({ path: "/", target: "secret" });
     expect([unknown.statusCode, unknown.headers["causeway-error"]]).toEqual([404, "unknown-target"]);
 
-    const socket = new WebSocket(`ws://127.0.0.1:${lanes.port}/ws`, { headers: { "causeway-target": "demo" } });
+    const socket = new WebSocket(`ws://127.0.0.1:${lanes.port}/ws`, { headers: { "x-target": "demo" } });
     const echoed: string[] = [];
     socket.on("message", (data, isBinary) =>
       echoed.push(`${isBinary} ${data instanceof Buffer ? data.toString() : ""}`),

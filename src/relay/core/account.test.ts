@@ -1,4 +1,4 @@
-import fc from "fast-check";
+import * as fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { bytesOf, createMemoryLane, type MemoryLane, type MemoryVisitor } from "../../../test/support/memory-lane.ts";
 import type { Stream } from "../../protocol/tunnel/session.ts";

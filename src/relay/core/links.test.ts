@@ -145,7 +145,7 @@ describe("what a connector proved", () => {
     const lane = createMemoryLane();
     const make = () => lane.connect({ credential: { kind: "key", id: "key_1", expiresAtMs: lane.nowMs + 60_000 } });
     const [renewing, forgetful, wrong] = [make(), make(), make()];
-    lane.renew = async (link, token) =>
+    lane.renew = async (_link, token) =>
       token === "good" ? { ok: true, expiresAtMs: lane.nowMs + 90_000 } : { ok: false, reason: "not good" };
     renewing.session.renewToken("good");
     wrong.session.renewToken("bad");

@@ -16,35 +16,3 @@ export function observedBody(
   const ended = body.pipeTo(through.writable).catch(() => undefined); // both ends see the error themselves
   return { body: through.readable, ended };
 }
-
-/**
- * The same body; `moved` is called with every chunk, `ended` when the last one is out or the reader leaves. Nothing is promised when the
- * visitor goes away: the runtime may stop this code without a word. A known length stays known.
- */
-export function watchedBody(
-  body: ReadableStream<Uint8Array>,
-  length: number | null,
-  on: { readonly moved: () => void; readonly ended: () => void },
-): ReadableStream<Uint8Array> {
-  const reader = body.getReader();
-  const watched = new ReadableStream<Uint8Array>(
-    {
-      async pull(controller) {
-        const { done, value } = await reader.read();
-        if (done) {
-          on.ended();
-          controller.close();
-        } else {
-          on.moved();
-          controller.enqueue(value);
-        }
-      },
-      async cancel(reason) {
-        on.ended();
-        await reader.cancel(reason);
-      },
-    },
-    { highWaterMark: 0 },
-  );
-  return length === null ? watched : watched.pipeThrough(new FixedLengthStream(length));
-}

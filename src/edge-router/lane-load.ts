@@ -1,86 +1,99 @@
+import { createLru } from "./lru.ts";
 import type { LaneName } from "./ports.ts";
 
 /**
  * What this isolate has under way at the two lanes of each tenant, and the choice that follows from it. Every entry is a lease that runs
- * out unless it is renewed: when a visitor goes away the runtime drops the request's code, and nothing would be left to count it down.
+ * out: when a visitor goes away the runtime drops the request's code, and nothing would be left to count it down. All calls take constant
+ * time, however much is under way.
  */
 export type Weight = "light" | "bulk";
 
-export interface Lease {
-  readonly renew: () => void;
-  readonly end: () => void;
-}
+/** Ends it early; a second call does nothing. */
+export type EndLease = () => void;
 
 export interface LaneLoad {
   choose(tenantId: string): LaneName;
-  begin(tenantId: string, lane: LaneName, weight: Weight): Lease;
+  begin(tenantId: string, lane: LaneName, weight: Weight, lastsMs: number): EndLease;
   /** The lane did not answer: it is the last choice until that time. */
   suspect(tenantId: string, lane: LaneName, untilMs: number): void;
 }
 
-interface Entry {
-  readonly weight: Weight;
-  untilMs: number;
+interface Lane {
+  readonly light: Leases;
+  readonly bulk: Leases;
+  suspectUntilMs: number;
 }
-type Lanes = Record<LaneName, Set<Entry>>;
+type Lanes = Record<LaneName, Lane>;
 
-export function createLaneLoad(now: () => number, random: () => number, leaseMs: number): LaneLoad {
-  const tenants = new Map<string, Lanes>();
-  const suspects = new Map<string, number>();
+/** `maxTenants`: those that were not asked for longest are forgotten, with what they have under way. */
+export function createLaneLoad(now: () => number, random: () => number, maxTenants: number): LaneLoad {
+  const tenants = createLru<Lanes>(maxTenants);
+  const newLane = (): Lane => ({ light: createLeases(), bulk: createLeases(), suspectUntilMs: 0 });
 
-  /** Counts what holds, and forgets what ran out. */
-  function count(entries: Set<Entry>): Record<Weight, number> {
-    const counts = { light: 0, bulk: 0 };
-    const nowMs = now();
-    for (const entry of entries) {
-      if (entry.untilMs > nowMs) counts[entry.weight] += 1;
-      else entries.delete(entry);
-    }
-    return counts;
-  }
-
-  function isSuspect(tenantId: string, lane: LaneName): boolean {
-    const key = `${tenantId} ${lane}`;
-    const untilMs = suspects.get(key);
-    if (untilMs === undefined) return false;
-    if (untilMs > now()) return true;
-    suspects.delete(key);
-    return false;
-  }
-
-  function forgetIdle(tenantId: string, lanes: Lanes): void {
-    if (lanes.a.size + lanes.b.size === 0 && tenants.get(tenantId) === lanes) tenants.delete(tenantId);
+  function lanesOf(tenantId: string): Lanes {
+    const known = tenants.get(tenantId);
+    if (known !== undefined) return known;
+    const lanes = { a: newLane(), b: newLane() };
+    tenants.set(tenantId, lanes);
+    return lanes;
   }
 
   return {
     choose(tenantId) {
-      const lanes = tenants.get(tenantId);
-      const a = count(lanes?.a ?? new Set());
-      const b = count(lanes?.b ?? new Set());
-      if (lanes !== undefined) forgetIdle(tenantId, lanes);
+      const { a, b } = lanesOf(tenantId);
+      const nowMs = now();
       // Bulk counts before everything else: a small request behind a large transfer waits for its share of the socket.
       const order =
-        Number(isSuspect(tenantId, "a")) - Number(isSuspect(tenantId, "b")) || a.bulk - b.bulk || a.light - b.light;
+        Number(a.suspectUntilMs > nowMs) - Number(b.suspectUntilMs > nowMs) ||
+        a.bulk.count(nowMs) - b.bulk.count(nowMs) ||
+        a.light.count(nowMs) - b.light.count(nowMs);
       if (order === 0) return random() < 0.5 ? "a" : "b";
       return order < 0 ? "a" : "b";
     },
-    begin(tenantId, lane, weight) {
-      const lanes: Lanes = tenants.get(tenantId) ?? { a: new Set(), b: new Set() };
-      tenants.set(tenantId, lanes);
-      const entry: Entry = { weight, untilMs: now() + leaseMs };
-      lanes[lane].add(entry);
-      return {
-        renew() {
-          entry.untilMs = now() + leaseMs;
-        },
-        end() {
-          lanes[lane].delete(entry);
-          forgetIdle(tenantId, lanes);
-        },
+    begin: (tenantId, lane, weight, lastsMs) => lanesOf(tenantId)[lane][weight].add(now() + lastsMs),
+    suspect(tenantId, lane, untilMs) {
+      lanesOf(tenantId)[lane].suspectUntilMs = untilMs;
+    },
+  };
+}
+
+/** Leases that run out in the same second are counted together. */
+const SLOT_MS = 1_000;
+
+interface Leases {
+  add(untilMs: number): EndLease;
+  count(nowMs: number): number;
+}
+
+function createLeases(): Leases {
+  const slots = new Map<number, number>();
+  let total = 0;
+  let countedSlot = 0;
+  return {
+    add(untilMs) {
+      const slot = Math.ceil(untilMs / SLOT_MS);
+      slots.set(slot, (slots.get(slot) ?? 0) + 1);
+      total += 1;
+      let isOver = false;
+      return () => {
+        const held = slots.get(slot);
+        if (isOver || held === undefined) return;
+        isOver = true;
+        slots.set(slot, held - 1);
+        total -= 1;
       };
     },
-    suspect(tenantId, lane, untilMs) {
-      suspects.set(`${tenantId} ${lane}`, untilMs);
+    count(nowMs) {
+      const slotNow = Math.floor(nowMs / SLOT_MS);
+      if (slotNow !== countedSlot) {
+        countedSlot = slotNow;
+        for (const [slot, held] of slots) {
+          if (slot > slotNow) continue;
+          slots.delete(slot);
+          total -= held;
+        }
+      }
+      return total;
     },
   };
 }

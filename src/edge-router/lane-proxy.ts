@@ -1,11 +1,12 @@
 import { z } from "zod";
-import { forwardedRequestHeaders, returnedResponseHeaders } from "../policy/headers.ts";
 import { prefersHtml } from "../policy/negotiate.ts";
-import type { DirectoryRecord } from "../policy/record.ts";
+import { urgencyOf } from "../policy/priority.ts";
+import type { DirectoryRecord, RouteTimeouts } from "../policy/record.ts";
 import { HEADER } from "../protocol/headers.ts";
+import { encodeVisit } from "../protocol/visit.ts";
 import { PROBLEMS, type ErrorCode } from "../shared/problem.ts";
-import { declaredLength, watchedBody } from "./body.ts";
-import { otherLane, type LaneLoad, type Lease, type Weight } from "./lane-load.ts";
+import { declaredLength } from "./body.ts";
+import { otherLane, type LaneLoad } from "./lane-load.ts";
 import { LIMITS } from "./limits.ts";
 import type { EdgePorts, LaneName } from "./ports.ts";
 import { refuse, type Visit } from "./visit.ts";
@@ -20,6 +21,9 @@ export interface TargetRequest {
   readonly path: string;
   /** Cookies never cross the relay host, which all tenants share. */
   readonly withoutCookies: boolean;
+  readonly timeouts: RouteTimeouts | null;
+  /** The answer names who gave it, and how long what took. */
+  readonly trace: boolean;
 }
 
 /** RFC 9110, section 9.2.2. */
@@ -28,7 +32,7 @@ const IDEMPOTENT = new Set(["GET", "HEAD", "OPTIONS", "PUT", "DELETE"]);
 type Body =
   | { readonly kind: "none" }
   | { readonly kind: "kept"; readonly bytes: ArrayBuffer }
-  | { readonly kind: "once"; readonly stream: ReadableStream<Uint8Array> };
+  | { readonly kind: "once"; readonly bytes: number | null };
 
 type Attempt =
   | { readonly kind: "answer"; readonly response: Response }
@@ -36,9 +40,10 @@ type Attempt =
   | { readonly kind: "lost" };
 
 /**
- * The request on its way to a target, by one of the tenant's two lanes. It is tried on the other lane once, and only where that is provably
- * safe (D14): the lane says that nothing was started, or it was lost before any answer and the request may be repeated. A body that can't be
- * kept is only sent to a lane that has said that it would take it.
+ * The request on its way to a target, by one of the tenant's two lanes: as it came, with one header of ours, and its answer goes back as the
+ * lane gave it. It is tried on the other lane once, and only where that is provably safe (D14): the lane says that nothing was started, or it
+ * was lost before any answer and the request may be repeated. A body that can't be kept is only sent to a lane that has said that it would
+ * take it.
  */
 export async function proxyToTarget(
   visit: Visit,
@@ -49,53 +54,75 @@ export async function proxyToTarget(
 ): Promise<Response> {
   const { tenantId } = record;
   visit.seen.target = to.target;
-  const body = await readBody(visit);
-  const first = load.choose(tenantId);
-  const lane = body.kind === "once" ? await acceptingLane(tenantId, to.target, first, ports) : first;
-  const second = otherLane(lane);
+  const said = describe(visit, to);
+  if (said === null) return refuse(visit, "bad-request", "The address is too long to be carried.");
+  const body = visit.body === null ? NO_BODY : await readBody(visit);
+  const preferred = load.choose(tenantId);
+  const lane = body.kind === "once" ? await acceptingLane(tenantId, to.target, preferred, ports) : preferred;
 
   const attempt = await attemptOn(lane);
-  if (attempt.kind === "answer") return await readable(visit, attempt.response);
-  const mayRepeat = body.kind !== "once" && (attempt.kind === "refused" || IDEMPOTENT.has(visit.request.method));
-  if (!mayRepeat) return attempt.kind === "refused" ? await readable(visit, attempt.response) : lost();
+  if (attempt.kind === "answer") return attempt.response;
+  const mayRepeat = body.kind !== "once" && (attempt.kind === "refused" || IDEMPOTENT.has(visit.method));
+  const repeated: Attempt = mayRepeat ? await attemptOn(otherLane(lane)) : { kind: "lost" };
+  if (repeated.kind === "answer") return repeated.response;
 
-  const repeated = await attemptOn(second);
-  if (repeated.kind === "answer") return await readable(visit, repeated.response);
   const refusals = [attempt, repeated].flatMap((each) => (each.kind === "refused" ? [each.response] : []));
   // A lane with connectors knows more than one without.
   const telling = refusals.find((response) => response.headers.get(HEADER.error) !== "no-connector") ?? refusals[0];
-  return telling === undefined ? lost() : await readable(visit, telling);
-
-  function lost(): Response {
-    return refuse(visit, "not-available", "The relay did not answer. Try again in a moment.", { "retry-after": "1" });
-  }
+  if (telling !== undefined) return await readable(visit, withoutRefusal(telling));
+  return refuse(visit, "not-available", "The relay did not answer. Try again in a moment.", { "retry-after": "1" });
 
   async function attemptOn(name: LaneName): Promise<Attempt> {
     visit.seen.lane = name;
-    const weight: Weight = body.kind === "once" ? "bulk" : "light";
-    const lease = load.begin(tenantId, name, weight);
+    const endLease = load.begin(tenantId, name, ...weightOf(body));
+    let response: Response;
     try {
-      const response = await ports.lane(name, tenantId).fetch(laneRequest(visit, to, body));
-      const isRefused = response.headers.get(HEADER.refused) === "1";
-      lease.end();
-      const answer = returned(visit, response, to, () => load.begin(tenantId, name, "bulk"));
-      return { kind: isRefused ? "refused" : "answer", response: answer };
+      response = await ports.lane(name, tenantId).fetch(laneRequest(visit, said ?? "", body));
     } catch (error) {
-      lease.end();
+      endLease();
       load.suspect(tenantId, name, ports.now() + LIMITS.laneSuspectMs);
       ports.log.warn("lane did not answer", { tenant: tenantId, lane: name, error: String(error) });
       return { kind: "lost" };
     }
+    endLease();
+    if (response.status >= 400 && response.headers.has(HEADER.error)) {
+      if (response.headers.get(HEADER.refused) === "1") return { kind: "refused", response };
+      return { kind: "answer", response: await readable(visit, response) };
+    }
+    const bulkMs = answerBulkMs(response);
+    if (bulkMs > 0) load.begin(tenantId, name, "bulk", bulkMs);
+    return { kind: "answer", response };
   }
 }
 
-async function readBody({ request, body }: Visit): Promise<Body> {
-  if (body === null) return { kind: "none" };
-  const length = declaredLength(request.headers);
-  if (length !== null && length <= LIMITS.replayableBodyBytes) {
+const NO_BODY: Body = { kind: "none" };
+
+/** Null: too long. */
+function describe(visit: Visit, to: TargetRequest): string | null {
+  return encodeVisit({
+    requestId: visit.requestId,
+    target: to.target,
+    prefix: to.prefix,
+    path: to.path + visit.rawQuery,
+    host: visit.hostWithPort,
+    scheme: visit.scheme,
+    clientAddress: visit.clientAddress,
+    traceparent: visit.traceparent,
+    withoutCookies: to.withoutCookies,
+    urgency: urgencyOf(visit.request.headers.get("priority")),
+    firstByteMs: to.timeouts?.firstByteMs ?? null,
+    idleMs: to.timeouts?.idleMs ?? null,
+    totalMs: to.timeouts?.totalMs ?? null,
+    trace: to.trace,
+  });
+}
+
+async function readBody({ request }: Visit): Promise<Body> {
+  const bytes = declaredLength(request.headers);
+  if (bytes !== null && bytes <= LIMITS.replayableBodyBytes) {
     return { kind: "kept", bytes: await request.arrayBuffer() };
   }
-  return { kind: "once", stream: body };
+  return { kind: "once", bytes };
 }
 
 /** The first lane that would take the request; the preferred one when neither would, for its refusal says why. */
@@ -115,32 +142,49 @@ async function acceptingLane(
   return preferred;
 }
 
-function laneRequest(visit: Visit, to: TargetRequest, body: Body): Request {
-  const headers = forwardedRequestHeaders(visit.request.headers, { ...visit, webSocket: visit.isWebSocket });
-  if (to.withoutCookies) headers.delete("cookie");
-  headers.set(HEADER.target, to.target);
-  headers.set(HEADER.prefix, to.prefix);
-  if (to.prefix !== "") headers.set("x-forwarded-prefix", to.prefix);
-  const init: RequestInit = { method: visit.request.method, headers, redirect: "manual" };
-  if (body.kind === "kept") init.body = body.bytes;
-  if (body.kind === "once") init.body = body.stream;
-  return new Request(`${visit.scheme}://${visit.hostWithPort}${to.path}${visit.rawQuery}`, init);
+/** The runtime copies the visitor's fields by itself, which is far cheaper than one by one; the lane cleans them. */
+function laneRequest(visit: Visit, said: string, body: Body): Request {
+  const { request, method } = visit;
+  let copy: Request;
+  if (body.kind === "kept") {
+    copy = new Request(request.url, { method, headers: request.headers, body: body.bytes, redirect: "manual" });
+  } else if (body.kind === "none" && request.body !== null) {
+    // Declared to be empty: the runtime would not take it on a GET.
+    copy = new Request(request.url, { method, headers: request.headers, redirect: "manual" });
+  } else {
+    copy = new Request(request, { redirect: "manual" });
+  }
+  copy.headers.set(HEADER.visit, said);
+  return copy;
 }
 
-/** A long answer counts as bulk from here to its end, as long as its bytes move. */
-function returned(visit: Visit, response: Response, to: TargetRequest, beginBulk: () => Lease): Response {
-  const headers = returnedResponseHeaders(response.headers, { requestId: visit.requestId, keepOurs: true });
-  if (to.withoutCookies) headers.delete("set-cookie");
-  if (response.status === 101) return new Response(null, { status: 101, webSocket: response.webSocket, headers });
-  const init = { status: response.status, statusText: response.statusText, headers };
-  const length = declaredLength(response.headers);
-  const isShort = length !== null && length <= LIMITS.replayableBodyBytes;
-  // The runtime would decode an encoded body to let us watch it.
-  if (isShort || response.body === null || response.headers.has("content-encoding")) {
-    return new Response(response.body, init);
-  }
-  const lease = beginBulk();
-  return new Response(watchedBody(response.body, length, { moved: lease.renew, ended: lease.end }), init);
+/** How an attempt weighs until its answer's head is there. */
+function weightOf(body: Body): [weight: "light" | "bulk", lastsMs: number] {
+  return body.kind === "once" ? ["bulk", bulkMs(body.bytes)] : ["light", LIMITS.laneLeaseMs];
+}
+
+/**
+ * How long a long answer counts as bulk; 0: not at all. An estimate, because to watch its bytes would cost more than all else: nothing of it
+ * passes through our code. Events trickle, however long they last.
+ */
+function answerBulkMs({ status, headers, body }: Response): number {
+  if (body === null || status === 101) return 0;
+  const length = declaredLength(headers);
+  if (length !== null && length <= LIMITS.replayableBodyBytes) return 0;
+  if (length === null && headers.get("content-type")?.startsWith("text/event-stream") === true) return 0;
+  return bulkMs(length);
+}
+
+function bulkMs(bytes: number | null): number {
+  if (bytes === null) return LIMITS.laneLeaseMs;
+  return Math.min(Math.max(bytes / LIMITS.bulkBytesPerMs, LIMITS.laneLeaseMs), LIMITS.bulkLeaseMaxMs);
+}
+
+/** Never leaves the edge. */
+function withoutRefusal(response: Response): Response {
+  const copy = new Response(response.body, response);
+  copy.headers.delete(HEADER.refused);
+  return copy;
 }
 
 /** A lane says what is wrong as problem details; a browser gets the page with the same words. */

@@ -28,8 +28,16 @@ export const LIMITS = {
   firstByteMs: 60_000,
   /** Small bodies are kept so that a refused request can be sent to the other lane. */
   replayableBodyBytes: 64 * 1024,
-  /** What is under way at a lane counts this long after its last byte; so long a visitor who went away still weighs. */
+  /** What is under way at a lane counts this long; so long a visitor who went away still weighs, and a long poll weighs no more. */
   laneLeaseMs: 5_000,
+  /** A long body of known length counts as bulk as long as it takes at this speed: a slow visitor's 8 MB/s... */
+  bulkBytesPerMs: 8_000,
+  /** ...but no longer than this: it may have been cut off long ago. */
+  bulkLeaseMaxMs: 10 * 60_000,
+  /** About 1 KB each. */
+  tenantsWithLoad: 2_000,
+  /** About 0.3 KB each; made-up hosts push each other out. */
+  cachedHosts: 5_000,
   /** A lane that failed is tried last for this long. */
   laneSuspectMs: 2_000,
   /** A browser can't type its password more slowly than this; also the life of the cookie that ties the answer to it. */

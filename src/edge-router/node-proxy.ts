@@ -4,7 +4,7 @@ import type { DirectoryRecord } from "../policy/record.ts";
 import { HEADER } from "../protocol/headers.ts";
 import { declaredLength, observedBody } from "./body.ts";
 import { LIMITS } from "./limits.ts";
-import type { EdgePorts, EdgeSettings } from "./ports.ts";
+import type { EdgePorts } from "./ports.ts";
 import { refuse, type Visit } from "./visit.ts";
 
 type NodePorts = Pick<EdgePorts, "fetchNode" | "signProof" | "timer" | "log">;
@@ -17,7 +17,7 @@ export async function proxyToNode(
   visit: Visit,
   record: DirectoryRecord,
   ports: NodePorts,
-  settings: Pick<EdgeSettings, "firstByteMs">,
+  firstByteMs: number,
 ): Promise<Response> {
   const { node } = record;
   const base = node === null ? null : nodeBaseUrl(node.url);
@@ -36,7 +36,7 @@ export async function proxyToNode(
   let cancelDeadline = () => {};
   let isOver = false;
   const startDeadline = () => {
-    if (!isOver) cancelDeadline = ports.timer(settings.firstByteMs, () => abort.abort());
+    if (!isOver) cancelDeadline = ports.timer(firstByteMs, () => abort.abort());
   };
   if (upload?.ended === undefined) startDeadline();
   else visit.waitUntil(upload.ended.then(startDeadline));

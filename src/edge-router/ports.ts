@@ -1,7 +1,7 @@
 import type { SessionsRpc } from "../protocol/portal-rpc.ts";
 import type { Clock } from "../shared/clock.ts";
-import type { IdKind } from "../shared/ids.ts";
 import type { Logger } from "../shared/log.ts";
+import type { AccessLogMode } from "./access-log.ts";
 import type { DirectoryCache } from "./directory-cache.ts";
 import type { LiveSessions } from "./live-sessions.ts";
 import type { ProofSigner } from "./proof.ts";
@@ -32,7 +32,6 @@ export interface EdgePorts {
   readonly signProof: ProofSigner;
   readonly now: Clock;
   readonly timer: Timer;
-  readonly newId: (kind: IdKind) => string;
   readonly random: (bytes: Uint8Array) => void;
   readonly log: Logger;
 }
@@ -44,6 +43,7 @@ export interface EdgeSettings {
   /** Empty for the scheme's default. */
   readonly publicPort: string;
   readonly firstByteMs: number;
+  readonly accessLog: AccessLogMode;
   /** Lower-case name of the header that the platform in front overwrites with the visitor's address; null: visitors are on this machine. */
   readonly clientAddressHeader: string | null;
 }

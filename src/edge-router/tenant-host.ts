@@ -1,7 +1,7 @@
 import { decideAccess, targetAccess } from "../policy/access.ts";
 import { isNavigation } from "../policy/negotiate.ts";
 import type { AccessMode, DirectoryRecord } from "../policy/record.ts";
-import { matchRoute } from "../policy/route.ts";
+import { matchRoute, targetTimeouts } from "../policy/route.ts";
 import type { LaneLoad } from "./lane-load.ts";
 import { proxyToTarget } from "./lane-proxy.ts";
 import { proxyToNode } from "./node-proxy.ts";
@@ -32,15 +32,13 @@ export async function answerTenantHost(
   visit.seen.route = route.prefix;
   const refusal = await checkAccess(visit, record, route.access, ports, settings);
   if (refusal !== null) return refusal;
-  if (route.to.kind === "service") return await proxyToNode(visit, record, ports, settings);
+  const timeouts = route.timeouts ?? null;
+  if (route.to.kind === "service") {
+    return await proxyToNode(visit, record, ports, timeouts?.firstByteMs ?? settings.firstByteMs);
+  }
   const prefix = route.prefix === "/" ? "" : route.prefix;
-  return await proxyToTarget(
-    visit,
-    record,
-    { target: route.to.target, prefix, path: rest, withoutCookies: false },
-    ports,
-    load,
-  );
+  const to = { target: route.to.target, prefix, path: rest, withoutCookies: false, timeouts, trace: false };
+  return await proxyToTarget(visit, record, to, ports, load);
 }
 
 /** A target's own host, `<target>--<slug>.<base>`: everything below it belongs to the target. Null: no tenant has the host. */
@@ -58,13 +56,9 @@ export async function answerTargetHost(
 
   const refusal = await checkAccess(visit, record, targetAccess(record, target), ports, settings);
   if (refusal !== null) return refusal;
-  return await proxyToTarget(
-    visit,
-    record,
-    { target, prefix: "", path: visit.rawPath, withoutCookies: false },
-    ports,
-    load,
-  );
+  const timeouts = targetTimeouts(record.routes, target);
+  const to = { target, prefix: "", path: visit.rawPath, withoutCookies: false, timeouts, trace: false };
+  return await proxyToTarget(visit, record, to, ports, load);
 }
 
 /** The active record of a host, an answer that says why there is none, or null for an unknown host. */
@@ -120,7 +114,7 @@ async function checkAccess(
   if (access === "public") return null;
   const proven = await currentSession(visit, record, ports.verifySession);
   const claims = proven !== null && (await ports.liveSessions.isLive(proven.sid)) ? proven : null;
-  const canSignIn = isNavigation(visit.request.method, visit.request.headers) && !visit.isWebSocket;
+  const canSignIn = isNavigation(visit.method, visit.request.headers) && !visit.isWebSocket;
   const decision = decideAccess(access, record, claims, Math.floor(ports.now() / 1000), canSignIn);
   if (decision.kind === "sign-in") return await redirectToSignIn(visit, ports, settings);
   if (decision.kind === "refuse") {

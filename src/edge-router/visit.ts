@@ -5,11 +5,14 @@ import { negotiatedProblem } from "../policy/problem-response.ts";
 /** One request on its way through the edge, parsed once. */
 export interface Visit {
   readonly request: Request;
+  readonly method: string;
   /** Null also for that of a GET or HEAD that is declared to have no bytes: the runtime would not take even this one. */
   readonly body: ReadableStream<Uint8Array> | null;
   readonly requestId: string;
   readonly traceparent: string;
   readonly parsedHost: ParsedHost;
+  /** Why the Host header is refused; null: it is not. */
+  readonly hostProblem: string | null;
   /** As the visitor typed it, with port. */
   readonly hostWithPort: string;
   readonly scheme: "http" | "https";
@@ -36,9 +39,9 @@ export interface Visit {
 /** The parts of a URL as it came, without the normalisation of a URL object. */
 export function splitUrl(url: string): { authority: string; rawPath: string; rawQuery: string } {
   const afterScheme = url.indexOf("://") + 3;
-  const pathAt = firstOf(url, afterScheme, "/?#");
-  const hashAt = firstOf(url, pathAt, "#");
-  const queryAt = Math.min(firstOf(url, pathAt, "?"), hashAt);
+  const hashAt = indexOr(url, "#", afterScheme, url.length);
+  const queryAt = indexOr(url, "?", afterScheme, hashAt);
+  const pathAt = indexOr(url, "/", afterScheme, queryAt);
   return {
     authority: url.slice(afterScheme, pathAt),
     rawPath: url.slice(pathAt, queryAt) || "/",
@@ -46,17 +49,19 @@ export function splitUrl(url: string): { authority: string; rawPath: string; raw
   };
 }
 
-function firstOf(text: string, from: number, characters: string): number {
-  for (let at = from; at < text.length; at++) if (characters.includes(text.charAt(at))) return at;
-  return text.length;
+/** Where the character first is, or `end` when that is not before it. */
+function indexOr(text: string, character: string, from: number, end: number): number {
+  const at = text.indexOf(character, from);
+  return at === -1 || at > end ? end : at;
 }
 
-/** An error of ours for this visit. */
+/** An error of ours for this visit. `status`: only where it is not the code's own. */
 export function refuse(
   visit: Pick<Visit, "request" | "requestId">,
   code: ErrorCode,
   detail: string,
   headers: Readonly<Record<string, string>> = {},
+  status?: number,
 ): Response {
-  return negotiatedProblem(visit.request, code, detail, visit.requestId, headers);
+  return negotiatedProblem(visit.request, code, detail, visit.requestId, headers, status);
 }

@@ -3,9 +3,9 @@ import type { SessionsRpc } from "../protocol/portal-rpc.ts";
 import { isLoopbackHost, parseBaseDomains } from "../policy/host.ts";
 import { directoryCopyKey, directoryShard, type DirectoryRpc } from "../policy/record.ts";
 import { systemClock } from "../shared/clock.ts";
-import { newId } from "../shared/ids.ts";
 import { createLogger } from "../shared/log.ts";
-import { createEdge } from "./app.ts";
+import type { AccessLogMode } from "./access-log.ts";
+import { createEdge, type Edge } from "./app.ts";
 import { createDirectoryCache } from "./directory-cache.ts";
 import { LIMITS } from "./limits.ts";
 import { createLiveSessions } from "./live-sessions.ts";
@@ -32,6 +32,8 @@ export interface EdgeEnv {
   readonly OUTAGE_MINUTES?: string;
   /** Optional, in seconds; default 60. */
   readonly FIRST_BYTE_SECONDS?: string;
+  /** Optional: "all" (default), "errors" or "off". */
+  readonly ACCESS_LOG?: string;
   readonly DIRECTORY: ObjectNamespace<DirectoryRpc>;
   readonly LANE_A: ObjectNamespace<LaneRpc>;
   readonly LANE_B: ObjectNamespace<LaneRpc>;
@@ -44,7 +46,7 @@ export interface EdgeEnv {
 }
 
 /** Thin host of the core: bindings become ports, once an isolate. A wrong setting fails every request instead of guessing. */
-function edgeOf(env: EdgeEnv): ReturnType<typeof createEdge> {
+function edgeOf(env: EdgeEnv): Edge {
   const settings = parseSettings(env);
   const log = createLogger("edge", (line) => console.log(line));
   const random = (bytes: Uint8Array) => void crypto.getRandomValues(bytes);
@@ -84,7 +86,6 @@ function edgeOf(env: EdgeEnv): ReturnType<typeof createEdge> {
       signProof: createProofSigner(env.PROOF_PRIVATE_KEY, systemClock),
       now: systemClock,
       timer: systemTimer,
-      newId,
       random,
       log,
     },
@@ -101,6 +102,7 @@ function parseSettings(env: EdgeEnv): EdgeSettings {
     clientAddressHeader: parseClientAddressHeader(env.CLIENT_ADDRESS_HEADER, baseDomains[0]),
     publicScheme: env.PUBLIC_SCHEME,
     publicPort: env.PUBLIC_PORT,
+    accessLog: parseAccessLog(env.ACCESS_LOG),
     firstByteMs: positive(env.FIRST_BYTE_SECONDS, LIMITS.firstByteMs / 1_000) * 1_000,
   };
 }
@@ -112,6 +114,12 @@ function parseClientAddressHeader(name: string, platformDomain: string): string 
   return name;
 }
 
+function parseAccessLog(mode: string | undefined): AccessLogMode {
+  if (mode === undefined || mode === "") return "all";
+  if (mode === "all" || mode === "errors" || mode === "off") return mode;
+  throw new Error("ACCESS_LOG is all, errors or off");
+}
+
 function positive(text: string | undefined, fallback: number): number {
   if (text === undefined || text === "") return fallback;
   const value = Number(text);
@@ -119,11 +127,11 @@ function positive(text: string | undefined, fallback: number): number {
   return value;
 }
 
-let edge: ReturnType<typeof createEdge> | null = null;
+let edge: Edge | null = null;
 
 export default {
-  async fetch(request: Request, env: EdgeEnv, context: ExecutionContext): Promise<Response> {
+  fetch(request: Request, env: EdgeEnv, context: ExecutionContext): Promise<Response> {
     edge ??= edgeOf(env);
-    return await edge.fetch(request, env, context);
+    return edge.fetch(request, (work) => context.waitUntil(work));
   },
 };

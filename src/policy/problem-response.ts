@@ -18,6 +18,7 @@ export interface ProblemParts {
 /**
  * An error of ours in the form that the client asked for: HTML for browsers, problem+json (RFC 9457) otherwise; same status, code and
  * request id in both. `accept`: the request's field, null for none. `detail` is one sentence for people, without secrets.
+ * `status`: only where it is not the code's own.
  */
 export function problemParts(
   accept: string | null,
@@ -25,8 +26,10 @@ export function problemParts(
   detail: string,
   requestId: string,
   headers: Readonly<Record<string, string>> = {},
+  status?: number,
 ): ProblemParts {
-  const details = problem(code, detail, requestId);
+  const usual = problem(code, detail, requestId);
+  const details = status === undefined ? usual : { ...usual, status };
   const html = prefersHtml(accept);
   return {
     status: details.status,
@@ -50,8 +53,9 @@ export function negotiatedProblem(
   detail: string,
   requestId: string,
   headers: Readonly<Record<string, string>> = {},
+  status?: number,
 ): Response {
-  const parts = problemParts(request.headers.get("accept"), code, detail, requestId, headers);
+  const parts = problemParts(request.headers.get("accept"), code, detail, requestId, headers, status);
   return withoutBodyForHead(request, new Response(parts.body, parts));
 }
 

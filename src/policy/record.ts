@@ -4,6 +4,19 @@ import { z } from "zod";
 export const accessMode = z.enum(["public", "member"]);
 export type AccessMode = z.infer<typeof accessMode>;
 
+const milliseconds = z.number().int().positive().nullable().optional();
+
+/** Null or absent: the tenant's, or the platform's. A node's service has `firstByteMs` only. */
+export const routeTimeouts = z.object({
+  /** Until the answer's head, counted from the last byte of the request that moved. */
+  firstByteMs: milliseconds,
+  /** Without a byte in either direction. */
+  idleMs: milliseconds,
+  /** From the request's start to the answer's last byte. */
+  totalMs: milliseconds,
+});
+export type RouteTimeouts = z.infer<typeof routeTimeouts>;
+
 export const tenantRoute = z.object({
   /** Segment-aware prefix: "/" or without a trailing slash. The longest match wins. */
   prefix: z.string().startsWith("/").max(255),
@@ -14,6 +27,7 @@ export const tenantRoute = z.object({
     /** A target behind a connector; the prefix is cut off. */
     z.object({ kind: z.literal("target"), target: z.string() }),
   ]),
+  timeouts: routeTimeouts.nullable().optional(),
 });
 export type TenantRoute = z.infer<typeof tenantRoute>;
 

@@ -1,4 +1,4 @@
-import type { TenantRoute } from "./record.ts";
+import type { RouteTimeouts, TenantRoute } from "./record.ts";
 
 /**
  * Which route of a tenant a path belongs to. The path that is matched is the raw one, because it goes on unchanged; but services decode
@@ -27,6 +27,14 @@ export function matchRoute(routes: readonly TenantRoute[], rawPath: string): Rou
   return { kind: "route", route, rest: rest === "" ? "/" : rest };
 }
 
+/** Timeouts of a target's own host and of its relay address: those of the first route to it that has any. */
+export function targetTimeouts(routes: readonly TenantRoute[], target: string): RouteTimeouts | null {
+  for (const { to, timeouts } of routes) {
+    if (timeouts && to.kind === "target" && to.target === target) return timeouts;
+  }
+  return null;
+}
+
 /** Paths of every tenant host that the edge answers itself (sign-in, sign-out); no route may be there. */
 export const PLATFORM_PREFIX = "/.causeway";
 
@@ -43,11 +51,15 @@ function longestPrefix(routes: readonly TenantRoute[], path: string): TenantRout
   return best;
 }
 
+/** Nothing to decode: nearly every path. No segment is empty or begins with a dot. */
+const PLAIN_PATH = /^(?:\/[\w~-][\w.~-]*)*\/?$/;
+
 /**
  * The path as a careless service may see it: percent-decoded once, backslashes as slashes, repeated slashes as one. Null when it then has
  * dot segments or a NUL. Octets beyond ASCII stay encoded: no prefix has any.
  */
 function decodedPath(rawPath: string): string | null {
+  if (PLAIN_PATH.test(rawPath)) return rawPath;
   const decoded = rawPath.replace(/%([0-7][0-9a-fA-F])/g, (_, hex: string) => String.fromCharCode(parseInt(hex, 16)));
   if (decoded.includes("\0")) return null;
   const segments = decoded.replaceAll("\\", "/").split("/");

@@ -8,10 +8,12 @@ export const HEADER = {
   proof: "causeway-proof",
   /** Edge -> portal: the visitor's address; absent when it is not known. */
   clientAddress: "causeway-client-address",
-  /** Edge -> lane: name of the target. */
+  /** Edge -> lane, of a version before: name of the target. */
   target: "causeway-target",
-  /** Edge -> lane: path prefix that the edge cut off (for X-Forwarded-Prefix), "" for none. */
+  /** Edge -> lane, of a version before: path prefix that the edge cut off, "" for none. */
   prefix: "causeway-prefix",
+  /** Response to `/trace/`: who answered. */
+  trace: "causeway-trace",
   /** Edge -> lane: what it knows of the request (visit.ts). */
   visit: "causeway-visit",
   /** Lane -> edge: "1" when the lane refused before anything was started, so the other lane may be tried. Never leaves the edge. */

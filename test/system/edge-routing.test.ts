@@ -2,12 +2,11 @@ import { createHash } from "node:crypto";
 import { connect } from "node:net";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { WebSocket } from "ws";
-import { z } from "zod";
 import { until } from "../support/until.ts";
 import { freePorts } from "../support/ports.ts";
 import { HTML, send, type Answer, type Send } from "./edge/browser.ts";
 import { parseEcho, startTestNode, type Echo, type TestNode } from "./edge/origin.ts";
-import { BASE, tenantRecord, toService, toTarget } from "./edge/records.ts";
+import { BASE, tenantRecord, toService } from "./edge/records.ts";
 import { startEdgeStack, type EdgeStack } from "./edge/stack.ts";
 
 // The real edge, portal pages and directory on workerd; nodes are Node servers that verify the proof.
@@ -30,13 +29,7 @@ afterAll(async () => {
   await Promise.all([walter.stop(), hank.stop()]);
 });
 
-const acmeRoutes = [
-  toService("/app"),
-  toService("/app-frontend"),
-  toService("/manager", "member"),
-  toTarget("/plant", "echo"),
-  toTarget("/guarded", "guarded", "member"),
-];
+const acmeRoutes = [toService("/app"), toService("/app-frontend"), toService("/manager", "member")];
 const hostOf = (name: string): string => `${name}.${BASE}:${stack.port}`;
 const ask = (name: string, path: string, over: Partial<Send> = {}): Promise<Answer> =>
   send(stack.port, { host: hostOf(name), path, ...over });
@@ -438,181 +431,6 @@ describe("hostile requests (T14)", () => {
   });
 });
 
-const laneEcho = z.object({
-  lane: z.string(),
-  target: z.string(),
-  method: z.string(),
-  url: z.string(),
-  headers: z.record(z.string(), z.string()),
-  bytes: z.number(),
-});
-const laneEchoOf = (answer: Answer) => laneEcho.parse(JSON.parse(answer.body));
-
-describe("a request to a target", () => {
-  test("by a route: the prefix is cut off, the rest unchanged", async () => {
-    const echo = laneEchoOf(await ask("acme", "/plant/a%2Fb?x=%20", { method: "POST", body: "1234" }));
-    expect(echo).toMatchObject({
-      target: "echo",
-      method: "POST",
-      bytes: 4,
-      url: `http://${hostOf("acme")}/a%2Fb?x=%20`,
-    });
-    expect(echo.headers).toMatchObject({ "x-forwarded-host": hostOf("acme"), "x-forwarded-prefix": "/plant" });
-  });
-
-  test("by its own host: the whole path, in upper case too", async () => {
-    const echo = laneEchoOf(await send(stack.port, { host: `Demo--ACME.${BASE}`, path: "/x" }));
-    expect(echo).toMatchObject({ target: "demo", url: `http://demo--acme.${BASE}/x` });
-  });
-
-  test("by the relay host, without cookies either way and sandboxed (P01, D16)", async () => {
-    const host = `relay.${BASE}`;
-    const answer = await send(stack.port, { host, path: "/relay/ACME/Echo/x%20y?z", headers: { cookie: "a=1" } });
-    const echo = laneEchoOf(answer);
-    expect(echo).toMatchObject({ target: "echo", url: `http://${host}/x%20y?z` });
-    expect(echo.headers["cookie"]).toBeUndefined();
-    expect(answer.headers["set-cookie"]).toBeUndefined();
-    expect(answer.headers["content-security-policy"]).toMatch(/sandbox/);
-    expect(answer.headers["content-security-policy"]).toMatch(/img-src/);
-    expect((await send(stack.port, { host, path: "/relay/acme/echo" })).status).toBe(200);
-    expect((await send(stack.port, { host, path: "/relay/acme@default/echo" })).status).toBe(200);
-  });
-
-  test.each([
-    ["/relay/nobody/echo/", 404, "unknown-host"],
-    ["/relay/acme@other/echo/", 404, "unknown-host"],
-    ["/relay/acme/a--b/", 404, "unknown-target"],
-    ["/relay/acme/guarded/", 401, "unauthorized"],
-    ["/relay/acme/echo/..%2f..%2fglobex", 400, "bad-request"],
-    ["/queue/acme/echo/", 404, "not-found"],
-    ["/trace/acme/echo/", 404, "not-found"],
-    ["/relay/acme", 404, "not-found"],
-    ["/", 404, "not-found"],
-    ["/app", 404, "not-found"],
-  ])("%s on the relay host is %i %s", async (path, status, code) => {
-    expect(codeOf(await send(stack.port, { host: `relay.${BASE}`, path }))).toEqual([status, code]);
-  });
-
-  test("a lane that refuses before the start is tried on the other one, for small bodies and none", async () => {
-    for (const target of ["only-a", "only-b"]) {
-      for (let i = 0; i < 6; i++) {
-        expect(laneEchoOf(await send(stack.port, { host: `${target}--acme.${BASE}` })).lane).toBe(target.slice(-1));
-        const posted = await send(stack.port, {
-          host: `${target}--acme.${BASE}`,
-          method: "POST",
-          body: "x".repeat(60_000),
-        });
-        expect(laneEchoOf(posted)).toMatchObject({ lane: target.slice(-1), bytes: 60_000 });
-      }
-    }
-  });
-
-  test("a body that can't be kept is sent only to the lane that takes it", async () => {
-    for (let i = 0; i < 6; i++) {
-      const host = `only-b--acme.${BASE}`;
-      expect(laneEchoOf(await send(stack.port, { host, method: "POST", body: Buffer.alloc(200_000) }))).toMatchObject({
-        lane: "b",
-        bytes: 200_000,
-      });
-      const headers = { "transfer-encoding": "chunked" };
-      expect(laneEchoOf(await send(stack.port, { host, method: "POST", body: "abc", headers })).bytes).toBe(3);
-    }
-  });
-
-  test("when both refuse, the more telling answer is given, without its internal mark, as a page for browsers", async () => {
-    for (let i = 0; i < 4; i++) {
-      const answer = await send(stack.port, { host: `nobody--acme.${BASE}` });
-      expect(codeOf(answer)).toEqual([404, "unknown-target"]);
-      expect(answer.headers["causeway-refused"]).toBeUndefined();
-    }
-    const page = await send(stack.port, { host: `nobody--acme.${BASE}`, headers: { accept: HTML } });
-    expect(codeOf(page)).toEqual([404, "unknown-target"]);
-    expect(page.body).toContain("It is unknown-target.");
-  });
-
-  test("a lane that is lost is repeated on the other one only where that is safe (D14)", async () => {
-    for (let i = 0; i < 4; i++) {
-      expect(laneEchoOf(await send(stack.port, { host: `lost-a--acme.${BASE}` })).lane).toBe("b");
-    }
-    const posts = await Promise.all(
-      Array.from({ length: 4 }, () => send(stack.port, { host: `lost--acme.${BASE}`, method: "POST", body: "x" })),
-    );
-    for (const post of posts) expect(codeOf(post)).toEqual([503, "not-available"]);
-    expect(codeOf(await send(stack.port, { host: `lost--acme.${BASE}` }))).toEqual([503, "not-available"]);
-  });
-
-  test("a long answer of a known length keeps it", async () => {
-    const answer = await send(stack.port, { host: `big--acme.${BASE}` });
-    expect([answer.status, answer.headers["content-length"], answer.body.length]).toEqual([200, "4194304", 4_194_304]);
-  });
-
-  test("small requests avoid the lane that carries a long answer", async () => {
-    const abort = new AbortController();
-    const lanes = new Set<string>();
-    const stream = await openStream(stack.port, `stream--acme.${BASE}`, abort.signal);
-    for (let i = 0; i < 12; i++) lanes.add(laneEchoOf(await ask("acme", "/plant/x")).lane);
-    abort.abort();
-    expect(stream).toBe(200);
-    expect(lanes.size).toBe(1);
-    // The end of that answer is seen: the lane is chosen again.
-    await until(
-      "both lanes",
-      async () => {
-        lanes.add(laneEchoOf(await ask("acme", "/plant/x")).lane);
-        return lanes.size === 2;
-      },
-      { timeoutMs: 10_000 },
-    );
-  });
-
-  test("a visitor who goes away ends the stream at the lane (P09)", async () => {
-    const openStreams = async () => {
-      const counts = await Promise.all(
-        ["a", "b"].map(async (lane) => (await send(stack.port, { host: `only-${lane}-streams--acme.${BASE}` })).body),
-      );
-      return counts.filter((count) => count.includes('"open":1')).length;
-    };
-    await until("no stream", async () => (await openStreams()) === 0);
-    const abort = new AbortController();
-    expect(await openStream(stack.port, `stream--acme.${BASE}`, abort.signal)).toBe(200);
-    expect(await openStreams()).toBe(1);
-    abort.abort();
-    await until("its end", async () => (await openStreams()) === 0, { timeoutMs: 5_000 });
-  });
-
-  test("WebSockets go through, to targets and to the relay's Workers", async () => {
-    const wsUrl = `ws://127.0.0.1:${stack.port}`;
-    for (const [host, path, expected] of [
-      [`demo--acme.${BASE}`, "/ws", /^[ab] hi$/],
-      [`relay.${BASE}`, "/connect/a", /^relay hi$/],
-      [`relay.${BASE}`, "/connect/b", /^relay hi$/],
-      [`relay.${BASE}`, "/node", /^relay hi$/],
-    ] as const) {
-      const socket = new WebSocket(wsUrl + path, { headers: { host } });
-      const message = new Promise<string>((resolve) =>
-        socket.once("message", (data: Buffer) => resolve(data.toString())),
-      );
-      await new Promise((resolve, reject) => socket.once("open", resolve).once("error", reject));
-      socket.send("hi");
-      expect(await message).toMatch(expected);
-      socket.close();
-    }
-    const headers = { authorization: "Bearer x", "causeway-target": "echo" };
-    const passed = await send(stack.port, {
-      host: `relay.${BASE}`,
-      path: "/node/enroll",
-      method: "POST",
-      body: "{}",
-      headers,
-    });
-    expect(JSON.parse(passed.body)).toMatchObject({
-      url: `http://relay.${BASE}/node/enroll`,
-      headers: { authorization: "Bearer x" },
-    });
-    expect(passed.body).not.toContain("causeway-target");
-  });
-});
-
 test("without the directory tenants are served from the last known records, then 503; never a default node (H18)", async () => {
   await stack.publish(tenantRecord("copied", { id: WALTER, url: walter.url }));
   expect((await ask("acme", "/app")).status).toBe(200);
@@ -683,15 +501,5 @@ function readEvents(port: number, host: string, path: string, go: () => Promise<
     });
     socket.on("close", () => resolve(received));
     socket.on("error", reject);
-  });
-}
-
-/** Opens an endless answer and answers its status once bytes flow; it ends with the signal. */
-function openStream(port: number, host: string, signal: AbortSignal): Promise<number> {
-  return new Promise((resolve, reject) => {
-    const socket = connect(port, "127.0.0.1", () => socket.write(`GET / HTTP/1.1\r\nHost: ${host}\r\n\r\n`));
-    socket.once("data", (chunk: Buffer) => resolve(Number(chunk.toString("latin1").slice(9, 12))));
-    socket.on("error", reject);
-    signal.addEventListener("abort", () => socket.destroy());
   });
 }

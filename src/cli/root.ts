@@ -21,6 +21,8 @@ export const root: AnyCommand = defineCommand({
     operation: () => import("./commands/operation.ts").then((module) => module.default),
     connect: () => import("./commands/connect.ts").then((module) => module.default),
     doctor: () => import("./commands/doctor.ts").then((module) => module.default),
+    service: () => import("./commands/service.ts").then((module) => module.default),
+    relay: () => import("./commands/relay.ts").then((module) => module.default),
     node: () => import("./commands/node.ts").then((module) => module.nodeCommand),
     migrate: () => import("./commands/migrate.ts").then((module) => module.default),
     token: () => import("./commands/token.ts").then((module) => module.default),

@@ -1,6 +1,7 @@
 import { z } from "zod";
 import { canonicalHost } from "../../policy/host.ts";
 import { NAME_PROBLEM_TEXT, parseSlug, parseTarget } from "../../policy/names.ts";
+import { routeTimeouts } from "../../policy/record.ts";
 import { tenantSettings } from "../../protocol/lane.ts";
 import { publicJwk } from "../../protocol/jwk.ts";
 import { DRAIN_SECONDS, DRAIN_SECONDS_MAX, MEMORY_BUDGET_MIB } from "./limits.ts";
@@ -76,7 +77,6 @@ const settings = z.strictObject({
   issuers,
 });
 
-const milliseconds = z.number().int().positive();
 const route = z.strictObject({
   prefix: z
     .string()
@@ -84,10 +84,7 @@ const route = z.strictObject({
     .regex(/^\/(?:.*[^/])?$/, "start with / and don't end with one"),
   target: targetName,
   access: access.optional(),
-  timeouts: z
-    .strictObject({ firstByteMs: milliseconds, idleMs: milliseconds, totalMs: milliseconds })
-    .partial()
-    .prefault({}),
+  timeouts: routeTimeouts.strict().optional(),
 });
 
 const tenant = z.strictObject({

@@ -41,19 +41,12 @@ export interface TenantConfig {
   /** Custom hosts; `<slug>.<base>` is not among them. */
   readonly hosts: readonly string[];
   /** "member" stands for "holds a service token". */
-  readonly routes: readonly TenantRoute[];
-  readonly routeTimeouts: ReadonlyMap<TenantRoute, RouteTimeouts>;
+  readonly routes: TenantRoute[];
   readonly defaultAccess: "public" | "token";
   readonly targetAccess: ReadonlyMap<string, "public" | "token">;
   readonly tokens: readonly ServiceToken[];
   readonly grants: readonly ConnectorGrant[];
   readonly settings: TenantSettings;
-}
-
-export interface RouteTimeouts {
-  readonly firstByteMs: number | null;
-  readonly idleMs: number | null;
-  readonly totalMs: number | null;
 }
 
 export interface ServiceToken {
@@ -127,17 +120,12 @@ function resolved(file: RelayFile, options: ReadOptions, read: (name: string) =>
 
 function tenantOf(slug: string, tenant: TenantFile, revision: number, read: (name: string) => string): TenantConfig {
   const tenantId = stableId("ten", slug);
-  const routeTimeouts = new Map<TenantRoute, RouteTimeouts>();
-  const routes = tenant.routes.map(({ prefix, target, access = tenant.access, timeouts }): TenantRoute => {
-    const route: TenantRoute = {
-      prefix,
-      access: access === "token" ? "member" : "public",
-      to: { kind: "target", target },
-    };
-    const { firstByteMs = null, idleMs = null, totalMs = null } = timeouts;
-    routeTimeouts.set(route, { firstByteMs, idleMs, totalMs });
-    return route;
-  });
+  const routes = tenant.routes.map(({ prefix, target, access = tenant.access, timeouts }): TenantRoute => ({
+    prefix,
+    access: access === "token" ? "member" : "public",
+    to: { kind: "target", target },
+    timeouts: timeouts ?? null,
+  }));
   const twice = routes.find((route, index) => routes.findIndex(({ prefix }) => prefix === route.prefix) !== index);
   if (twice !== undefined) throw new ConfigError(`routes: ${twice.prefix} is there twice`);
   const tokens = Object.entries(tenant.tokens).map(([name, source]) =>
@@ -181,7 +169,6 @@ function tenantOf(slug: string, tenant: TenantFile, revision: number, read: (nam
     slug,
     hosts: tenant.hosts,
     routes,
-    routeTimeouts,
     defaultAccess: tenant.access,
     targetAccess: new Map(Object.entries(tenant.targets).map(([name, { access = tenant.access }]) => [name, access])),
     tokens,

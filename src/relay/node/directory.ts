@@ -34,14 +34,15 @@ export function createDirectory(config: RelayConfig, tenants: ReadonlyMap<string
       case "target": {
         const tenant = tenants.get(parsed.slug);
         if (tenant === undefined) return { kind: "unknown" };
-        return parsed.kind === "tenant" ? { kind: "tenant", tenant } : { kind: "target", tenant, target: parsed.target };
+        return parsed.kind === "tenant"
+          ? { kind: "tenant", tenant }
+          : { kind: "target", tenant, target: parsed.target };
       }
       case "custom": {
         const tenant = custom.get(parsed.host);
         return tenant === undefined ? { kind: "unknown" } : { kind: "tenant", tenant };
       }
-      case "apex":
-      case "unknown":
+      default:
         return { kind: "unknown" };
     }
   };

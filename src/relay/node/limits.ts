@@ -1,4 +1,7 @@
-/** Numbers of the Node host, each with its reason. Those of the broker and its sessions are in src/relay/limits.ts and the core. */
+import type { BrokerLimits } from "../core/types.ts";
+import { FIRST_BYTE_MS, IDLE_MS, IDLE_SOCKET_MS, SEND_LIMITS } from "../limits.ts";
+
+/** Numbers of the Node host, each with its reason. Those that all hosts share are in src/relay/limits.ts. */
 
 const KIB = 1024;
 const MIB = 1024 * KIB;
@@ -15,22 +18,15 @@ export const CONNECTOR_HIGH_WATER_BYTES = 64 * KIB;
 /** What waits for a visitor's WebSocket before the target is made to wait. */
 export const WS_HIGH_WATER_BYTES = 256 * KIB;
 /** Longest message of a visitor's WebSocket: it is put together in memory. As in a lane's HELLO. */
-export const WS_MESSAGE_BYTES = 8 * MIB;
-/** What a visitor's WebSocket sent and its connector has not taken; above, the visitor's socket is read no further. */
-export const WS_QUEUE_BYTES = 256 * KIB;
-/** A visitor's WebSocket that was closed and whose peer does not answer is cut after this. */
-export const WS_CLOSE_MS = 5_000;
+const WS_MESSAGE_BYTES = 8 * MIB;
 
 /** Bytes of a request kept so that it can be offered to the other lane: the broker keeps as many for another connector. */
 export const REPLAY_BYTES = 64 * KIB;
 /** A body or answer beyond this is bulk: small requests are sent by the other lane meanwhile. */
 export const BULK_BYTES = 256 * KIB;
 
-/** How often a request that waits for a lane looks at its deadlines, at most late by this. */
-export const SWEEP_MS = 250;
-
 /** Default of `memoryBudgetMiB`: unread answers of all tenants together. 200 stalled visitors must not cost more than 64 MiB with all else. */
-export const MEMORY_BUDGET_MIB = 32;
+export const MEMORY_BUDGET_MIB = 24;
 
 /** How often the configuration and the files that it names are looked at. Revocation has to work within 2 s. */
 export const CONFIG_POLL_MS = 500;
@@ -58,3 +54,41 @@ export const TOKEN_BODY_BYTES = 16 * KIB;
 
 /** Said to visitors and connectors while the process or a tenant is at its limit. */
 export const RETRY_AFTER_SECONDS = 5;
+
+/** Requests and WebSockets under way of one tenant at one lane: a process has no isolate's 128 MB, but each costs its 16 KiB window. */
+const IN_FLIGHT_MAX = 4_000;
+/** Of one tenant at one lane: a fleet of connectors with a socket each. */
+const SOCKETS_MAX = 512;
+
+/** Of a tenant's requests on their way to connectors, shared: one may have a sixteenth, which keeps a socket busy. */
+const SEND_SHARED_BYTES = 32 * MIB;
+
+/** What each broker of this process works with. The memory budget is one for all of them. */
+export const brokerLimits = (budgetBytes: number): BrokerLimits => ({
+  session: {
+    messageBytes: MIB,
+    /** To begin with; it grows with what the visitor's connection takes. */
+    streamWindowBytes: 256 * KIB,
+    /** Never the bottleneck: the budget holds the streams' own windows down. This only stops a connector that cheats. */
+    sessionWindowBytes: 2 * budgetBytes + IN_FLIGHT_MAX * 16 * KIB,
+    streams: 0,
+    wsMessageBytes: WS_MESSAGE_BYTES,
+  },
+  send: SEND_LIMITS,
+  /** 100 MB/s at a round trip of 100 ms are 10 MB under way. */
+  streamWindowMaxBytes: 16 * MIB,
+  carrierHighWaterBytes: CONNECTOR_HIGH_WATER_BYTES,
+  socketsMax: SOCKETS_MAX,
+  inFlightMax: IN_FLIGHT_MAX,
+  accountedBytesMax:
+    budgetBytes +
+    IN_FLIGHT_MAX * 20 * KIB + // what each request may always hold, both ways
+    SOCKETS_MAX * (CONNECTOR_HIGH_WATER_BYTES + SEND_LIMITS.messageBytes + SEND_LIMITS.aloneFrameBytes) +
+    SEND_SHARED_BYTES,
+  firstByteMs: FIRST_BYTE_MS,
+  idleMs: IDLE_MS,
+  idleSocketMs: IDLE_SOCKET_MS,
+});
+
+/** What this end says of itself in HELLO and traces. */
+export const SOFTWARE = "causeway-relay-node";

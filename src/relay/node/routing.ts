@@ -1,9 +1,12 @@
 import { targetAccess } from "../../policy/access.ts";
 import { parseTarget } from "../../policy/names.ts";
-import { matchRoute } from "../../policy/route.ts";
+import type { RouteTimeouts } from "../../policy/record.ts";
+import { matchRoute, targetTimeouts } from "../../policy/route.ts";
+import type { BrokerRequest } from "../core/types.ts";
 import type { RequestHead } from "../../http1/types.ts";
+import { isEndpoint } from "../admission/endpoints.ts";
 import type { ErrorCode } from "../../shared/problem.ts";
-import type { RouteTimeouts, TenantConfig } from "./config.ts";
+import type { TenantConfig } from "./config.ts";
 import type { Directory } from "./directory.ts";
 import type { LaneName } from "./lane-choice.ts";
 import type { Tenant } from "./tenants.ts";
@@ -12,8 +15,7 @@ import type { Tenant } from "./tenants.ts";
 export type Destination =
   | ToTarget
   | { readonly kind: "connect"; readonly lane: LaneName }
-  | { readonly kind: "token" }
-  | { readonly kind: "discovery" }
+  | { readonly kind: "endpoint" }
   | { readonly kind: "refused"; readonly code: ErrorCode; readonly detail: string; readonly status?: number };
 
 export interface ToTarget {
@@ -28,12 +30,24 @@ export interface ToTarget {
   /** By the relay's own host, which all tenants share: no cookies either way, pages are sandboxed (D16). */
   readonly isShared: boolean;
   readonly trace: boolean;
-  readonly timeouts: RouteTimeouts;
+  readonly timeouts: BrokerRequest["timeouts"];
 }
 
-const NO_TIMEOUTS: RouteTimeouts = { firstByteMs: null, idleMs: null, totalMs: null };
-const refused = (code: ErrorCode, detail: string): Destination => ({ kind: "refused", code, detail });
-const AMBIGUOUS = refused("bad-request", "The path can be read in more than one way (dot segments or encoded separators).");
+const NO_TIMEOUTS: BrokerRequest["timeouts"] = { firstByteMs: null, idleMs: null, totalMs: null };
+const timeoutsOf = (timeouts: RouteTimeouts | null | undefined): BrokerRequest["timeouts"] =>
+  timeouts === null || timeouts === undefined
+    ? NO_TIMEOUTS
+    : { firstByteMs: timeouts.firstByteMs ?? null, idleMs: timeouts.idleMs ?? null, totalMs: timeouts.totalMs ?? null };
+const refused = (code: ErrorCode, detail: string, status?: number): Destination => ({
+  kind: "refused",
+  code,
+  detail,
+  ...(status === undefined ? {} : { status }),
+});
+const AMBIGUOUS: Destination = refused(
+  "bad-request",
+  "The path can be read in more than one way (dot segments or encoded separators).",
+);
 
 /** Where a request goes, from its head and the configuration alone. */
 export function destinationOf(head: RequestHead, directory: Directory): Destination {
@@ -58,11 +72,11 @@ export function destinationOf(head: RequestHead, directory: Directory): Destinat
         access: accessOf(owner.tenant.config, owner.target),
         isShared: false,
         trace: false,
-        timeouts: NO_TIMEOUTS,
+        timeouts: timeoutsOf(targetTimeouts(owner.tenant.config.routes, owner.target)),
       };
     case "malformed":
       return refused("bad-request", "The Host header is no name of a host.");
-    case "unknown":
+    default:
       return refused("unknown-host", "No tenant has this host. Check the spelling.");
   }
 }
@@ -83,26 +97,28 @@ function onTenantHost(path: string, tenant: Tenant): Destination {
     access: route.access === "member" ? "token" : "public",
     isShared: false,
     trace: false,
-    timeouts: tenant.config.routeTimeouts.get(route) ?? NO_TIMEOUTS,
+    timeouts: timeoutsOf(route.timeouts),
   };
 }
 
 function onRelayHost(head: RequestHead, directory: Directory): Destination {
   const { pathname, query } = split(head.path);
-  if (pathname === "/connect/a" || pathname === "/connect/b") return { kind: "connect", lane: pathname === "/connect/a" ? "a" : "b" };
-  if (pathname === "/token") return { kind: "token" };
-  if (pathname === "/.well-known/relayserver-configuration") return { kind: "discovery" };
+  if (pathname === "/connect/a" || pathname === "/connect/b")
+    return { kind: "connect", lane: pathname === "/connect/a" ? "a" : "b" };
+  if (isEndpoint(pathname)) return { kind: "endpoint" };
   const [, mode, slug, name, rest = "/"] = /^\/(relay|trace|queue)\/([^/]+)\/([^/]+)(\/.*)?$/.exec(pathname) ?? [];
   if (mode === undefined || slug === undefined || name === undefined)
     return refused("not-found", "There is nothing at this address of the relay.");
-  if (mode === "queue") return { ...refused("not-available", "Queued delivery is not part of this version; use /relay."), status: 501 };
+  if (mode === "queue")
+    return refused("not-available", "Queued delivery is not part of this version; use /relay.", 501);
   const target = parseTarget(name.toLowerCase());
   if (!target.ok) return refused("unknown-target", "This is not a possible name of a target.");
   // Only to refuse paths that climb: "/relay/acme/echo/..%2f..%2fglobex/..." must not depend on who decodes it.
   if (matchRoute([], rest).kind === "ambiguous") return AMBIGUOUS;
   const tenant = directory.bySlug(slug.toLowerCase());
   if (tenant === undefined) return refused("unknown-host", "No tenant has this name.");
-  if (mode === "trace" && !tenant.config.settings.tracing) return refused("forbidden", "Tracing is switched off for this tenant.");
+  if (mode === "trace" && !tenant.config.settings.tracing)
+    return refused("forbidden", "Tracing is switched off for this tenant.");
   return {
     kind: "target",
     tenant,
@@ -112,7 +128,7 @@ function onRelayHost(head: RequestHead, directory: Directory): Destination {
     access: accessOf(tenant.config, target.value),
     isShared: true,
     trace: mode === "trace",
-    timeouts: NO_TIMEOUTS,
+    timeouts: timeoutsOf(targetTimeouts(tenant.config.routes, target.value)),
   };
 }
 

@@ -16,7 +16,8 @@ export function createSlabs(): Slabs {
       return new Uint8Array(free.pop() ?? new ArrayBuffer(SLAB_BYTES));
     },
     release({ buffer }) {
-      if (buffer instanceof ArrayBuffer && buffer.byteLength === SLAB_BYTES && free.length < SLABS_KEPT) free.push(buffer);
+      if (buffer instanceof ArrayBuffer && buffer.byteLength === SLAB_BYTES && free.length < SLABS_KEPT)
+        free.push(buffer);
     },
   };
 }

@@ -1,0 +1,112 @@
+import { createLogger, type Logger } from "../../shared/log.ts";
+import { err, ok, type Result } from "../../shared/result.ts";
+import { readRelayConfig, type RelayConfig } from "./config.ts";
+import type { LaneName } from "./lane-choice.ts";
+import { DRAIN_SETTLE_MS } from "./limits.ts";
+import { createLogLines } from "./log-lines.ts";
+import { startRelay } from "./relay.ts";
+import { watchFiles } from "./watch.ts";
+
+export interface RunOptions {
+  readonly configFile: string;
+  readonly lane: LaneName | "both";
+  /** One or more whole log lines with their line ends. */
+  readonly write: (text: string) => void;
+  readonly now: () => number;
+  readonly random: () => number;
+  /** SIGTERM and SIGINT: the first drains, the second ends at once. Answers how to stop listening. */
+  readonly onSignal: (listener: (signal: string) => void) => () => void;
+  /** SIGHUP. */
+  readonly onReload: (listener: () => void) => () => void;
+}
+
+/** `broken`: open requests were cut when the grace was over. */
+export type RunFailure = {
+  readonly kind: "configuration" | "environment" | "broken" | "interrupted";
+  readonly message: string;
+};
+
+/** Runs until a signal ends it. */
+export async function runRelay(options: RunOptions): Promise<Result<null, RunFailure>> {
+  const { configFile, lane, now } = options;
+  // Grants and settings are told apart by it; it has to grow over restarts too.
+  let revision = Math.floor(now() / 1_000);
+  const read = () => readRelayConfig(configFile, { lane, revision: (revision += 1) });
+  const first = read();
+  if (!first.ok) return err({ kind: "configuration", message: `${configFile}: ${first.error}` });
+  const lines = createLogLines(options.write);
+  const log = createLogger("relay", (line) => lines.write(line), { level: first.value.logLevel, now });
+  const lanes = lane === "both" ? (["a", "b"] as const) : [lane];
+
+  let relay: Awaited<ReturnType<typeof startRelay>>;
+  try {
+    relay = await startRelay(first.value, lanes, { log, lines, now, random: options.random });
+  } catch (error) {
+    lines.flush();
+    const code = error instanceof Error && "code" in error ? String(error.code) : String(error);
+    return err({ kind: "environment", message: `the relay can't listen (${code}); see listen in ${configFile}` });
+  }
+  const { visitors, connectors, admin } = relay.addresses;
+  log.info("the relay runs", {
+    lanes: lanes.join(" "),
+    visitors: textOf(visitors),
+    connectors: textOf(connectors),
+    admin: admin === null ? null : textOf(admin),
+    tenants: first.value.tenants.length,
+    pid: process.pid,
+  });
+  lines.flush();
+
+  let current: RelayConfig = first.value;
+  const reload = (why: string): void => {
+    const next = read();
+    if (!next.ok) {
+      log.error("THE NEW CONFIGURATION IS REFUSED; the one before stays in force", { why, reason: next.error });
+    } else {
+      current = next.value;
+      report(relay.reload(next.value), log);
+    }
+    lines.flush();
+  };
+  const unwatch = watchFiles(
+    () => current.files,
+    () => reload("a file changed"),
+  );
+  const offReload = options.onReload(() => reload("SIGHUP"));
+
+  return await new Promise((resolve) => {
+    const end = (result: Result<null, RunFailure>): void => {
+      unwatch();
+      offReload();
+      offSignal();
+      lines.flush();
+      resolve(result);
+    };
+    const drain = async (): Promise<void> => {
+      const { inFlight } = await relay.drain(current.drainMs, DRAIN_SETTLE_MS);
+      log.info("stopped", { cut: inFlight });
+      const seconds = current.drainMs / 1_000;
+      if (inFlight === 0) end(ok(null));
+      else end(err({ kind: "broken", message: `${inFlight} requests were cut after the grace of ${seconds} s` }));
+    };
+    const interrupt = async (signal: string): Promise<void> => {
+      log.warn("stopped while requests were open", { signal });
+      await relay.stop();
+      end(err({ kind: "interrupted", message: `${signal} while requests were open` }));
+    };
+    const offSignal = options.onSignal((signal) => {
+      if (relay.draining) return void interrupt(signal);
+      log.info("draining", { signal, graceMs: current.drainMs });
+      lines.flush();
+      void drain();
+    });
+  });
+}
+
+function report(restart: readonly string[], log: Logger): void {
+  log.info("the configuration was read again");
+  if (restart.length > 0) log.warn("some changes count after a restart only", { settings: restart.join(" ") });
+}
+
+const textOf = ({ host, port }: { host: string; port: number }): string =>
+  host.includes(":") ? `[${host}]:${port}` : `${host}:${port}`;

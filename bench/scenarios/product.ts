@@ -1,3 +1,4 @@
+import { randomBytes } from "node:crypto";
 import { mkdir } from "node:fs/promises";
 import { join } from "node:path";
 import { unstable_readConfig as readWranglerConfig } from "wrangler";
@@ -37,6 +38,7 @@ export async function startProduct(folder: string): Promise<Product> {
     BASE_DOMAINS: BASE_DOMAIN,
     PROOF_PRIVATE_KEY: JSON.stringify(proofKey.private),
     PROOF_PUBLIC_KEYS: JSON.stringify({ keys: [proofKey.public] }),
+    RELAY_TOKEN_KEY: randomBytes(32).toString("base64"),
   };
   const workers = await Promise.all(
     WORKERS.filter((worker) => SERVED.includes(worker.name)).map(async (worker) => {

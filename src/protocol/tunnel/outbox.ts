@@ -140,7 +140,7 @@ export class Outbox {
       if (left === "more") this.scheduler.addBody(sender);
       else if (left === "session-credit") this.scheduler.waitForCredit(sender);
       else if (left === "message-full") {
-        this.scheduler.addHead(sender); // first in the next message
+        this.scheduler.putBack(sender);
         return;
       }
     }

@@ -4,22 +4,21 @@ import { URGENCY_MAX } from "./limits.ts";
 export interface Sender {
   /** 0 first to 7 last (RFC 9218). */
   readonly urgency: number;
-  place: "nowhere" | "heads" | "bodies" | "credit";
+  place: "nowhere" | "front" | "heads" | "bodies" | "credit";
 }
-
-type Levels<T> = (Set<T> | undefined)[];
 
 /** So many turns of the more urgent, then one of the less urgent: at least a ninth of the frames, so that nothing starves. */
 const URGENT_TURNS = 8;
 
 /**
- * Whose turn it is. Heads come before all bodies; among heads and among bodies the more urgent first; within one urgency each in turn. While
- * the less urgent wait, every ninth turn of the bodies is theirs, each urgency of them in turn. Who waits for session credit stands aside.
+ * Whose turn it is. Heads come before all bodies, in the order in which they came: ids of new streams must rise on the wire. Among bodies the more
+ * urgent come first, within one urgency each in turn. While the less urgent wait, every ninth turn of the bodies is theirs, each urgency of them in turn. Who waits for session credit stands aside.
  */
 export class Scheduler<T extends Sender> {
-  // Made when they are needed: a relay holds ten thousand idle sessions.
-  readonly #heads: Levels<T> = [];
-  readonly #bodies: Levels<T> = [];
+  #front: T | null = null;
+  readonly #heads = new Set<T>();
+  /** By urgency. Made when they are needed: a relay holds ten thousand idle sessions. */
+  readonly #bodies: (Set<T> | undefined)[] = [];
   readonly #credit = new Set<T>();
   #size = 0;
   #urgentTurns = 0;
@@ -32,13 +31,19 @@ export class Scheduler<T extends Sender> {
 
   /** It has something to send. */
   addBody(sender: T): void {
-    if (sender.place === "heads" || sender.place === "bodies") return;
-    this.#put(sender, "bodies");
+    if (sender.place === "nowhere" || sender.place === "credit") this.#put(sender, "bodies");
   }
 
   /** The same, with a head in front. */
   addHead(sender: T): void {
-    if (sender.place !== "heads") this.#put(sender, "heads");
+    if (sender.place !== "heads" && sender.place !== "front") this.#put(sender, "heads");
+  }
+
+  /** It did not fit into the message: it goes first in the next one. */
+  putBack(sender: T): void {
+    sender.place = "front";
+    this.#front = sender;
+    this.#size += 1;
   }
 
   /** It has something to send as soon as the session has credit. */
@@ -59,23 +64,25 @@ export class Scheduler<T extends Sender> {
       return;
     }
     this.#size -= 1;
-    (place === "heads" ? this.#heads : this.#bodies)[sender.urgency]?.delete(sender);
+    if (place === "front") this.#front = null;
+    else if (place === "heads") this.#heads.delete(sender);
+    else this.#bodies[sender.urgency]?.delete(sender);
   }
 
   /** The next one; it stands nowhere afterwards. `head`: it was among the heads. */
   next(): { readonly sender: T; readonly head: boolean } | null {
     if (this.#size === 0) return null;
-    const level = mostUrgent(this.#heads);
-    const head = level === null ? null : front(this.#heads[level]);
-    const sender = head ?? this.#nextBody();
+    const sender = this.#front ?? front(this.#heads) ?? this.#nextBody();
     if (sender === null) return null;
+    const head = sender.place === "heads";
     this.remove(sender);
-    return { sender, head: head !== null };
+    return { sender, head };
   }
 
   #nextBody(): T | null {
-    const top = mostUrgent(this.#bodies);
-    if (top === null) return null;
+    let top = 0;
+    while (top <= URGENCY_MAX && (this.#bodies[top]?.size ?? 0) === 0) top += 1;
+    if (top > URGENCY_MAX) return null;
     const less = this.#lessUrgent(top);
     if (less === null) {
       this.#urgentTurns = 0;
@@ -109,15 +116,9 @@ export class Scheduler<T extends Sender> {
       return;
     }
     this.#size += 1;
-    const levels = place === "heads" ? this.#heads : this.#bodies;
-    const level = (levels[sender.urgency] ??= new Set());
-    level.add(sender);
+    if (place === "heads") this.#heads.add(sender);
+    else (this.#bodies[sender.urgency] ??= new Set()).add(sender);
   }
-}
-
-function mostUrgent<T>(levels: Levels<T>): number | null {
-  for (let urgency = 0; urgency <= URGENCY_MAX; urgency++) if ((levels[urgency]?.size ?? 0) > 0) return urgency;
-  return null;
 }
 
 function front<T>(level: Set<T> | undefined): T | null {

@@ -3,9 +3,12 @@ import { CLOSE } from "../protocol/tunnel/close-codes.ts";
 import {
   createSession,
   type ByteBudget,
+  type ConfigAck,
+  type ConnectorReport,
   type GoAway,
   type OpenRequest,
   type PeerHello,
+  type PushedConfig,
   type Stream,
   type StreamEvents,
 } from "../protocol/tunnel/session.ts";
@@ -29,6 +32,13 @@ export interface Carrier {
   readonly rttMs: number | null;
   /** The whole new list of targets. */
   announce(targets: readonly string[]): void;
+  /** Health and load. */
+  report(report: ConnectorReport): void;
+  /** A new token before the old one runs out. */
+  renewToken(token: string): void;
+  acknowledge(ack: ConfigAck): void;
+  /** Asks for an echo now, and cuts the socket when nothing has come within the time: the network may have changed under it. */
+  prove(withinMs: number): void;
   /** Tells the relay to send nothing new, waits for the open streams up to the bound, then closes. */
   drain(reason: string, withinMs: number): void;
   /** As `drain`, for a relay that asked for it by itself. */
@@ -44,13 +54,18 @@ export interface CarrierOptions {
   readonly software: string;
   readonly budget: ByteBudget;
   readonly slabs: Slabs;
+  /** Milliseconds of a clock that nobody sets. */
   readonly now: () => number;
+  /** Asked anew each time: it may be pushed. Null: the default. */
+  readonly keepAliveMs: () => number | null;
 }
 
 export interface CarrierEvents {
   /** The relay's HELLO came: requests may follow. */
   ready(peer: PeerHello): void;
   open(stream: Stream, request: OpenRequest): StreamEvents;
+  tokenAccepted(lifetimeMs: number): void;
+  config(config: PushedConfig): void;
   /** The relay will go away: dial another one while this one finishes. */
   goAway(notice: GoAway): void;
   /** Once, last. */
@@ -68,7 +83,10 @@ export function createCarrier(options: CarrierOptions, events: CarrierEvents): C
   let finishing: NodeJS.Timeout | null = null;
   let finishUntilMs = Infinity;
   let closed = false;
-  let unannounced: readonly string[] | null = null; // nothing may follow our HELLO before the relay's has come
+  // Nothing may follow our HELLO before the relay's has come.
+  let unannounced: readonly string[] | null = null;
+  let unreported: ConnectorReport | null = null;
+  let proof: NodeJS.Timeout | null = null;
 
   const session = createSession({
     role: "connector",
@@ -90,10 +108,13 @@ export function createCarrier(options: CarrierOptions, events: CarrierEvents): C
       hello(peer) {
         clearTimeout(greeting);
         if (unannounced !== null) session.announceTargets(unannounced);
+        if (unreported !== null) session.report(unreported);
         events.ready(peer);
       },
       open: (stream, request) => events.open(stream, request),
       goAway: (notice) => events.goAway(notice),
+      tokenAccepted: (lifetimeMs) => events.tokenAccepted(lifetimeMs),
+      config: (config) => events.config(config),
       replaced(reason) {
         replaced = reason;
       },
@@ -139,7 +160,8 @@ export function createCarrier(options: CarrierOptions, events: CarrierEvents): C
   const beat = setInterval(() => {
     const { lastReceivedMs: lastMessageMs, openStreams } = session;
     const lastSignMs = Math.max(lastMessageMs, lastPongMs);
-    const verdict = heartbeat({ lastMessageMs, lastSignMs, echoAskedMs, pingAskedMs, openStreams }, now());
+    const keepAliveMs = options.keepAliveMs();
+    const verdict = heartbeat({ lastMessageMs, lastSignMs, echoAskedMs, pingAskedMs, openStreams, keepAliveMs }, now());
     if (verdict === "echo") {
       session.ping(); // does nothing while an older one is unanswered; any message will do
       echoAskedMs = now();
@@ -148,10 +170,14 @@ export function createCarrier(options: CarrierOptions, events: CarrierEvents): C
       pingAskedMs = now();
       socket.ping();
     }
-    if (verdict !== "dead") return;
-    ourEnd ??= { code: CLOSE.timeout, reason: "the relay does not answer any more" };
-    socket.terminate(); // a closing handshake would not come through either
+    if (verdict === "dead") cut("the relay does not answer any more");
   }, HEARTBEAT_TICK_MS);
+
+  /** A closing handshake would not come through either. */
+  function cut(reason: string): void {
+    ourEnd ??= { code: CLOSE.timeout, reason };
+    socket.terminate();
+  }
 
   socket.on("pong", () => {
     lastPongMs = now();
@@ -166,6 +192,7 @@ export function createCarrier(options: CarrierOptions, events: CarrierEvents): C
     clearTimeout(greeting);
     clearInterval(beat);
     if (finishing !== null) clearInterval(finishing);
+    if (proof !== null) clearTimeout(proof);
     const loss = replaced === null ? lossOfClose(ourEnd?.code ?? code, ourEnd?.reason ?? reason.toString()) : null;
     session.lost(loss?.text ?? "replaced");
     events.closed(loss ?? { kind: "replaced", text: replaced ?? "" });
@@ -194,6 +221,24 @@ export function createCarrier(options: CarrierOptions, events: CarrierEvents): C
     announce(targets) {
       if (session.state === "greeting") unannounced = targets;
       else session.announceTargets(targets);
+    },
+    report(report) {
+      if (session.state === "greeting") unreported = report;
+      else session.report(report);
+    },
+    renewToken(token) {
+      if (session.state !== "greeting") session.renewToken(token);
+    },
+    acknowledge: (ack) => session.acknowledgeConfig(ack),
+    prove(withinMs) {
+      if (closed || session.state === "greeting") return;
+      if (proof !== null) clearTimeout(proof);
+      const askedMs = now();
+      session.ping(); // does nothing while an older one is unanswered; any message will do
+      proof = setTimeout(() => {
+        proof = null;
+        if (session.lastReceivedMs < askedMs) cut("the network changed and nothing comes through any more");
+      }, withinMs);
     },
     drain(reason, withinMs) {
       session.drain(reason);

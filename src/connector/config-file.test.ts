@@ -26,7 +26,11 @@ targets:
         healthPort: "9100",
         drainTimeout: "2.5",
         allowPlainHttp: false,
-        targets: ["demo=http://127.0.0.1:3000", "erp=https://erp.local:8443/base#timeout=30", "echo=debug:echo"],
+        targets: [
+          { name: "demo", settings: "http://127.0.0.1:3000", folder: "/etc/causeway" },
+          { name: "erp", settings: { url: "https://erp.local:8443/base", timeout: 30 }, folder: "/etc/causeway" },
+          { name: "echo", settings: "debug:echo", folder: "/etc/causeway" },
+        ],
       },
     });
     expect(read("")).toMatchObject({ ok: true, value: { targets: [] } });
@@ -35,7 +39,7 @@ targets:
   it("with a mistake is refused by the setting's name, never with its value", () => {
     const wrong: [string, string][] = [
       ["relai: https://secret.example.com", 'unknown setting "relai"'],
-      ["targets: { demo: { url: 'http://x', timout: 3 } }", "targets.demo"],
+      ["targets: [secret]", "check targets"],
       ["lanes: c", "check lanes"],
       ["allowPlainHttp: 'yes, secret'", "check allowPlainHttp"],
       ["- secret", "name: value"],
@@ -52,7 +56,7 @@ targets:
     const file = read("relay: https://file.example.com\nlanes: a\ntargets: { demo: 'http://x' }");
     if (!file.ok) throw new Error(file.error);
     const merged = withDefaults({ url: "https://flag.example.com", targets: [], allowPlainHttp: false }, file.value);
-    expect(merged).toMatchObject({ url: "https://flag.example.com", lanes: "a", targets: ["demo=http://x"] });
+    expect(merged).toMatchObject({ url: "https://flag.example.com", lanes: "a", targets: [{ name: "demo" }] });
     const typed = withDefaults({ targets: ["ping"], allowPlainHttp: true }, file.value);
     expect(typed).toMatchObject({ targets: ["ping"], allowPlainHttp: true });
   });

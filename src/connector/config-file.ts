@@ -7,21 +7,30 @@ import type { ConnectorInput } from "./config.ts";
 
 /** A number may be written as one; it is checked like the flag's text. */
 const text = z.union([z.string(), z.number()]).transform(String);
-const target = z.union([z.string(), z.strictObject({ url: z.string(), timeout: text.optional() })]);
 
 const configFile = z.strictObject({
   relay: z.string().optional(),
   tenant: z.string().optional(),
   connector: z.string().optional(),
   credentials: z.string().optional(),
+  secretFile: z.string().optional(),
+  tokenFile: z.string().optional(),
+  issuer: z.string().optional(),
+  clientId: z.string().optional(),
+  audience: z.string().optional(),
+  scope: z.string().optional(),
+  stateDir: z.string().optional(),
+  pushedTargets: z.boolean().optional(),
   instance: text.optional(),
   lanes: z.enum(["a", "b", "both"]).optional(),
+  originClient: z.enum(["llhttp", "undici"]).optional(),
   ca: z.string().optional(),
   healthPort: text.optional(),
   drainTimeout: text.optional(),
   reconnectMax: text.optional(),
   allowPlainHttp: z.boolean().optional(),
-  targets: z.record(z.string(), target).optional(),
+  /** Read by targets/target-settings.ts. */
+  targets: z.record(z.string(), z.unknown()).optional(),
 });
 
 /**
@@ -53,20 +62,18 @@ export function parseConfigFile(source: string, folder: string): Result<Connecto
   if (!checked.success) {
     return err([...new Set(checked.error.issues.map((issue) => wordsFor(issue)))].join("; "));
   }
-  const { relay, targets = {}, credentials, ca, allowPlainHttp = false, ...rest } = checked.data;
-  const options: string[] = [];
-  for (const [name, value] of Object.entries(targets)) {
-    const { url, timeout } = typeof value === "string" ? { url: value } : value;
-    if (timeout !== undefined && url.includes("#")) return err(`targets.${name}: give the timeout once`);
-    options.push(`${name}=${url}${timeout === undefined ? "" : `#timeout=${timeout}`}`);
-  }
+  const { relay, targets = {}, allowPlainHttp = false, ...rest } = checked.data;
+  const at = (path: string | undefined): string | undefined => (path === undefined ? undefined : resolve(folder, path));
   return ok({
     ...rest,
     url: relay,
-    credentials: credentials === undefined ? undefined : resolve(folder, credentials),
-    ca: ca === undefined ? undefined : resolve(folder, ca),
+    credentials: at(rest.credentials),
+    secretFile: at(rest.secretFile),
+    tokenFile: at(rest.tokenFile),
+    stateDir: at(rest.stateDir),
+    ca: at(rest.ca),
     allowPlainHttp,
-    targets: options,
+    targets: Object.entries(targets).map(([name, settings]) => ({ name, settings, folder })),
   });
 }
 

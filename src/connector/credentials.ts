@@ -15,16 +15,25 @@ const privateJwk = z.union([
 ]);
 export type PrivateJwk = z.infer<typeof privateJwk>;
 
+const relayUrl = z.string().max(2048);
+/** `slug` or `slug@cluster`. */
+const tenant = z.string().min(1).max(128);
+const connector = z.string().min(1).max(64);
+/** Visible ASCII, as HTTP Basic and forms carry it. */
+const clientSecret = z.string().regex(/^[\x21-\x7e]{8,1024}$/);
+
 /** What `causeway connector create` writes, mode 0600. */
-export const credentialsFile = z.object({
-  relayUrl: z.string().max(2048),
-  /** `slug` or `slug@cluster`. */
-  tenant: z.string().min(1).max(128),
-  connector: z.string().min(1).max(64),
+export const keyCredentials = z.object({
+  relayUrl,
+  tenant,
+  connector,
   keyId: z.string().min(1).max(64),
   privateKey: privateJwk,
 });
-export type Credentials = z.infer<typeof credentialsFile>;
+/** The same with a client secret. Without a connector's name the relay tells by the secret which one it is. */
+const secretCredentials = z.object({ relayUrl, tenant, connector: connector.optional(), clientSecret });
+export type KeyCredentials = z.infer<typeof keyCredentials>;
+export type Credentials = KeyCredentials | z.infer<typeof secretCredentials>;
 
 export interface ReadCredentials {
   readonly credentials: Credentials;
@@ -34,24 +43,40 @@ export interface ReadCredentials {
 
 /** Reads a credentials file. A file that everybody can read, or others can change, is refused: its key must be taken for known. */
 export function readCredentials(path: string): Result<ReadCredentials, string> {
+  const read = readPrivateFile("credentials", path);
+  if (!read.ok) return read;
+  const parsed = parseCredentials(read.value.text);
+  if (!parsed.ok) return err(`the credentials file ${path} is not valid: ${parsed.error}`);
+  return ok({ credentials: parsed.value, warning: read.value.warning });
+}
+
+/** A file that holds a client secret and nothing else but blanks around it. */
+export function readSecretFile(path: string): Result<{ secret: string; warning: string | null }, string> {
+  const read = readPrivateFile("secret", path);
+  if (!read.ok) return read;
+  const secret = clientSecret.safeParse(read.value.text.trim());
+  if (!secret.success) return err(`the secret file ${path} does not hold one secret of 8 to 1024 visible characters`);
+  return ok({ secret: secret.data, warning: read.value.warning });
+}
+
+/** `what` names the kind of file in messages. */
+export function readPrivateFile(what: string, path: string): Result<{ text: string; warning: string | null }, string> {
   let text: string;
   let mode: number;
   try {
     mode = statSync(path).mode;
     text = readFileSync(path, "utf8");
   } catch (error) {
-    return err(`the credentials file ${path} can't be read (${codeOf(error)})`);
+    return err(`the ${what} file ${path} can't be read (${codeOf(error)})`);
   }
   const exposure = process.platform === "win32" ? "private" : exposureOf(mode);
   if (exposure === "public") {
     return err(
-      `the credentials file ${path} is open to other users of this machine: chmod 600 it, or better make a new key`,
+      `the ${what} file ${path} is open to other users of this machine: chmod 600 it, or better make a new ${what === "credentials" ? "key" : "one"}`,
     );
   }
-  const parsed = parseCredentials(text);
-  if (!parsed.ok) return err(`the credentials file ${path} is not valid: ${parsed.error}`);
-  const warning = exposure === "group" ? `the credentials file ${path} can be read by its group: chmod 600 it` : null;
-  return ok({ credentials: parsed.value, warning });
+  const warning = exposure === "group" ? `the ${what} file ${path} can be read by its group: chmod 600 it` : null;
+  return ok({ text, warning });
 }
 
 /** Group-readable is how orchestrators mount secrets, so it is only worth a warning. */
@@ -68,7 +93,8 @@ export function parseCredentials(text: string): Result<Credentials, string> {
   } catch {
     return err("it is not JSON");
   }
-  const parsed = credentialsFile.safeParse(value);
+  const hasSecret = typeof value === "object" && value !== null && "clientSecret" in value;
+  const parsed = (hasSecret ? secretCredentials : keyCredentials).safeParse(value);
   if (parsed.success) return ok(parsed.data);
   const paths = parsed.error.issues.map((issue) => issue.path.join(".") || "the whole");
   return err(`check ${[...new Set(paths)].join(", ")}`);

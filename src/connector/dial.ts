@@ -1,37 +1,40 @@
 import { request as httpRequest, type IncomingMessage } from "node:http";
 import { request as httpsRequest } from "node:https";
-import { Socket } from "node:net";
+import { connect as connectTcp, Socket } from "node:net";
 import { connect as tlsConnect, getCACertificates } from "node:tls";
 import { z } from "zod";
 import { WebSocket } from "ws";
+import type { Result } from "../shared/result.ts";
 import { localhostLookup } from "../shared/localhost-lookup.node.ts";
 import { retryAfterMs } from "./backoff.ts";
 import { lossOfNetwork, lossOfRefusal, type LinkLoss } from "./ending.ts";
-import { DIAL_TIMEOUT_MS, REFUSAL_BODY_BYTES, SESSION_LIMITS } from "./limits.ts";
+import { DIAL_TIMEOUT_MS, REFUSAL_BODY_BYTES, SESSION_LIMITS, TCP_CONNECT_TIMEOUT_MS } from "./limits.ts";
 import { networkError } from "./network-errors.ts";
+import { proxyFor } from "./proxy.ts";
 
 export interface DialOptions {
-  /** ws or wss, with the lane's path. */
-  readonly url: URL;
-  readonly proxy: URL | null;
+  /** Where (ws or wss, with the lane's path) and with which assertion or token this dial goes. */
+  readonly pass: () => Promise<Result<{ readonly url: URL; readonly token: string }, LinkLoss>>;
+  /** Where HTTPS_PROXY and NO_PROXY are looked up. */
+  readonly proxyEnv: Readonly<Record<string, string | undefined>>;
   /** PEM, trusted in addition to the machine's certificates. */
   readonly ca: string | null;
-  /** Makes the assertion for this dial. */
-  readonly assertion: () => Promise<string>;
   readonly now: () => number;
   readonly software: string;
 }
 
 export interface DialEvents {
   /** Attach listeners before returning: messages may follow at once. */
-  opened(socket: WebSocket): void;
-  failed(loss: LinkLoss): void;
+  opened(socket: WebSocket, token: string): void;
+  /** `token`: what was presented; null when it did not come to that. */
+  failed(loss: LinkLoss, token: string | null): void;
 }
 
 /** Dials once; exactly one of the events is called, unless the returned function ends the attempt before. */
 export function dial(options: DialOptions, events: DialEvents): () => void {
-  const { url, proxy, now } = options;
+  const { now } = options;
   let over = false;
+  let presented: string | null = null;
   let attempt: { destroy(): unknown } | null = null;
 
   const timer = setTimeout(
@@ -48,29 +51,37 @@ export function dial(options: DialOptions, events: DialEvents): () => void {
   const fail = (loss: LinkLoss): void => {
     if (!end()) return;
     attempt?.destroy();
-    events.failed(loss);
+    events.failed(loss, presented);
   };
   const failed = (error: unknown): void => fail(lossOfNetwork(networkError(error)));
 
-  const upgrade = (assertion: string, tunnel: Socket | null): void => {
+  const upgrade = (url: URL, token: string, tunnel: Socket | null): void => {
     const secure = url.protocol === "wss:";
     const trust = options.ca === null ? {} : { ca: [...getCACertificates("default"), options.ca] };
     const servername = /^[\d.]+$|^\[/.test(url.hostname) ? "" : url.hostname;
-    const through = (inner: Socket) => (): Socket =>
-      secure ? tlsConnect({ socket: inner, servername, ...trust }) : inner;
+    const through = (inner: Socket): Socket => (secure ? tlsConnect({ socket: inner, servername, ...trust }) : inner);
+    const directly = (): Socket => {
+      const where = { host: url.hostname.replace(/^\[|\]$/g, ""), port: portOf(url), lookup: localhostLookup };
+      const direct = secure ? tlsConnect({ ...where, servername, ...trust }) : connectTcp(where);
+      const text = `no TCP connection within ${TCP_CONNECT_TIMEOUT_MS} ms`;
+      const late = setTimeout(
+        () => fail(lossOfNetwork({ fault: "timeout", code: "timeout", message: text })),
+        TCP_CONNECT_TIMEOUT_MS,
+      );
+      for (const event of ["connect", "close"]) direct.once(event, () => clearTimeout(late));
+      return direct;
+    };
     const socket = new WebSocket(url, {
-      headers: { authorization: `Bearer ${assertion}`, "user-agent": options.software },
-      lookup: localhostLookup,
+      headers: { authorization: `Bearer ${token}`, "user-agent": options.software },
       perMessageDeflate: false,
       maxPayload: SESSION_LIMITS.messageBytes,
       skipUTF8Validation: true, // no text messages are expected; a binary one has none
-      ...trust,
-      ...(tunnel === null ? {} : { createConnection: through(tunnel) }),
+      createConnection: () => (tunnel === null ? directly() : through(tunnel)),
     });
     attempt = { destroy: () => socket.terminate() };
     socket.on("error", failed); // stays: a socket without an error listener would end the process
     socket.once("open", () => {
-      if (end()) events.opened(socket);
+      if (end()) events.opened(socket, token);
     });
     socket.once("unexpected-response", (_request, response) => {
       void refusalOf(response, now()).then((refusal) => fail(lossOfRefusal(refusal)), failed);
@@ -78,10 +89,14 @@ export function dial(options: DialOptions, events: DialEvents): () => void {
   };
 
   const start = async (): Promise<void> => {
-    const assertion = await options.assertion();
+    const pass = await options.pass();
     if (over) return;
-    if (proxy === null) return upgrade(assertion, null);
-    attempt = connectThrough(proxy, url, options.software, (tunnel) => !over && upgrade(assertion, tunnel), fail);
+    if (!pass.ok) return fail(pass.error);
+    const { url, token } = pass.value;
+    presented = token;
+    const proxy = proxyFor(url, options.proxyEnv);
+    if (proxy === null) return upgrade(url, token, null);
+    attempt = connectThrough(proxy, url, options.software, (tunnel) => !over && upgrade(url, token, tunnel), fail);
   };
   start().catch(failed);
 
@@ -98,8 +113,7 @@ export function connectThrough(
   connected: (tunnel: Socket) => void,
   fail: (loss: LinkLoss) => void,
 ): { destroy(): unknown } {
-  const port = relay.port === "" ? (relay.protocol === "wss:" ? "443" : "80") : relay.port;
-  const authority = `${relay.hostname}:${port}`;
+  const authority = `${relay.hostname}:${portOf(relay)}`;
   const user = `${decodeURIComponent(proxy.username)}:${decodeURIComponent(proxy.password)}`;
   const make = proxy.protocol === "https:" ? httpsRequest : httpRequest;
   const request = make({
@@ -135,6 +149,8 @@ export function connectThrough(
   request.end();
   return request;
 }
+
+const portOf = ({ port, protocol }: URL): number => (port === "" ? (protocol === "wss:" ? 443 : 80) : Number(port));
 
 const problemDetail = z.object({ detail: z.string().max(1000) });
 

@@ -2,9 +2,11 @@ import type { Socket } from "node:net";
 import { getCACertificates } from "node:tls";
 import { Agent, request as targetRequest } from "undici";
 import { localhostLookup } from "../shared/localhost-lookup.node.ts";
-import { createAsserter } from "./assertion.ts";
-import type { ConnectorConfig } from "./config.ts";
-import { dial } from "./dial.ts";
+import { createLogger } from "../shared/log.ts";
+import { createBearer, type Bearer } from "./bearer.ts";
+import type { ConnectorConfig, Lane } from "./config.ts";
+import type { Credential } from "./credential.ts";
+import { dial, type DialOptions } from "./dial.ts";
 import {
   ask,
   attempt,
@@ -24,7 +26,7 @@ import type { TargetConfig, WebTargetConfig } from "./targets/target-config.ts";
 
 /** One line of `causeway doctor`. No secrets in any of them. */
 export interface Finding {
-  readonly check: "proxy" | "dns" | "tcp" | "tls" | "relay" | "clock" | "credentials" | "target";
+  readonly check: "proxy" | "dns" | "tcp" | "tls" | "relay" | "clock" | "token" | "credentials" | "target";
   /** What was looked at: a host, a lane, a target. */
   readonly subject: string;
   readonly result: "ok" | "failed" | "skipped";
@@ -38,8 +40,8 @@ export interface DoctorOptions {
   /** PEM, trusted in addition. */
   readonly ca: string | null;
   readonly proxyEnv: ConnectorConfig["proxyEnv"];
-  /** Null: no credentials file was named, so nobody signs in. */
-  readonly identity: Pick<ConnectorConfig, "tenant" | "connector" | "keyId" | "privateKey" | "lanes"> | null;
+  /** Null: no credential was named, so nobody signs in. */
+  readonly identity: Pick<ConnectorConfig, "tenant" | "connector" | "credential" | "lanes"> | null;
   readonly targets: readonly TargetConfig[];
   readonly now: () => number;
 }
@@ -100,11 +102,9 @@ async function* relayFindings(options: DoctorOptions): AsyncGenerator<Finding> {
       return;
     }
     socket = tls.value;
-    yield ok(
-      "tls",
-      relayUrl.hostname,
-      `${tls.value.getProtocol() ?? "TLS"}, certificate issued by ${issuer(tls.value)}`,
-    );
+    const only = options.ca !== null && !(await trustedWithout(options, proxy)) ? TRUSTED_BY_CA : "";
+    const words = `${tls.value.getProtocol() ?? "TLS"}, certificate issued by ${issuer(tls.value)}${only}`;
+    yield ok("tls", relayUrl.hostname, words);
   } else {
     yield skipped("tls", relayUrl.hostname, "plain http");
   }
@@ -132,16 +132,55 @@ async function* relayFindings(options: DoctorOptions): AsyncGenerator<Finding> {
 
   const { identity } = options;
   if (identity === null) {
-    yield skipped("credentials", relayUrl.host, "no credentials file was named (--credentials FILE)");
+    yield skipped("credentials", relayUrl.host, "no credentials were named (--credentials FILE)");
     return;
   }
-  const assertion = createAsserter({ ...identity, audience: relayUrl.origin }, now);
+  const way = { ca: options.ca, proxyEnv: options.proxyEnv, software: DOCTOR_SOFTWARE };
+  const bearer = createBearer(
+    { ...identity, relayUrl },
+    { way, log: QUIET, now, random: Math.random, renewed: () => undefined },
+  );
+  const pass = await bearer.pass();
+  bearer.close();
+  if (!pass.ok) {
+    const check = pass.error.kind === "auth" ? "credentials" : "token";
+    yield failed(check, "access token", pass.error.text, tokenRemedy(pass.error, identity.credential));
+    return;
+  }
+  if (identity.credential.kind !== "key") {
+    const { expiresAtMs } = bearer;
+    const life = expiresAtMs === null ? "" : `, good for ${Math.round((expiresAtMs - now()) / 1000)} s`;
+    yield ok("token", "access token", `from ${SOURCE_WORDS[identity.credential.kind]}${life}`);
+  }
+  const who = identity.connector === null ? identity.tenant : `${identity.tenant}/${identity.connector}`;
   for (const lane of identity.lanes) {
-    const loss = await dialLane(options, proxy, lane, assertion);
+    const loss = await dialLane(options, lane, bearer);
     yield loss === null
-      ? ok("credentials", `lane ${lane}`, `${identity.tenant}/${identity.connector} was accepted, WebSocket is open`)
+      ? ok("credentials", `lane ${lane}`, `${who} was accepted, WebSocket is open`)
       : failed(loss.kind === "auth" ? "credentials" : "relay", `lane ${lane}`, loss.text, dialRemedy(loss));
   }
+}
+
+const TRUSTED_BY_CA = ", trusted by --ca only: something on the way may look into TLS";
+const QUIET = createLogger("doctor", () => undefined);
+const SOURCE_WORDS = {
+  secret: "the relay's token endpoint",
+  issuer: "the outside issuer",
+  "token-file": "the token file",
+} as const;
+
+function tokenRemedy(loss: LinkLoss, credential: Credential): string {
+  if (credential.kind === "token-file") return "See to what writes the token file.";
+  if (loss.kind === "auth")
+    return "Check client and secret where they were made: the secret may be old, mistyped or ended.";
+  return "The relay is reached, but who gives the tokens is not: check its address, and the firewall's rules for it.";
+}
+
+async function trustedWithout({ relayUrl }: DoctorOptions, proxy: URL | null): Promise<boolean> {
+  const again = proxy === null ? connectTcp(relayUrl.hostname, endpoint(relayUrl).port) : throughProxy(proxy, relayUrl);
+  const seen = await attempt(again.then((socket) => startTls(socket, relayUrl.hostname, null)));
+  if (seen.ok) seen.value.destroy();
+  return seen.ok;
 }
 
 /** Who signed the certificate that was not trusted: on a network that looks into TLS it is the network's own firewall. */
@@ -166,17 +205,14 @@ function clockFinding(dateMs: number, nowMs: number): Finding {
   return failed("clock", "this machine", words, "Set the clock, best by NTP: credentials are valid for a minute only.");
 }
 
-function dialLane(
-  options: DoctorOptions,
-  proxy: URL | null,
-  lane: string,
-  assertion: () => Promise<string>,
-): Promise<LinkLoss | null> {
-  const url = new URL(`/connect/${lane}`, options.relayUrl);
-  url.protocol = options.relayUrl.protocol === "https:" ? "wss:" : "ws:";
+function dialLane(options: DoctorOptions, lane: Lane, bearer: Bearer): Promise<LinkLoss | null> {
+  const pass: DialOptions["pass"] = async () => {
+    const got = await bearer.pass();
+    return got.ok ? { ok: true, value: { url: got.value.endpoints.connect[lane], token: got.value.token } } : got;
+  };
   return new Promise((resolve) => {
     dial(
-      { url, proxy, ca: options.ca, assertion, now: options.now, software: DOCTOR_SOFTWARE },
+      { pass, proxyEnv: options.proxyEnv, ca: options.ca, now: options.now, software: DOCTOR_SOFTWARE },
       {
         opened(socket) {
           socket.close(1000); // before HELLO: nobody takes it for a connector that came and went

@@ -1,7 +1,6 @@
 import { createServer, type Server } from "node:http";
 import { err, ok, type Result } from "../shared/result.ts";
-import type { Connector } from "./connector.ts";
-import { metricsText, type ProcessUsage } from "./metrics.ts";
+import { metricsText, type MeasuredConnector, type ProcessUsage } from "./metrics.ts";
 
 /**
  * /healthz: the process works. /readyz: 200 while at least one lane can bring requests, else 503; both tell the links' states as JSON. /metrics: for
@@ -9,7 +8,7 @@ import { metricsText, type ProcessUsage } from "./metrics.ts";
  */
 export function startHealthServer(
   port: number,
-  connector: Pick<Connector, "ready" | "links" | "targets" | "reloads">,
+  connector: MeasuredConnector,
 ): Promise<Result<{ port: number; close(): void }, string>> {
   const server: Server = createServer((request, response) => {
     if (request.url === "/metrics") {
@@ -19,7 +18,9 @@ export function startHealthServer(
     }
     const known = request.url === "/healthz" || request.url === "/readyz";
     const status = !known ? 404 : request.url === "/readyz" && !connector.ready ? 503 : 200;
-    const body = known ? { ready: connector.ready, links: connector.links() } : {};
+    const body = known
+      ? { ready: connector.ready, links: connector.links(), unhealthyTargets: connector.unhealthy }
+      : {};
     response.writeHead(status, { "content-type": "application/json", "cache-control": "no-store" });
     response.end(`${JSON.stringify(body)}\n`);
   });

@@ -1,8 +1,21 @@
 import { expect, test } from "vitest";
 import { heartbeat, type Pulse } from "./heartbeat.ts";
-import { ECHO_BUSY_INTERVAL_MS, ECHO_IDLE_INTERVAL_MS, ECHO_TIMEOUT_MS, KEEP_ALIVE_INTERVAL_MS } from "./limits.ts";
+import {
+  ECHO_BUSY_INTERVAL_MS,
+  ECHO_IDLE_INTERVAL_MS,
+  ECHO_TIMEOUT_MS,
+  KEEP_ALIVE_INTERVAL_MS,
+  KEEP_ALIVE_MIN_MS,
+} from "./limits.ts";
 
-const idle: Pulse = { lastMessageMs: 0, lastSignMs: 0, echoAskedMs: null, pingAskedMs: null, openStreams: 0 };
+const idle: Pulse = {
+  lastMessageMs: 0,
+  lastSignMs: 0,
+  echoAskedMs: null,
+  pingAskedMs: null,
+  openStreams: 0,
+  keepAliveMs: null,
+};
 
 test("an idle socket is kept alive by pings that wake nobody, and proved now and then by an echo", () => {
   expect(heartbeat(idle, KEEP_ALIVE_INTERVAL_MS - 1)).toBe("well");
@@ -33,8 +46,22 @@ test("a machine that slept asks first", () => {
 });
 
 test("an answer within the millisecond of asking is one", () => {
-  const asked = { lastMessageMs: 0, lastSignMs: 25_000, echoAskedMs: null, pingAskedMs: 25_000, openStreams: 0 };
+  const asked = {
+    ...idle,
+    lastMessageMs: 0,
+    lastSignMs: 25_000,
+    echoAskedMs: null,
+    pingAskedMs: 25_000,
+    openStreams: 0,
+  };
   expect(heartbeat(asked, 25_000 + ECHO_TIMEOUT_MS)).not.toBe("dead");
   const echoed = { ...asked, lastMessageMs: 25_000, echoAskedMs: 25_000, pingAskedMs: null };
   expect(heartbeat(echoed, 25_000 + ECHO_TIMEOUT_MS)).not.toBe("dead");
+});
+
+test("a pushed keep-alive makes both kinds of questions come sooner, down to a bound", () => {
+  const quick: Pulse = { ...idle, keepAliveMs: 5_000 };
+  expect(heartbeat(quick, 5_000)).toBe("ping");
+  expect(heartbeat({ ...quick, lastSignMs: 12_000 }, 12_000)).toBe("echo");
+  expect(heartbeat({ ...idle, keepAliveMs: 1 }, KEEP_ALIVE_MIN_MS - 1)).toBe("well");
 });

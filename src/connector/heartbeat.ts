@@ -1,4 +1,10 @@
-import { ECHO_BUSY_INTERVAL_MS, ECHO_IDLE_INTERVAL_MS, ECHO_TIMEOUT_MS, KEEP_ALIVE_INTERVAL_MS } from "./limits.ts";
+import {
+  ECHO_BUSY_INTERVAL_MS,
+  ECHO_IDLE_INTERVAL_MS,
+  ECHO_TIMEOUT_MS,
+  KEEP_ALIVE_INTERVAL_MS,
+  KEEP_ALIVE_MIN_MS,
+} from "./limits.ts";
 
 /**
  * Half-open and black-holed links look well to TCP for many minutes. So the data path itself is asked for an echo (PING), and any message
@@ -14,6 +20,8 @@ export interface Pulse {
   readonly echoAskedMs: number | null;
   readonly pingAskedMs: number | null;
   readonly openStreams: number;
+  /** Between WebSocket pings; null: the default. Idle echoes follow it in proportion. */
+  readonly keepAliveMs: number | null;
 }
 
 /** What came in the millisecond of asking counts as the answer: on loopback it is, and asking comes only after silence. */
@@ -23,7 +31,9 @@ export function heartbeat(pulse: Pulse, nowMs: number): "well" | "echo" | "ping"
   const pingOpen = pingAskedMs !== null && lastSignMs < pingAskedMs;
   if (echoOpen && nowMs - echoAskedMs >= ECHO_TIMEOUT_MS) return "dead";
   if (pingOpen && nowMs - pingAskedMs >= ECHO_TIMEOUT_MS) return "dead";
-  const silence = openStreams > 0 ? ECHO_BUSY_INTERVAL_MS : ECHO_IDLE_INTERVAL_MS;
+  const keepAliveMs = Math.max(KEEP_ALIVE_MIN_MS, pulse.keepAliveMs ?? KEEP_ALIVE_INTERVAL_MS);
+  const idleMs = (keepAliveMs / KEEP_ALIVE_INTERVAL_MS) * ECHO_IDLE_INTERVAL_MS;
+  const silence = openStreams > 0 ? Math.min(idleMs, ECHO_BUSY_INTERVAL_MS) : idleMs;
   if (!echoOpen && nowMs - lastMessageMs >= silence) return "echo";
-  return !pingOpen && nowMs - lastSignMs >= KEEP_ALIVE_INTERVAL_MS ? "ping" : "well";
+  return !pingOpen && nowMs - lastSignMs >= keepAliveMs ? "ping" : "well";
 }

@@ -1,11 +1,18 @@
 import type { WebSocket } from "ws";
+import type { ConnectorReport } from "../protocol/tunnel/session.ts";
 import type { Logger } from "../shared/log.ts";
 import { backoffMs, pauseMs } from "./backoff.ts";
 import type { Carrier, CarrierEvents } from "./carrier.ts";
 import type { Lane } from "./config.ts";
-import type { DialEvents } from "./dial.ts";
 import type { LinkLoss } from "./ending.ts";
-import { BACKOFF_BASE_MS, REFUSED_RETRY_MS, RETRY_AFTER_CAP_MS, STABLE_AFTER_MS } from "./limits.ts";
+import {
+  BACKOFF_BASE_MS,
+  HURRY_SPREAD_MS,
+  PROOF_TIMEOUT_MS,
+  REFUSED_RETRY_MS,
+  RETRY_AFTER_CAP_MS,
+  STABLE_AFTER_MS,
+} from "./limits.ts";
 
 /** A refusal that asking again does not cure. */
 export type FatalLoss = Extract<LinkLoss, { kind: "auth" | "version" }>;
@@ -13,11 +20,16 @@ export type FatalLoss = Extract<LinkLoss, { kind: "auth" | "version" }>;
 /** The link of one lane: one dial or one socket at a time, beside older sockets that only finish what they have. */
 export type LinkState =
   /** A dial is under way, or its socket has not greeted yet. */
-  | { readonly t: "connecting"; readonly carrier: Carrier | null; readonly abort: () => void }
+  | { readonly t: "connecting"; readonly carrier: Carrier | null; readonly sinceMs: number; readonly abort: () => void }
   /** Requests may come. */
   | { readonly t: "ready"; readonly carrier: Carrier; readonly sinceMs: number }
-  /** Until the next dial. `refused`: the relay said no for a reason that does not pass by itself. */
-  | { readonly t: "waiting"; readonly timer: NodeJS.Timeout; readonly refused: FatalLoss | null }
+  /** Until the next dial. `refused`: the relay said no for a reason that does not pass by itself. `asked`: the relay chose the pause. */
+  | {
+      readonly t: "waiting";
+      readonly timer: NodeJS.Timeout;
+      readonly refused: FatalLoss | null;
+      readonly asked: boolean;
+    }
   /** SIGTERM: no more dials; sockets finish. */
   | { readonly t: "draining" }
   /** For good. */
@@ -29,12 +41,18 @@ export interface Link {
   /** Sockets that are still there, the current one and retiring ones. */
   readonly sockets: number;
   readonly openStreams: number;
+  /** Sockets that greeted, since the start. */
+  readonly ups: number;
   /** Dials that failed and sockets that were lost, since the start. */
   readonly losses: number;
   /** Last measured round trip of the current socket. */
   readonly rttMs: number | null;
   start(): void;
   announce(targets: readonly string[]): void;
+  report(report: ConnectorReport): void;
+  renewToken(token: string): void;
+  /** The network may have changed: proves what stands, and dials anew what waits or hangs. */
+  networkChanged(): void;
   /** Finishes what is open within the bound, then stops. */
   drain(reason: string, withinMs: number): void;
   /** Cuts everything at once. */
@@ -42,21 +60,30 @@ export interface Link {
 }
 
 export interface LinkPorts {
-  readonly dial: (events: DialEvents) => () => void;
-  readonly carry: (socket: WebSocket, events: Omit<CarrierEvents, "open">) => Carrier;
+  readonly dial: (events: LinkDialEvents) => () => void;
+  readonly carry: (socket: WebSocket, events: LinkCarrierEvents) => Carrier;
   /** The state has changed. */
   readonly changed: () => void;
+  /** Milliseconds of a clock that nobody sets. */
   readonly now: () => number;
   /** In [0, 1). */
   readonly random: () => number;
   readonly log: Logger;
-  readonly backoffCapMs: number;
+  /** Asked anew each time: it may be pushed. */
+  readonly backoffCapMs: () => number;
 }
+
+export interface LinkDialEvents {
+  opened(socket: WebSocket): void;
+  failed(loss: LinkLoss): void;
+}
+export type LinkCarrierEvents = Pick<CarrierEvents, "ready" | "goAway" | "closed">;
 
 export function createLink(lane: Lane, ports: LinkPorts): Link {
   const { now, random, log } = ports;
   const carriers = new Set<Carrier>();
   let attempt = 0;
+  let ups = 0;
   let losses = 0;
   let state: LinkState = { t: "stopped", why: "not started" };
 
@@ -67,13 +94,14 @@ export function createLink(lane: Lane, ports: LinkPorts): Link {
   };
 
   const connect = (): void => {
-    const abort = ports.dial({ opened, failed: (loss) => lost(loss) });
-    setState({ t: "connecting", carrier: null, abort });
+    const abort = ports.dial({ opened, failed: lost });
+    setState({ t: "connecting", carrier: null, sinceMs: now(), abort });
   };
 
   const opened = (socket: WebSocket): void => {
     const carrier = ports.carry(socket, {
       ready(peer) {
+        ups += 1;
         log.info("link is up", { sessionId: peer.sessionId, relay: peer.software });
         setState({ t: "ready", carrier, sinceMs: now() });
       },
@@ -82,7 +110,7 @@ export function createLink(lane: Lane, ports: LinkPorts): Link {
         carrier.retire(notice.graceMs);
         if (state.t !== "ready" || state.carrier !== carrier) return;
         const { reconnectMinMs, reconnectMaxMs } = notice;
-        wait(reconnectMinMs + random() * Math.max(0, reconnectMaxMs - reconnectMinMs), null);
+        wait(reconnectMinMs + random() * Math.max(0, reconnectMaxMs - reconnectMinMs), null, true);
       },
       closed(loss) {
         carriers.delete(carrier);
@@ -94,7 +122,7 @@ export function createLink(lane: Lane, ports: LinkPorts): Link {
       },
     });
     carriers.add(carrier);
-    setState({ t: "connecting", carrier, abort: () => carrier.terminate() });
+    setState({ t: "connecting", carrier, sinceMs: now(), abort: () => carrier.terminate() });
   };
 
   const lost = (loss: LinkLoss): void => {
@@ -105,19 +133,22 @@ export function createLink(lane: Lane, ports: LinkPorts): Link {
     }
     if (state.t === "ready" && now() - state.sinceMs >= STABLE_AFTER_MS) attempt = 0;
     losses += 1;
-    const own = backoffMs(attempt, { baseMs: BACKOFF_BASE_MS, capMs: ports.backoffCapMs }, random);
+    // Counted from the dial's start: a dial that hung has been a pause already.
+    const hungMs = state.t === "connecting" ? now() - state.sinceMs : 0;
+    const limits = { baseMs: BACKOFF_BASE_MS, capMs: ports.backoffCapMs() };
+    const own = Math.max(0, backoffMs(attempt, limits, random) - hungMs);
     attempt += 1;
     if (loss.kind === "retry") {
       const pause = pauseMs(own, loss.retryAfterMs, RETRY_AFTER_CAP_MS, random);
       log.warn("link is down", { reason: loss.text, attempt, retryInMs: pause });
-      return wait(pause, null);
+      return wait(pause, null, loss.retryAfterMs !== null);
     }
     log.error("refused", { reason: loss.text });
-    return wait(REFUSED_RETRY_MS * (1 + random()) + own, loss);
+    return wait(REFUSED_RETRY_MS * (1 + random()) + own, loss, false);
   };
 
-  const wait = (pause: number, refused: FatalLoss | null): void => {
-    setState({ t: "waiting", timer: setTimeout(connect, pause), refused });
+  const wait = (pause: number, refused: FatalLoss | null, asked: boolean): void => {
+    setState({ t: "waiting", timer: setTimeout(connect, pause), refused, asked });
   };
 
   const settleDrain = (): void => {
@@ -138,6 +169,9 @@ export function createLink(lane: Lane, ports: LinkPorts): Link {
       for (const carrier of carriers) count += carrier.openStreams;
       return count;
     },
+    get ups() {
+      return ups;
+    },
     get losses() {
       return losses;
     },
@@ -147,6 +181,21 @@ export function createLink(lane: Lane, ports: LinkPorts): Link {
     start: connect,
     announce(targets) {
       for (const carrier of carriers) carrier.announce(targets);
+    },
+    report(report) {
+      for (const carrier of carriers) carrier.report(report);
+    },
+    renewToken(token) {
+      for (const carrier of carriers) carrier.renewToken(token);
+    },
+    networkChanged() {
+      for (const carrier of carriers) carrier.prove(PROOF_TIMEOUT_MS);
+      const waits = state.t === "waiting" && state.refused === null && !state.asked;
+      const hangs = state.t === "connecting" && state.carrier === null && now() - state.sinceMs >= HURRY_SPREAD_MS;
+      if (!waits && !hangs) return;
+      attempt = 0;
+      if (state.t === "connecting") state.abort();
+      wait(random() * HURRY_SPREAD_MS, null, false);
     },
     drain(reason, withinMs) {
       if (state.t === "draining" || state.t === "stopped") return;

@@ -1,7 +1,7 @@
 import type { Logger } from "../shared/log.ts";
 import type { Result } from "../shared/result.ts";
 import type { ConnectorConfig, LoadedConfig } from "./config.ts";
-import { startConnector, type Connector, type ConnectorExit } from "./connector.ts";
+import { startConnector, type Connector, type ConnectorExit, type ConnectorPorts } from "./connector.ts";
 import { startHealthServer } from "./health.ts";
 import { SECOND_SIGNAL_AFTER_MS } from "./limits.ts";
 
@@ -18,7 +18,9 @@ export {
 export { readConfigFile } from "./config-file.ts";
 export { diagnose, type DoctorOptions, type Finding } from "./doctor.ts";
 export { CONFIG_POLL_MS } from "./limits.ts";
-export { startConnector, type Connector } from "./connector.ts";
+export type { AuditLevel } from "./audit.ts";
+export { SOFTWARE, startConnector, type Connector } from "./connector.ts";
+export { ensureKey, fingerprintOf, pair } from "./pairing.ts";
 
 export type RunExit =
   | ConnectorExit
@@ -29,6 +31,7 @@ export type RunExit =
 
 export interface RunPorts {
   readonly log: Logger;
+  readonly audit: ConnectorPorts["audit"];
   /** Calls back for each SIGTERM and SIGINT; answers how to stop listening. */
   readonly onSignal: (listener: (signal: NodeJS.Signals) => void) => () => void;
   readonly now: () => number;
@@ -42,7 +45,8 @@ export interface RunPorts {
 /** Runs one connector as a process does: with its health port, and until a signal drains it. The caller maps the exit to a code. */
 export async function runConnector(config: ConnectorConfig, ports: RunPorts): Promise<RunExit> {
   const { log, now } = ports;
-  const connector = startConnector(config, { log, now, random: Math.random });
+  const monotonic = (): number => performance.now();
+  const connector = startConnector(config, { log, now, monotonic, random: Math.random, audit: ports.audit });
   const health = config.healthPort === null ? null : await startHealthServer(config.healthPort, connector);
   if (health?.ok === false) {
     connector.stop();
@@ -52,6 +56,7 @@ export async function runConnector(config: ConnectorConfig, ports: RunPorts): Pr
     relay: config.relayUrl.origin,
     tenant: config.tenant,
     connector: config.connector,
+    credential: config.credential.kind,
     instance: config.instanceId,
     targets: config.targets.map(({ name }) => name).join(","),
     healthPort: health?.value.port ?? null,

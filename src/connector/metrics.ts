@@ -7,11 +7,13 @@ export interface ProcessUsage {
   readonly uptimeSeconds: number;
 }
 
+export type MeasuredConnector = Pick<
+  Connector,
+  "ready" | "links" | "targets" | "unhealthy" | "reloads" | "pushedRevision" | "tokenExpiresAtMs" | "receiveBudget"
+>;
+
 /** Prometheus text format 0.0.4. Names of targets are all that it tells of a site. */
-export function metricsText(
-  connector: Pick<Connector, "ready" | "links" | "targets" | "reloads">,
-  usage: ProcessUsage,
-): string {
+export function metricsText(connector: MeasuredConnector, usage: ProcessUsage): string {
   const lines: string[] = [];
   const metric = (
     name: string,
@@ -40,6 +42,18 @@ export function metricsText(
     links.map(({ lane, state }) => [{ lane }, Number(state === "ready")]),
   );
   metric(
+    "causeway_connector_link_ups_total",
+    "counter",
+    "Sockets that the relay greeted; the first is no reconnect.",
+    links.map(({ lane, ups }) => [{ lane }, ups]),
+  );
+  metric(
+    "causeway_connector_link_streams_open",
+    "gauge",
+    "Requests and WebSockets under way on the lane.",
+    links.map(({ lane, openStreams }) => [{ lane }, openStreams]),
+  );
+  metric(
     "causeway_connector_link_losses_total",
     "counter",
     "Dials that failed and sockets that were lost.",
@@ -61,6 +75,31 @@ export function metricsText(
     ...perTarget("finished"),
     ...perTarget("reset"),
   ]);
+  const unhealthy = new Set(connector.unhealthy);
+  metric(
+    "causeway_connector_target_healthy",
+    "gauge",
+    "0 while the target's health check fails.",
+    targets.map(({ target }) => [{ target }, Number(!unhealthy.has(target))]),
+  );
+  const { committedBytes, totalBytes } = connector.receiveBudget;
+  metric("causeway_connector_receive_window_bytes", "gauge", "Credit that relays hold over all lanes.", [
+    [{}, committedBytes],
+  ]);
+  metric("causeway_connector_receive_budget_bytes", "gauge", "Above this, windows shrink.", [[{}, totalBytes]]);
+  const { pushedRevision, tokenExpiresAtMs } = connector;
+  metric(
+    "causeway_connector_pushed_revision",
+    "gauge",
+    "Revision of the pushed configuration in force.",
+    pushedRevision === null ? [] : [[{}, pushedRevision]],
+  );
+  metric(
+    "causeway_connector_token_expires_seconds",
+    "gauge",
+    "When the access token runs out, as a Unix time.",
+    tokenExpiresAtMs === null ? [] : [[{}, Math.round(tokenExpiresAtMs / 1000)]],
+  );
   metric("causeway_connector_reloads_total", "counter", "Configuration changes that were applied.", [
     [{}, connector.reloads],
   ]);

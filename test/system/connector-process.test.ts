@@ -120,7 +120,7 @@ describe("it ends", () => {
 
   test("with 2 when something is missing or malformed, with words that help", async () => {
     const cases: [string[], string][] = [
-      [[], "--target"],
+      [["--no-pushed-targets"], "--target"],
       [["--target", "demo"], "needs an address"],
       [["--target", "ping", "--lanes", "c"], "lanes are"],
       [["--target", "ping", "--nonsense", "x"], "--nonsense"],

@@ -8,6 +8,7 @@ import { PACKAGE_ROOT } from "../local/paths.ts";
 import { bundleWorker } from "../workers/bundle.ts";
 import { prepareOptions } from "../workers/options.ts";
 import { bundleCli } from "./bundle-cli.ts";
+import { writeConnectorExecutable, writeConnectorPackage } from "./connector.ts";
 import { writeContainerContexts } from "./containers.ts";
 
 const build = defineCommand({
@@ -24,7 +25,7 @@ const build = defineCommand({
     const workers = join(dist, "workers");
     const cli = join(dist, "cli");
     const containers = join(dist, "container");
-    for (const folder of [workers, cli, containers]) {
+    for (const folder of [workers, cli, containers, join(dist, "npm"), join(dist, "bin")]) {
       rmSync(folder, { recursive: true, force: true });
       mkdirSync(folder, { recursive: true });
     }
@@ -34,6 +35,13 @@ const build = defineCommand({
 
     await bundleCli(cli);
     built("command line", join(cli, "causeway.js"));
+
+    const npm = join(dist, "npm");
+    await writeConnectorPackage(npm);
+    built("npm package of the connector", npm);
+    const single = await writeConnectorExecutable(join(dist, "bin"));
+    if ("file" in single) built("connector in one executable", single.file);
+    else output.say(`no single executable: ${single.skipped}`);
 
     for (const [name, context] of await writeContainerContexts(cli, containers)) {
       built(`context of the ${name} container`, context);

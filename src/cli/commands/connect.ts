@@ -2,16 +2,26 @@ import { unwatchFile, watchFile } from "node:fs";
 import { defineCommand } from "citty";
 import {
   CONFIG_POLL_MS,
+  ensureKey,
+  fingerprintOf,
   loadConfig,
+  pair,
+  parseRelayUrl,
+  readCa,
   readConfigFile,
   runConnector,
+  SOFTWARE,
   withDefaults,
   withEnvironment,
+  type AuditLevel,
+  type ConnectorInput,
   type RunExit,
 } from "../../connector/main.ts";
-import { createLogger, type LogLevel } from "../../shared/log.ts";
+import { createLogger, type Logger, type LogLevel } from "../../shared/log.ts";
+import type { Result } from "../../shared/result.ts";
 import { CliError, EXIT } from "../frame/exit.ts";
 import { repeated } from "../frame/repeated.ts";
+import { credentialArgs, credentialInput } from "./connector-credentials.ts";
 
 /** `causeway connect`: runs a connector in the foreground. Its log, JSON lines, is on stderr. */
 export default defineCommand({
@@ -30,7 +40,27 @@ export default defineCommand({
     },
     url: { type: "string", description: "Address of the relay (default: the one in the credentials file)" },
     tenant: { type: "string", description: "Tenant, slug or slug@cluster (default: from the credentials file)" },
-    connector: { type: "string", description: "Name of the connector (default: from the credentials file)" },
+    connector: {
+      type: "string",
+      description: "Name of the connector (default: from the credentials file; a secret can do without)",
+    },
+    ...credentialArgs,
+    pair: {
+      type: "boolean",
+      default: false,
+      description: "Make a key, keep it in the --credentials file, ask to be let in, and wait for a member's yes",
+    },
+    "state-dir": {
+      type: "string",
+      description: "Folder for the instance id and pushed configuration (default: beside the credentials)",
+      valueHint: "DIR",
+    },
+    "pushed-targets": {
+      type: "boolean",
+      default: true,
+      description: "Serve targets that the control plane pushes as well",
+      negativeDescription: "Refuse targets that the control plane pushes: only those named here are served",
+    },
     instance: {
       type: "string",
       description:
@@ -52,6 +82,12 @@ export default defineCommand({
       default: false,
       description: "Allow an http relay on another machine (closed test networks only)",
     },
+    audit: {
+      type: "enum",
+      options: ["all", "errors", "none"],
+      default: "all",
+      description: "Which requests get a line in the log",
+    },
     "log-level": {
       type: "enum",
       options: ["debug", "info", "warn", "error"],
@@ -66,6 +102,9 @@ export default defineCommand({
         url: args.url,
         tenant: args.tenant,
         connector: args.connector,
+        ...credentialInput(args),
+        stateDir: args["state-dir"],
+        pushedTargets: args["pushed-targets"] ? undefined : false,
         targets: repeated(rawArgs, "target"),
         instance: args.instance,
         lanes: args.lanes,
@@ -78,6 +117,10 @@ export default defineCommand({
       process.env,
     );
     const file = args.config ?? process.env["CAUSEWAY_CONFIG"];
+    const log = createLogger("connector", (line) => process.stderr.write(`${line}\n`), {
+      level: levelOf(args["log-level"]),
+    });
+    if (args.pair) await pairFirst(file === undefined ? input : withDefaults(input, value(readConfigFile(file))), log);
     const load = (): ReturnType<typeof loadConfig> => {
       const settings = file === undefined ? null : readConfigFile(file);
       if (settings?.ok === false) return settings;
@@ -85,24 +128,68 @@ export default defineCommand({
     };
     const loaded = load();
     if (!loaded.ok) throw new CliError(EXIT.usage, loaded.error);
-    const log = createLogger("connector", (line) => process.stderr.write(`${line}\n`), {
-      level: levelOf(args["log-level"]),
-    });
     for (const warning of loaded.value.warnings) log.warn(warning);
     const reload = file === undefined ? {} : { reload: { load, onAsked: onChange(file) } };
-    report(await runConnector(loaded.value.config, { log, now: Date.now, onSignal, ...reload }));
+    const audit = { level: auditOf(args.audit), write: (lines: string) => void process.stderr.write(`${lines}\n`) };
+    report(await runConnector(loaded.value.config, { log, audit, now: Date.now, onSignal, ...reload }));
   },
 });
 
+/** `--pair`: comes back when the relay takes the key. */
+async function pairFirst(input: ConnectorInput, log: Logger): Promise<void> {
+  const { credentials: file, connector, tenant, url } = input;
+  if (file === undefined || connector === undefined || tenant === undefined || url === undefined) {
+    throw new CliError(EXIT.usage, "to pair, say --url URL, --tenant SLUG, --connector NAME and --credentials FILE");
+  }
+  const relayUrl = value(parseRelayUrl(url, input.allowPlainHttp));
+  const ca = input.ca === undefined ? null : value(readCa(input.ca));
+  const identity = { relayUrl, tenant, connector, file };
+  const key = await ensureKey(identity);
+  if (!key.ok) throw new CliError(EXIT.usage, key.error);
+  log.info("pairing", { tenant, connector, relay: relayUrl.origin, fingerprint: await fingerprintOf(key.value) });
+  const stop = new AbortController();
+  const stopListening = onSignal(() => stop.abort());
+  const way = { ca, proxyEnv: process.env, software: SOFTWARE };
+  const ports = { way, log, now: Date.now, random: Math.random, signal: stop.signal };
+  const end = await pair(identity, key.value, ports);
+  stopListening();
+  if (end.kind === "refused") {
+    throw new CliError(
+      EXIT.authentication,
+      end.text,
+      "Ask a member to open the tenant's pairing window, then start again.",
+    );
+  }
+  if (end.kind === "aborted")
+    throw new CliError(EXIT.interrupted, "stopped before a member has accepted this connector");
+  log.info("accepted", { tenant, connector });
+}
+
+function value<T>(result: Result<T, string>): T {
+  if (!result.ok) throw new CliError(EXIT.usage, result.error);
+  return result.value;
+}
+
+const auditOf = (text: string): AuditLevel => (text === "errors" || text === "none" ? text : "all");
+
 const levelOf = (text: string): LogLevel => (text === "debug" || text === "warn" || text === "error" ? text : "info");
 
+/** On Windows nobody can send SIGTERM: the service's wrapper closes our standard input instead (src/cli/service/windows.ts). */
 function onSignal(listener: (signal: NodeJS.Signals) => void): () => void {
   const signals = ["SIGTERM", "SIGINT"] as const;
+  const ended = (): void => listener("SIGTERM");
   for (const signal of signals) process.on(signal, listener);
+  if (process.env["CAUSEWAY_STOP_ON_STDIN_END"] === "1") process.stdin.once("end", ended).resume();
   return () => {
-    for (const signal of signals) process.off(signal, listener);
+    for (const signal of signals) {
+      process.off(signal, listener);
+      process.on(signal, ignored); // the process is ending: one more signal must not change its exit code
+    }
+    process.stdin.off("end", ended).pause();
   };
 }
+
+const ignored = (): void => undefined;
 
 /** Without a configuration file SIGHUP keeps its meaning: the terminal is gone. */
 const onChange =
@@ -132,6 +219,8 @@ function report(exit: RunExit): void {
         exit.text,
         "Check that the connector exists and is enabled, or make a new key: causeway connector create",
       );
+    case "expired":
+      throw new CliError(EXIT.authentication, exit.text, "The operator can give it more time.");
     case "replaced":
       throw new CliError(EXIT.failed, exit.text, "Give each process its own --instance.");
     case "version":

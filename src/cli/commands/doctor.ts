@@ -15,6 +15,7 @@ import {
 import type { Result } from "../../shared/result.ts";
 import { CliError, EXIT, type ExitCode } from "../frame/exit.ts";
 import { createOutput } from "../frame/output.ts";
+import { credentialArgs, credentialInput } from "./connector-credentials.ts";
 import { repeated } from "../frame/repeated.ts";
 
 /** `causeway doctor`: why a site's connector can't reach the relay or its targets, and what to do. Changes nothing. */
@@ -29,6 +30,9 @@ export default defineCommand({
       valueHint: "NAME=URL",
     },
     url: { type: "string", description: "Address of the relay (default: the one in the credentials file)" },
+    tenant: { type: "string", description: "Tenant (default: from the credentials file)" },
+    connector: { type: "string", description: "Name of the connector (default: from the credentials file)" },
+    ...credentialArgs,
     ca: { type: "string", description: "PEM file of certificates to trust as well" },
     "allow-plain-http": { type: "boolean", default: false, description: "Allow an http relay on another machine" },
     json: { type: "boolean", default: false, description: "One JSON object a line" },
@@ -39,6 +43,9 @@ export default defineCommand({
       {
         credentials: args.credentials,
         url: args.url,
+        tenant: args.tenant,
+        connector: args.connector,
+        ...credentialInput(args),
         ca: args.ca,
         targets: repeated(rawArgs, "target"),
         allowPlainHttp: args["allow-plain-http"],
@@ -63,7 +70,8 @@ export default defineCommand({
 
 function optionsFrom(input: ConnectorInput): DoctorOptions {
   const common = { proxyEnv: process.env, now: Date.now };
-  if (input.credentials === undefined) {
+  const named = [input.credentials, input.secretFile, input.tokenFile, input.issuer];
+  if (named.every((text) => text === undefined)) {
     if (input.url === undefined) {
       throw new CliError(EXIT.usage, "say what to check: --credentials FILE, --config FILE, or --url URL");
     }

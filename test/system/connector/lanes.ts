@@ -2,7 +2,7 @@ import { createTestHarness } from "wrangler";
 import { z } from "zod";
 import { directoryShard, type DirectoryRecord } from "../../../src/policy/record.ts";
 import type { PublicJwk } from "../../../src/protocol/jwk.ts";
-import type { ConnectorGrant, LaneDrain } from "../../../src/protocol/lane.ts";
+import { connectorGrant, type ConnectorGrant, type LaneDrain } from "../../../src/protocol/lane.ts";
 
 /** Both real lanes and the real directory on workerd, with a small Worker in front where the edge would be. */
 export interface Lanes {
@@ -84,7 +84,7 @@ export async function startLanes(): Promise<Lanes> {
       sessions.parse(await call(`LANE_${which.toUpperCase()}`, TENANT, "sessions")).map(({ instanceId }) => instanceId),
     async grant(key, change = {}) {
       revision += 1;
-      const grant: ConnectorGrant = {
+      const grant = connectorGrant.parse({
         tenantId: TENANT,
         tenant: "acme",
         connectorId: "con_1",
@@ -94,7 +94,7 @@ export async function startLanes(): Promise<Lanes> {
         keys: [key],
         targets: null,
         ...change,
-      };
+      });
       await Promise.all(["LANE_A", "LANE_B"].map((binding) => call(binding, TENANT, "putConnector", grant)));
     },
     drain: async (which, graceMs) => drained.parse(await call(`LANE_${which.toUpperCase()}`, TENANT, "drain", graceMs)),

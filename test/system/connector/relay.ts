@@ -1,10 +1,12 @@
-import { createServer, type IncomingMessage, type Server } from "node:http";
+import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
 import { createServer as createTlsServer } from "node:https";
 import type { Duplex } from "node:stream";
 import { importJWK, jwtVerify } from "jose";
 import { WebSocketServer, type WebSocket } from "ws";
 import {
   createSession,
+  type ConfigAck,
+  type ConnectorReport,
   type PeerHello,
   type Session,
   type SessionLimits,
@@ -30,6 +32,10 @@ export interface TestRelay {
   refuse: { status: number; headers?: Record<string, string>; body?: string } | null;
   /** Upgrades wait for it. */
   gate: Promise<void>;
+  /** Answers what is no upgrade, if it says true. */
+  answer: (request: IncomingMessage, response: ServerResponse) => boolean;
+  /** Whether a dial's Authorization is good. Default: an assertion of the given key, if there is one. */
+  admits: ((authorization: string) => boolean) | null;
   /** Of the answer to anything but an upgrade. */
   headers: Record<string, string>;
   /** Waits for a greeted link of the lane (and instance, and newer than `not`). */
@@ -46,6 +52,12 @@ export interface RelayLink {
   readonly peer: PeerHello;
   /** The last TARGETS, if any came. */
   readonly targets: readonly string[] | null;
+  /** What came in band. */
+  readonly reports: readonly ConnectorReport[];
+  readonly tokens: readonly string[];
+  readonly acks: readonly ConfigAck[];
+  /** How often TARGETS came. */
+  readonly announcements: number;
   /** Reason of DRAIN, once it came. */
   readonly draining: string | null;
   readonly closed: { readonly code: number; readonly reason: string } | null;
@@ -75,6 +87,7 @@ export async function startTestRelay(
   let port = 0;
 
   const admits = async (request: IncomingMessage): Promise<boolean> => {
+    if (relay.admits !== null) return relay.admits(request.headers.authorization ?? "");
     if (options.key === undefined) return true;
     const token = /^Bearer (.+)$/.exec(request.headers.authorization ?? "")?.[1] ?? "";
     const identity = options.identity ?? "acme/plant-1";
@@ -109,6 +122,10 @@ export async function startTestRelay(
           draining: string | null;
           closed: RelayLink["closed"];
           ignored: number;
+          announcements: number;
+          reports: ConnectorReport[];
+          tokens: string[];
+          acks: ConfigAck[];
         })
       | null = null;
     const flush = (): void => {
@@ -136,6 +153,10 @@ export async function startTestRelay(
             session,
             peer,
             targets: null,
+            announcements: 0,
+            reports: [],
+            tokens: [],
+            acks: [],
             draining: null,
             closed: null,
             deaf: false,
@@ -145,8 +166,16 @@ export async function startTestRelay(
           links.push(link);
         },
         targets(targets) {
-          if (link !== null) link.targets = targets;
+          if (link === null) return;
+          link.targets = targets;
+          link.announcements += 1;
         },
+        report: (report) => void link?.reports.push(report),
+        token(token) {
+          link?.tokens.push(token);
+          session.tokenAccepted(60_000);
+        },
+        configAcknowledged: (ack) => void link?.acks.push(ack),
         draining(reason) {
           if (link !== null) link.draining = reason;
         },
@@ -175,6 +204,8 @@ export async function startTestRelay(
     dials,
     links,
     refuse: null,
+    answer: () => false,
+    admits: null,
     gate: Promise.resolve(),
     headers: {},
     link: (lane, wanted = {}) =>
@@ -197,6 +228,7 @@ export async function startTestRelay(
       const listening = options.tls === undefined ? createServer() : createTlsServer(options.tls);
       server = listening;
       listening.on("request", (request, response) => {
+        if (relay.answer(request, response)) return;
         response.writeHead(400, { "causeway-error": "bad-request", ...relay.headers }).end();
         request.resume();
       });

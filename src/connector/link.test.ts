@@ -1,0 +1,121 @@
+import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
+import { createLogger } from "../shared/log.ts";
+import type { LinkLoss } from "./ending.ts";
+import { BACKOFF_CAP_MS, HURRY_SPREAD_MS, TCP_CONNECT_TIMEOUT_MS } from "./limits.ts";
+import { createLink, type Link, type LinkDialEvents } from "./link.ts";
+
+// The timing of redials, without a network: dials fail as the network of the test says.
+const QUIET = createLogger("test", () => undefined);
+const RETRY: LinkLoss = { kind: "retry", text: "gone", retryAfterMs: null };
+
+beforeEach(() => void vi.useFakeTimers());
+afterEach(() => void vi.useRealTimers());
+
+interface Dialled {
+  readonly atMs: number;
+  readonly events: LinkDialEvents;
+  aborted: boolean;
+}
+
+function linkWith(random: () => number, dialled: (one: Dialled) => void): Link {
+  const link = createLink("a", {
+    now: () => Date.now(),
+    random,
+    log: QUIET,
+    backoffCapMs: () => BACKOFF_CAP_MS,
+    changed: () => undefined,
+    carry: () => {
+      throw new Error("nothing is carried here");
+    },
+    dial(events) {
+      const one: Dialled = { atMs: Date.now(), events, aborted: false };
+      dialled(one);
+      return () => {
+        one.aborted = true;
+      };
+    },
+  });
+  link.start();
+  return link;
+}
+
+/** A small generator (mulberry32), so that a seed gives the same run again. */
+function seeded(seed: number): () => number {
+  let state = seed;
+  return () => {
+    state = (state + 0x6d2b79f5) | 0;
+    let mixed = Math.imul(state ^ (state >>> 15), 1 | state);
+    mixed = (mixed + Math.imul(mixed ^ (mixed >>> 7), 61 | mixed)) ^ mixed;
+    return ((mixed ^ (mixed >>> 14)) >>> 0) / 4_294_967_296;
+  };
+}
+
+describe("after an outage of any length", () => {
+  test.each([
+    ["refused at once", 0],
+    ["swallowed, so that each dial runs into its TCP time", TCP_CONNECT_TIMEOUT_MS],
+  ])("with dials that are %s, 99 of 100 connectors dial within 10 s after the network is back", (_name, hangsMs) => {
+    const delays: number[] = [];
+    for (let seed = 1; seed <= 400; seed++) {
+      const random = seeded(seed);
+      const backMs = Date.now() + 1_000 + random() * 120_000;
+      const good: number[] = [];
+      const link = linkWith(random, ({ atMs, events }) => {
+        if (atMs >= backMs) good.push(atMs);
+        else setTimeout(() => events.failed(RETRY), hangsMs);
+      });
+      while (good.length === 0) vi.advanceTimersByTime(100);
+      delays.push((good[0] ?? Infinity) - backMs);
+      link.stop("done");
+    }
+    delays.sort((one, other) => one - other);
+    expect(delays[Math.floor(delays.length * 0.99)]).toBeLessThan(10_000);
+    expect(delays[Math.floor(delays.length / 2)]).toBeLessThan(5_000);
+  });
+});
+
+describe("when the network changes", () => {
+  test("a waiting dial starts at once, and a hanging one is given up for a new one", () => {
+    const dials: Dialled[] = [];
+    const link = linkWith(
+      () => 0.99,
+      (one) => dials.push(one),
+    );
+    for (let i = 0; i < 6; i++) {
+      dials.at(-1)?.events.failed(RETRY);
+      vi.advanceTimersByTime(BACKOFF_CAP_MS);
+    }
+    dials.at(-1)?.events.failed(RETRY);
+    const waited = dials.length;
+    link.networkChanged();
+    vi.advanceTimersByTime(HURRY_SPREAD_MS);
+    expect(dials.length).toBe(waited + 1);
+    link.networkChanged(); // just begun: left alone
+    expect(dials.at(-1)?.aborted).toBe(false);
+    vi.advanceTimersByTime(2 * HURRY_SPREAD_MS);
+    link.networkChanged();
+    expect(dials.at(-1)?.aborted).toBe(true);
+    vi.advanceTimersByTime(HURRY_SPREAD_MS);
+    expect(dials.length).toBe(waited + 2);
+    link.stop("done");
+  });
+
+  test("a pause that the relay asked for is kept, and a refused credential is not tried again", () => {
+    const dials: Dialled[] = [];
+    const link = linkWith(
+      () => 0,
+      (one) => dials.push(one),
+    );
+    dials[0]?.events.failed({ ...RETRY, retryAfterMs: 30_000 });
+    link.networkChanged();
+    vi.advanceTimersByTime(20_000);
+    expect(dials.length).toBe(1);
+    vi.advanceTimersByTime(10_000);
+    expect(dials.length).toBe(2);
+    dials[1]?.events.failed({ kind: "auth", text: "no" });
+    link.networkChanged();
+    vi.advanceTimersByTime(HURRY_SPREAD_MS);
+    expect(dials.length).toBe(2);
+    link.stop("done");
+  });
+});

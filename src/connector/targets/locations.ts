@@ -47,10 +47,10 @@ function placeOf(request: HeaderList): VisitorPlace {
 }
 
 function locationFor(target: Place, visitor: VisitorPlace, value: string): string {
-  const [, scheme, authority, path = ""] = /^(?:(https?):)?\/\/([^/?#@]+)(.*)$/i.exec(value) ?? [];
+  const [, scheme, authority, path = ""] = /^(?:(https?):)?\/\/([^/?#\\]+)(.*)$/i.exec(value) ?? [];
   if (authority !== undefined) {
     const own = `${scheme ?? target.url.protocol.slice(0, -1)}://${authority}`;
-    if (!URL.canParse(own) || new URL(own).origin !== target.url.origin) return value;
+    if (authority.includes("@") || !URL.canParse(own) || new URL(own).origin !== target.url.origin) return value;
     const mapped = visitorPath(target, visitor, path.startsWith("/") ? path : `/${path}`);
     if (mapped === null) return value;
     // Without a host in front, two slashes would begin another host.

@@ -145,23 +145,32 @@ function splitOption(text: string): Result<{ name: string; settings: unknown; fo
   return err(`target "${name}" needs an address: ${name}=http://127.0.0.1:3000`);
 }
 
-type Tree = { [name: string]: string | Tree };
+interface Tree {
+  [name: string]: string | Tree;
+}
+/** Without a prototype: names come from outside. */
+const tree = (): Tree => {
+  const empty: Tree = {};
+  Object.setPrototypeOf(empty, null);
+  return empty;
+};
 
 function splitUrl(text: string): Tree {
   const at = text.indexOf("#");
   if (at === -1) return { url: text };
-  const tree: Tree = { url: text.slice(0, at) };
+  const settings = tree();
+  settings["url"] = text.slice(0, at);
   for (const [option, value] of new URLSearchParams(text.slice(at + 1))) {
     const path = option.split(".");
     const last = path.pop() ?? "";
-    let branch = tree;
+    let branch = settings;
     for (const part of path) {
       const next = Object.hasOwn(branch, part) ? branch[part] : undefined;
-      branch = typeof next === "object" ? next : (branch[part] = Object.create(null) as Tree);
+      branch = typeof next === "object" ? next : (branch[part] = tree());
     }
     branch[last] = value;
   }
-  return tree;
+  return settings;
 }
 
 function parseAddress(address: string): Result<URL, string> {

@@ -13,3 +13,14 @@ test.each([
 ])("%s + %s = %s", (base, path, expected) => {
   expect(targetPath(base, path)).toBe(expected);
 });
+
+test.each([
+  ["/plant", "/plant/x?y", "/base/x?y"],
+  ["/plant", "/plant", "/base/"],
+  ["/plant", "/plant?y", "/base/?y"],
+  ["/plant", "/plants/x", "/base/plants/x"],
+  ["/plant", "/%70lant/x", "/base/%70lant/x"],
+  ["/plant", "/plant//x/../y", "/base//x/../y"],
+])("without %s, %s is %s", (strip, path, expected) => {
+  expect(targetPath("/base", path, strip)).toBe(expected);
+});

@@ -133,7 +133,7 @@ function startCall(
 }
 
 function bodySource(handler: ClientHandler): { readonly readable: Readable } {
-  const readable = new Readable({ read: () => void handler.writable?.() });
+  const readable = new Readable({ read: () => handler.writable?.() });
   readable.on("error", () => undefined); // the handler hears of it
   return { readable };
 }

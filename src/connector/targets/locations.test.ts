@@ -1,0 +1,91 @@
+import { describe, expect, test } from "vitest";
+import { rewriteForVisitor } from "./locations.ts";
+
+type Mode = "off" | "origin" | "all";
+const rewrite = (
+  field: [string, string],
+  how: { url?: string; mode?: Mode; prefix?: string; stripPrefix?: string; host?: string | null } = {},
+): string | undefined => {
+  const { url = "http://10.0.0.5:3000/", mode = "origin", prefix, stripPrefix = null, host = "v.example:8443" } = how;
+  const request: [string, string][] =
+    host === null
+      ? []
+      : [
+          ["X-Forwarded-Proto", "https"],
+          ["X-Forwarded-Host", host],
+        ];
+  if (prefix !== undefined) request.push(["X-Forwarded-Prefix", prefix]);
+  const place = { url: new URL(url), rewriteLocations: mode, stripPrefix };
+  return rewriteForVisitor(place, request, [["X-A", "1"], field])[1]?.[1];
+};
+
+describe("a Location", () => {
+  const location = (value: string, how: Parameters<typeof rewrite>[1] = {}) => rewrite(["Location", value], how);
+
+  test("of the target's own origin comes out at the visitor's host", () => {
+    expect(location("http://10.0.0.5:3000/login?a=%2F#b")).toBe("https://v.example:8443/login?a=%2F#b");
+    expect(location("HTTP://10.0.0.5:3000")).toBe("https://v.example:8443/");
+    expect(location("//10.0.0.5:3000/x")).toBe("https://v.example:8443/x");
+    expect(location("http://10.0.0.5/x", { url: "http://10.0.0.5:80/" })).toBe("https://v.example:8443/x");
+    expect(location("http://10.0.0.5:3000/x", { prefix: "/plant/" })).toBe("https://v.example:8443/plant/x");
+    expect(location("http://10.0.0.5:3000/web/x", { url: "http://10.0.0.5:3000/web" })).toBe(
+      "https://v.example:8443/x",
+    );
+    expect(location("http://10.0.0.5:3000/x", { stripPrefix: "/p", prefix: "/q" })).toBe(
+      "https://v.example:8443/q/p/x",
+    );
+    expect(location("http://10.0.0.5:3000/x", { host: null })).toBe("/x");
+  });
+
+  test("of anything else, and one that can't be reached, stays as it is", () => {
+    for (const value of [
+      "https://10.0.0.5:3000/x",
+      "http://10.0.0.5:3001/x",
+      "http://10.0.0.5:3000@evil.example/x",
+      "http://user@10.0.0.5:3000/x",
+      "http://10.0.0.5:3000.evil.example/",
+      "/login",
+      "login",
+      "",
+    ])
+      expect(location(value)).toBe(value);
+    const outside = "http://10.0.0.5:3000/website";
+    expect(location(outside, { url: "http://10.0.0.5:3000/web" })).toBe(outside);
+    expect(location("http://10.0.0.5:3000/x", { mode: "off" })).toBe("http://10.0.0.5:3000/x");
+  });
+
+  test("never becomes another host", () => {
+    expect(location("http://10.0.0.5:3000//evil.example", { host: null })).toBe("http://10.0.0.5:3000//evil.example");
+    expect(location("http://10.0.0.5:3000//evil.example")).toBe("https://v.example:8443//evil.example");
+    expect(location("/web//evil.example", { mode: "all", url: "http://10.0.0.5:3000/web" })).toBe("/web//evil.example");
+  });
+
+  test("without a host follows too, if all is to follow", () => {
+    const all = { mode: "all" as const, url: "http://10.0.0.5:3000/web", prefix: "/plant" };
+    expect(location("/web/login", all)).toBe("/plant/login");
+    expect(location("/plant/web/login", all)).toBe("/plant/web/login");
+    expect(location("/other", all)).toBe("/other");
+    expect(location("relative", all)).toBe("relative");
+  });
+});
+
+describe("a cookie", () => {
+  const cookie = (value: string, how: Parameters<typeof rewrite>[1] = {}) => rewrite(["Set-Cookie", value], how);
+
+  test("loses a Domain that is the target's own", () => {
+    const target = { url: "http://erp.local/" };
+    expect(cookie("a=1; Domain=.ERP.local; Path=/; HttpOnly", target)).toBe("a=1; Path=/; HttpOnly");
+    expect(cookie("a=1; domain=local", target)).toBe("a=1; domain=local");
+    expect(cookie("a=domain=erp.local; Secure", target)).toBe("a=domain=erp.local; Secure");
+  });
+
+  test("moves with the paths, if all is to follow", () => {
+    const all = { mode: "all" as const, url: "http://erp.local/web", prefix: "/plant" };
+    expect(cookie("a=1; path=/web/app", all)).toBe("a=1; Path=/plant/app");
+    expect(cookie("a=1; Path=/", all)).toBe("a=1; Path=/plant");
+    expect(cookie("a=1; Path=/plant/x", all)).toBe("a=1; Path=/plant/x");
+    expect(cookie("a=1; Path=/else", all)).toBe("a=1; Path=/else");
+    expect(cookie("a=1; Path=/web", { mode: "all", url: "http://erp.local/web" })).toBe("a=1; Path=/");
+    expect(cookie("a=1; Path=/web")).toBe("a=1; Path=/web");
+  });
+});

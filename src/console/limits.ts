@@ -27,3 +27,14 @@ export const EVENTS_MAX_MS = 10 * 60 * 1000;
 export const MAX_ROUTES_PER_TENANT = 200;
 export const MAX_KEYS_PER_CONNECTOR = 8;
 export const MAX_TARGETS_PER_CONNECTOR = 256;
+/** As the lanes take (protocol/lane.ts): room for a change of secret with instances at several sites. */
+export const MAX_SECRETS_PER_CONNECTOR = 8;
+/** A secret that a person brings must be as hard to guess as one of ours, for only its hash is kept. */
+export const MIN_SECRET_LENGTH = 40;
+export const MIN_SECRET_CHARACTERS = 16;
+/** As JSON text in a grant, which takes 64 KiB. */
+export const MAX_CONFIG_CHARACTERS = 48 * 1024;
+export const MAX_ISSUERS_PER_TENANT = 4;
+/** A window that was forgotten closes by itself before the day is over. */
+export const MAX_PAIRING_MINUTES = 60;
+export const DEFAULT_PAIRING_MINUTES = 10;

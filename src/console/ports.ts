@@ -1,4 +1,5 @@
 import type { Db } from "../db/client.ts";
+import type { LaneRpc } from "../protocol/lane.ts";
 import type { MembersRpc } from "../protocol/portal-rpc.ts";
 import type { ProvisioningMessage } from "../protocol/queue-messages.ts";
 import type { Clock } from "../shared/clock.ts";
@@ -10,6 +11,8 @@ export interface ConsolePorts {
   /** Tells the provisioner that there is work. May fail: the outbox row stays and the sweep sends it. */
   send(message: ProvisioningMessage): Promise<void>;
   readonly members: Pick<MembersRpc, "ensureMember">;
+  /** Both lanes of a tenant: what is so only while it lasts (live sockets, requests to be let in). Everything else goes by operations. */
+  lanes(tenantId: string): readonly Pick<LaneRpc, "kick" | "sessions" | "pairingRequests" | "settlePairing">[];
   readonly clock: Clock;
   /** Resolves after that many milliseconds. */
   sleep(ms: number): Promise<void>;

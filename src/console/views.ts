@@ -4,7 +4,7 @@ import type { OperationRow, StepRow } from "../db/operations.ts";
 import { tenantName } from "../db/tenants.ts";
 import type { TenantAndCluster } from "../db/tenants.ts";
 import { NODE_STATES, OPERATION_KINDS, OPERATION_STATES, SERVICE_STATUSES, STEP_STATES } from "../db/schema.ts";
-import type { clusters, connectors, nodes } from "../db/schema.ts";
+import type { clusters, connectors, connectorSecrets, nodes } from "../db/schema.ts";
 import { accessMode, tenantRoute } from "../policy/record.ts";
 import { publicJwk } from "../protocol/jwk.ts";
 
@@ -137,24 +137,80 @@ export const connectorView = z
     id: z.string(),
     tenant: z.string(),
     name: z.string(),
-    disabled: z.boolean(),
+    clientId: z.string().openapi({ description: "What it calls itself: tenant/name" }),
+    credentials: z
+      .object({
+        keys: z.number().int(),
+        secrets: z.number().int().openapi({ description: "Never shown; each was shown once when it was made" }),
+        issuerSubject: z.string().nullable().openapi({ description: "Subject that an outside issuer gives it" }),
+      })
+      .openapi({ description: "How it may prove itself" }),
+    disabled: z.boolean().openapi({ description: "Locked: its sockets end, and it can't log in" }),
+    readOnly: z.boolean().openapi({ description: "Only GET, HEAD and OPTIONS are sent to it" }),
+    expiresAt: time.nullable().openapi({ description: "It leaves then, and is refused afterwards" }),
     targets: z.array(z.string()).nullable().openapi({ description: "Targets that it may announce; null: any" }),
+    configRevision: z
+      .number()
+      .int()
+      .nullable()
+      .openapi({ description: "Of the configuration pushed to it; null: none" }),
     state: z.enum(["online", "offline"]),
+    instances: z.number().int().openapi({ description: "Processes of it that are online" }),
+    lastLoginAt: time.nullable(),
     lastSeenAt: time.nullable(),
     revision: z.number().int(),
     createdAt: time,
   })
   .openapi("Connector");
 
-export const viewConnector = (row: typeof connectors.$inferSelect, tenant: string): z.input<typeof connectorView> => ({
+/** What of a connector is in other tables. */
+export interface ConnectorFacts {
+  readonly keys: number;
+  readonly secrets: number;
+  readonly instances: number;
+  readonly lastLoginAt: Date | null;
+}
+
+export const viewConnector = (
+  row: typeof connectors.$inferSelect,
+  tenant: string,
+  facts: ConnectorFacts,
+): z.input<typeof connectorView> => ({
   id: row.id,
   tenant,
   name: row.name,
+  clientId: `${tenant}/${row.name}`,
+  credentials: { keys: facts.keys, secrets: facts.secrets, issuerSubject: row.issuerSubject },
   disabled: row.disabled,
+  readOnly: row.readOnly,
+  expiresAt: isoOrNull(row.expiresAt),
   targets: row.targets,
+  configRevision: row.config === null ? null : row.configRevision,
   state: row.state,
+  instances: facts.instances,
+  lastLoginAt: isoOrNull(facts.lastLoginAt),
   lastSeenAt: isoOrNull(row.lastSeenAt),
   revision: row.revision,
+  createdAt: iso(row.createdAt),
+});
+
+export const secretView = z
+  .object({
+    id: z.string(),
+    label: z.string(),
+    secret: z.literal("********").openapi({ description: "It was shown once, when it was made" }),
+    expiresAt: time.nullable(),
+    lastUsedAt: time.nullable(),
+    createdAt: time,
+  })
+  .openapi("ConnectorSecret");
+
+export const viewSecret = (row: typeof connectorSecrets.$inferSelect): z.input<typeof secretView> => ({
+  id: row.id,
+  label: row.label,
+  secret: "********",
+  expiresAt: isoOrNull(row.expiresAt),
+  lastUsedAt: isoOrNull(row.lastUsedAt),
   createdAt: iso(row.createdAt),
 });
 

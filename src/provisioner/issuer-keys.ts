@@ -3,6 +3,7 @@ import { z } from "zod";
 import type { Db } from "../db/client.ts";
 import { raiseRelaySettings, publishedSettingsOf, type RelayIssuerRow } from "../db/relay-settings.ts";
 import { relayIssuers } from "../db/schema.ts";
+import { isFetchableUrl } from "../policy/issuer-url.ts";
 import { issuerJwk, type IssuerJwk } from "../protocol/jwk.ts";
 import { err, ok, type Result } from "../shared/result.ts";
 import { publishSettings } from "./lanes.ts";
@@ -66,7 +67,8 @@ export async function refreshDueIssuers(ports: ProvisionerPorts): Promise<void> 
     .limit(ISSUER_REFRESHES);
   if (due.length === 0) return;
   const problems = await refreshIssuers(ports, due, (work) => ports.db.transaction(work));
-  if (problems.length > 0) ports.log.warn("keys of outside issuers could not be fetched", { problems: problems.join("; ") });
+  if (problems.length > 0)
+    ports.log.warn("keys of outside issuers could not be fetched", { problems: problems.join("; ") });
   for (const tenantId of new Set(due.map((row) => row.tenantId))) {
     const settings = await ports.db.transaction((tx) => publishedSettingsOf(tx, tenantId));
     if (settings !== null) await publishSettings(ports, settings);
@@ -80,7 +82,7 @@ const jwks = z.object({ keys: z.array(z.looseObject({})).max(100) });
  * The keys with which an issuer signs (OpenID Connect Discovery 1.0): Ed25519, P-256 and RSA ones for signatures; others are left out. The
  * URLs are the tenant's and the issuer's, so they may lead nowhere but to https, or to this machine.
  */
-export async function fetchIssuerKeys(issuer: string, fetcher: Fetcher): Promise<Result<IssuerJwk[], string>> {
+async function fetchIssuerKeys(issuer: string, fetcher: Fetcher): Promise<Result<IssuerJwk[], string>> {
   const document = await fetchJson(`${issuer.replace(/\/$/, "")}/.well-known/openid-configuration`, fetcher);
   if (!document.ok) return err(`its discovery document: ${document.error}`);
   const parsed = configuration.safeParse(document.value);
@@ -95,7 +97,7 @@ export async function fetchIssuerKeys(issuer: string, fetcher: Fetcher): Promise
   return ok(usable.slice(0, ISSUER_KEYS_MAX));
 }
 
-export type Fetcher = (url: string, init: RequestInit) => Promise<Response>;
+type Fetcher = (url: string, init: RequestInit) => Promise<Response>;
 
 function signingKey(key: Record<string, unknown>): IssuerJwk | null {
   if (key["use"] !== undefined && key["use"] !== "sig") return null;
@@ -105,17 +107,8 @@ function signingKey(key: Record<string, unknown>): IssuerJwk | null {
   return parsed.success ? parsed.data : null;
 }
 
-/** https, or http to this machine; no user, no password. */
-export function isFetchable(text: string): boolean {
-  if (!URL.canParse(text)) return false;
-  const { protocol, hostname, username, password } = new URL(text);
-  if (username !== "" || password !== "") return false;
-  if (protocol === "https:") return true;
-  return protocol === "http:" && /^(127\.\d+\.\d+\.\d+|\[::1\]|localhost)$/.test(hostname);
-}
-
 async function fetchJson(url: string, fetcher: Fetcher): Promise<Result<unknown, string>> {
-  if (!isFetchable(url)) return err("the address must be https");
+  if (!isFetchableUrl(url)) return err("the address must be https");
   try {
     const response = await fetcher(url, {
       headers: { accept: "application/json" },

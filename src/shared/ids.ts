@@ -15,7 +15,8 @@ export type IdKind =
   | "usr"
   | "evt"
   | "out"
-  | "tok";
+  | "tok"
+  | "sec";
 
 const ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"; // Crockford base 32: no i, l, o, u
 const LENGTH = 20;

@@ -1,83 +1,58 @@
 import { z } from "@hono/zod-openapi";
 import { and, asc, count, desc, eq, isNull, sql } from "drizzle-orm";
-import type { Db } from "../../db/client.ts";
-import { enqueueOperation } from "../../db/operations.ts";
-import type { Enqueued, OperationKind } from "../../db/operations.ts";
 import { clusters, connectorKeys, connectors, connectorSessions, tenants } from "../../db/schema.ts";
 import { findTenant, tenantName } from "../../db/tenants.ts";
 import { publicJwk } from "../../protocol/jwk.ts";
 import { newId } from "../../shared/ids.ts";
 import { ok } from "../../shared/result.ts";
+import {
+  accepted,
+  connectorParams,
+  connectorStarted,
+  factsOf,
+  findConnector,
+  republish,
+  showConnector,
+} from "../connector-change.ts";
 import { etagOf, NO_INPUT, read, write } from "../endpoint.ts";
 import { fail, notFound } from "../failure.ts";
 import { MAX_KEYS_PER_CONNECTOR, MAX_TARGETS_PER_CONNECTOR } from "../limits.ts";
 import { connectorName, target } from "../names.ts";
-import { operationLocation, shownOperation } from "../operation-view.ts";
+import { insertConnector } from "../new-connector.ts";
+import { moment, newSecretBody, shownSecret } from "../new-secret.ts";
 import { page, paged, pageQuery } from "../paging.ts";
 import type { ConsoleApp } from "../respond.ts";
-import { connectorView, keyView, operationView, sessionView, viewConnector } from "../views.ts";
+import { connectorView, keyView, sessionView, viewConnector } from "../views.ts";
 
 const tag = "connectors";
-const params = z.object({ connector: z.string() });
 const targets = z.array(target).max(MAX_TARGETS_PER_CONNECTOR).nullable();
-const started = z.object({ operation: operationView, connector: connectorView }).openapi("ConnectorOperation");
+
+const rights = {
+  issuerSubject: z.string().min(1).max(255).nullable().optional(),
+  readOnly: z.boolean().optional(),
+  expiresAt: moment.nullable().optional(),
+};
 
 const newConnector = z
   .strictObject({
     tenant: z.string().openapi({ description: "slug or slug@cluster" }),
     name: connectorName,
-    key: publicJwk.openapi({
-      description: "Public half of a key pair that the client made; the private one stays there",
-    }),
+    key: publicJwk
+      .openapi({
+        description: "Public half of a key pair that the client made; the private one stays there",
+      })
+      .optional(),
+    secret: newSecretBody
+      .optional()
+      .openapi({ description: "Make a client secret, too or instead; it is in the answer, once" }),
     targets: targets.default(null),
+    ...rights,
   })
   .openapi("NewConnector");
 
 const change = z
-  .strictObject({ disabled: z.boolean().optional(), targets: targets.optional() })
+  .strictObject({ disabled: z.boolean().optional(), targets: targets.optional(), ...rights })
   .openapi("ConnectorChange");
-
-async function findConnector(db: Db, id: string) {
-  const [row] = await db
-    .select({ connector: connectors, tenant: tenants, cluster: clusters })
-    .from(connectors)
-    .innerJoin(tenants, eq(tenants.id, connectors.tenantId))
-    .innerJoin(clusters, eq(clusters.id, tenants.clusterId))
-    .where(and(eq(connectors.id, id), isNull(connectors.deletedAt)));
-  return row === undefined ? null : { connector: row.connector, tenant: tenantName(row.tenant.slug, row.cluster) };
-}
-
-/** Raises the connector's revision (which locks its row) and enqueues what tells both lanes. */
-async function republish(
-  tx: Db,
-  id: string,
-  kind: OperationKind,
-  set: Partial<typeof connectors.$inferInsert>,
-  now: Date,
-) {
-  const [row] = await tx
-    .update(connectors)
-    .set({ ...set, revision: sql`nextval('control.revision')`, updatedAt: now })
-    .where(eq(connectors.id, id))
-    .returning();
-  if (row === undefined) throw new Error("a connector just read is not there");
-  const operation = await enqueueOperation(tx, { kind, subjectId: id, tenantId: row.tenantId, now });
-  return { row, operation };
-}
-
-async function accepted(
-  tx: Db,
-  { row, operation }: { row: typeof connectors.$inferSelect; operation: Enqueued },
-  tenant: string,
-  audit: { action: string; details: Record<string, unknown> },
-) {
-  return ok({
-    body: { operation: await shownOperation(tx, operation), connector: viewConnector(row, tenant) },
-    headers: { location: operationLocation(operation), etag: etagOf(row.revision) },
-    audit: { subjectId: row.id, tenantId: row.tenantId, ...audit },
-    operation,
-  });
-}
 
 export function connectorRoutes(app: ConsoleApp): void {
   read(
@@ -118,8 +93,12 @@ export function connectorRoutes(app: ConsoleApp): void {
         )
         .orderBy(asc(connectors.name), asc(connectors.id))
         .limit(query.limit + 1);
+      const facts = await factsOf(
+        db,
+        rows.map(({ connector }) => connector.id),
+      );
       const view = ({ connector, tenant, cluster }: (typeof rows)[number]) =>
-        viewConnector(connector, tenantName(tenant.slug, cluster));
+        viewConnector(connector, tenantName(tenant.slug, cluster), facts(connector.id));
       return ok({ body: paged(rows, query.limit, view, ({ connector }) => [connector.name, connector.id]) });
     },
   );
@@ -134,7 +113,7 @@ export function connectorRoutes(app: ConsoleApp): void {
       summary: "Show a connector",
       scope: "read",
       status: 200,
-      params,
+      params: connectorParams,
       answer: connectorView,
       refusals: ["not-found"],
     },
@@ -142,7 +121,7 @@ export function connectorRoutes(app: ConsoleApp): void {
       const found = await findConnector(db, params.connector);
       if (found === null) return notFound("connector", params.connector);
       const { connector, tenant } = found;
-      return ok({ body: viewConnector(connector, tenant), headers: { etag: etagOf(connector.revision) } });
+      return ok({ body: await showConnector(db, connector, tenant), headers: { etag: etagOf(connector.revision) } });
     },
   );
 
@@ -157,38 +136,38 @@ export function connectorRoutes(app: ConsoleApp): void {
       scope: "write",
       status: 202,
       body: newConnector,
-      answer: started,
+      answer: connectorStarted.extend({ secret: shownSecret.optional() }),
       refusals: ["not-found", "conflict"],
     },
     async (tx, { body, now }) => {
       const found = await findTenant(tx, body.tenant);
       if (found === null) return notFound("tenant", body.tenant);
       if (found.tenant.state === "deleting") return fail("conflict", "The tenant is being deleted.");
-      const id = newId("con");
-      const { name, targets, key } = body;
-      const [row] = await tx
-        .insert(connectors)
-        .values({
-          id,
+      const { name, targets, key, secret, issuerSubject, readOnly, expiresAt } = body;
+      if (key === undefined && secret === undefined && (issuerSubject ?? null) === null)
+        return fail("bad-request", "A connector needs a way to prove itself: key, secret or issuerSubject.");
+      const made = await insertConnector(
+        tx,
+        {
           tenantId: found.tenant.id,
           name,
           targets,
-          createdAt: now,
-          updatedAt: now,
-        })
-        .returning();
-      if (row === undefined) throw new Error("no row came back");
-      await tx
-        .insert(connectorKeys)
-        .values({ id: newId("key"), connectorId: id, kid: key.kid, publicKey: key, createdAt: now });
-      const operation = await enqueueOperation(tx, {
-        kind: "connector-publish",
-        subjectId: id,
-        tenantId: row.tenantId,
+          key,
+          secret,
+          ...(issuerSubject !== undefined && { issuerSubject }),
+          ...(readOnly !== undefined && { readOnly }),
+          ...(expiresAt !== undefined && { expiresAt: dateOrNull(expiresAt) }),
+        },
         now,
-      });
+      );
       const tenant = tenantName(found.tenant.slug, found.cluster);
-      return accepted(tx, { row, operation }, tenant, { action: "connector.create", details: { name, kid: key.kid } });
+      const details = {
+        name,
+        ...(key !== undefined && { kid: key.kid }),
+        ...(made.secret !== null && { secret: made.secret.id }),
+      };
+      const shown = made.secret === null ? {} : { secret: made.secret };
+      return accepted(tx, made, tenant, { action: "connector.create", details }, shown);
     },
   );
 
@@ -202,9 +181,9 @@ export function connectorRoutes(app: ConsoleApp): void {
       scope: "write",
       status: 202,
       summary: "Disable or enable a connector, or change what it may announce; disabling ends its sockets at once",
-      params,
+      params: connectorParams,
       body: change,
-      answer: started,
+      answer: connectorStarted,
       refusals: ["not-found", "precondition-failed"],
     },
     async (tx, { params, body, now }, ifMatch) => {
@@ -215,6 +194,9 @@ export function connectorRoutes(app: ConsoleApp): void {
       const set = {
         ...(body.disabled !== undefined && { disabled: body.disabled }),
         ...(body.targets !== undefined && { targets: body.targets }),
+        ...(body.issuerSubject !== undefined && { issuerSubject: body.issuerSubject }),
+        ...(body.readOnly !== undefined && { readOnly: body.readOnly }),
+        ...(body.expiresAt !== undefined && { expiresAt: dateOrNull(body.expiresAt) }),
       };
       const changed = await republish(tx, found.connector.id, "connector-publish", set, now);
       return accepted(tx, changed, found.tenant, { action: "connector.change", details: set });
@@ -230,18 +212,19 @@ export function connectorRoutes(app: ConsoleApp): void {
       tag,
       scope: "write",
       status: 202,
-      summary: "Remove a connector that is offline",
-      params,
-      answer: started,
+      summary: "Remove a connector that is offline, or with force one that is online: its sockets end",
+      params: connectorParams,
+      query: z.object({ force: z.enum(["true", "false"]).default("false") }),
+      answer: connectorStarted,
       refusals: ["not-found", "conflict", "precondition-failed"],
     },
-    async (tx, { params, now }, ifMatch) => {
+    async (tx, { params, query, now }, ifMatch) => {
       const found = await findConnector(tx, params.connector);
       if (found === null) return notFound("connector", params.connector);
       const matched = ifMatch(etagOf(found.connector.revision));
       if (!matched.ok) return matched;
-      if (found.connector.state === "online")
-        return fail("conflict", "The connector is online. Stop or disable it first, then remove it.");
+      if (found.connector.state === "online" && query.force !== "true")
+        return fail("conflict", "The connector is online. Stop or disable it first, or remove it with force=true.");
       const changed = await republish(tx, found.connector.id, "connector-remove", { deletedAt: now }, now);
       return accepted(tx, changed, found.tenant, {
         action: "connector.delete",
@@ -260,7 +243,7 @@ export function connectorRoutes(app: ConsoleApp): void {
       summary: "List its keys",
       scope: "read",
       status: 200,
-      params,
+      params: connectorParams,
       answer: z.object({ items: z.array(keyView) }),
       refusals: ["not-found"],
     },
@@ -287,9 +270,9 @@ export function connectorRoutes(app: ConsoleApp): void {
       scope: "write",
       status: 202,
       summary: "Add a key; the others stay valid until they are removed",
-      params,
+      params: connectorParams,
       body: z.strictObject({ key: publicJwk }),
-      answer: started,
+      answer: connectorStarted,
       refusals: ["not-found", "conflict"],
     },
     async (tx, { params, body, now }) => {
@@ -321,8 +304,8 @@ export function connectorRoutes(app: ConsoleApp): void {
       scope: "write",
       status: 202,
       summary: "Remove a key: nobody connects with it any more",
-      params: params.extend({ kid: z.string() }),
-      answer: started,
+      params: connectorParams.extend({ kid: z.string() }),
+      answer: connectorStarted,
       refusals: ["not-found", "conflict", "precondition-failed"],
     },
     async (tx, { params, now }, ifMatch) => {
@@ -350,7 +333,7 @@ export function connectorRoutes(app: ConsoleApp): void {
       scope: "read",
       status: 200,
       summary: "List its sockets, the newest first",
-      params,
+      params: connectorParams,
       query: pageQuery.pick({ limit: true }),
       answer: z.object({ items: z.array(sessionView) }),
       refusals: ["not-found"],
@@ -376,3 +359,5 @@ export function connectorRoutes(app: ConsoleApp): void {
     },
   );
 }
+
+const dateOrNull = (text: string | null): Date | null => (text === null ? null : new Date(text));

@@ -13,6 +13,35 @@ const portal = `
   export default { fetch: () => new Response(null, { status: 404 }) };
 `;
 
+/** Stands for a lane: remembers who asks to be let in and whose sockets it was told to have. */
+const lane = (name: string) => `
+  import { DurableObject } from "cloudflare:workers";
+  export class Lane extends DurableObject {
+    requests = [];
+    live = [];
+    async ask(request) { this.requests.push(request); }
+    async plug(connectorId, configured) {
+      this.live.push({ connectorId, connector: "x", instanceId: "i-" + this.live.length, lane: "${name}", configured });
+    }
+    async pairingRequests() { return this.requests; }
+    async settlePairing(id) { this.requests = this.requests.filter((one) => one.id !== id); }
+    async sessions() { return this.live; }
+    async kick(connectorId, instanceId) {
+      const before = this.live.length;
+      this.live = this.live.filter((one) => one.connectorId !== connectorId || (instanceId ?? one.instanceId) !== one.instanceId);
+      return before - this.live.length;
+    }
+  }
+  export default { fetch: () => new Response(null, { status: 404 }) };
+`;
+const laneWorker = (name: string) => ({
+  name: `causeway-relay-${name}`,
+  modules: true,
+  script: lane(name),
+  compatibilityDate: "2026-11-01",
+  durableObjects: { LANE: "Lane" },
+});
+
 // wrangler wants an address before it reads ours below.
 process.env["CLOUDFLARE_HYPERDRIVE_LOCAL_CONNECTION_STRING_CONTROL_DB"] ??= "postgres://127.0.0.1:1/none";
 
@@ -22,7 +51,11 @@ export default defineProject({
       wrangler: { configPath: "../../../src/console/wrangler.toml" },
       miniflare: {
         hyperdrives: { CONTROL_DB: inject("database").consoleUrl },
-        workers: [{ name: "causeway-portal", modules: true, script: portal, compatibilityDate: "2026-11-01" }],
+        workers: [
+          { name: "causeway-portal", modules: true, script: portal, compatibilityDate: "2026-11-01" },
+          laneWorker("a"),
+          laneWorker("b"),
+        ],
       },
     })),
   ],

@@ -3,7 +3,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, expect, test } from "vitest";
 import { loadConfig, parseRelayUrl, withEnvironment, type ConnectorInput } from "./config.ts";
-import { BACKOFF_CAP_MS, DRAIN_TIMEOUT_MS } from "./limits.ts";
+import { DRAIN_TIMEOUT_MS } from "./limits.ts";
 
 let folder: string;
 let input: ConnectorInput;
@@ -36,7 +36,9 @@ test("the credentials file and one target are enough; the instance id survives",
         ca: null,
         healthPort: null,
         drainTimeoutMs: DRAIN_TIMEOUT_MS,
-        backoffCapMs: BACKOFF_CAP_MS,
+        backoffCapMs: null,
+        credential: { kind: "key", keyId: "key_1" },
+        pushedFile: `${input.credentials}.pushed.json`,
       },
     },
   });
@@ -63,7 +65,12 @@ test("flags win over the environment, and both over the file", () => {
 
 test.each<[Partial<ConnectorInput>, string]>([
   [{ credentials: undefined }, "--credentials"],
-  [{ targets: [] }, "--target"],
+  [{ targets: [], pushedTargets: false }, "--target"],
+  [{ secretFile: "x" }, "one of"],
+  [{ credentials: undefined, tokenFile: "x" }, "where the relay is"],
+  [{ issuer: "http://id.example.com", clientId: "x" }, "https"],
+  [{ issuer: "https://id.example.com" }, "--client-id"],
+  [{ clientId: "x" }, "--issuer"],
   [{ targets: ["echo", "echo=debug:ping"] }, "twice"],
   [{ tenant: "Acme/x" }, "tenant"],
   [{ connector: "a+b" }, "connector"],
@@ -87,5 +94,45 @@ test("plain http is for this machine only, or by name", () => {
   expect(parseRelayUrl("http://relay.example.com", true).ok).toBe(true);
   expect(loadConfig({ ...input, url: "http://relay.test", allowPlainHttp: true }, {})).toMatchObject({
     value: { warnings: [expect.stringContaining("plain http")] },
+  });
+});
+
+test("a secret file with URL and tenant is enough; state may be kept elsewhere", () => {
+  const secretFile = join(folder, "secret");
+  writeFileSync(secretFile, "  s3cret-s3cret\n", { mode: 0o600 });
+  const named: ConnectorInput = {
+    secretFile,
+    url: "https://relay.example.com",
+    tenant: "acme",
+    stateDir: folder,
+    targets: [],
+    allowPlainHttp: false,
+  };
+  expect(loadConfig(named, {})).toMatchObject({
+    ok: true,
+    value: {
+      config: { connector: null, credential: { kind: "secret", secret: "s3cret-s3cret" }, targets: [] },
+    },
+  });
+  expect(loadConfig({ ...named, tenant: undefined }, {})).toMatchObject({ error: expect.stringContaining("--tenant") });
+  writeFileSync(secretFile, "two words\n");
+  const wrong = loadConfig(named, {});
+  expect(wrong).toMatchObject({ ok: false, error: expect.stringContaining("one secret") });
+  expect(JSON.stringify(wrong)).not.toContain("two words");
+});
+
+test("a credentials file may hold a secret; an issuer's client proves itself by a file's key or a secret", () => {
+  const file = join(folder, "with-secret.json");
+  const content = { relayUrl: "https://relay.example.com", tenant: "acme", clientSecret: "s3cret-s3cret" };
+  writeFileSync(file, JSON.stringify(content), { mode: 0o600 });
+  expect(loadConfig({ ...input, credentials: file }, {})).toMatchObject({
+    value: { config: { tenant: "acme", connector: null, credential: { kind: "secret" } } },
+  });
+  const issuer = { issuer: "https://id.example.com/realm", clientId: "plant" };
+  expect(loadConfig({ ...input, ...issuer }, {})).toMatchObject({
+    value: { config: { credential: { kind: "issuer", clientId: "plant", auth: { kind: "key", keyId: "key_1" } } } },
+  });
+  expect(loadConfig({ ...input, ...issuer, credentials: file }, {})).toMatchObject({
+    error: expect.stringContaining("must hold a key"),
   });
 });

@@ -97,7 +97,7 @@ describe("pushed configuration", () => {
     push(links, settings(1, null, { keepAliveMs: 2_000 }));
     let pings = 0;
     links[0].socket.on("ping", () => (pings += 1));
-    await until("pings at the new pace", () => pings >= 2, 10_000);
+    await until("pings at the new pace", () => pings >= 2, { timeoutMs: 10_000 });
   });
 });
 

@@ -38,6 +38,8 @@ export interface SiteProcess {
 export interface SiteOptions {
   /** Added to the connector's clock in this process. */
   readonly skewMs?: () => number;
+  /** Added to its wall clock only, as after a sleep. */
+  readonly sleptMs?: () => number;
 }
 
 const root = join(import.meta.dirname, "../../..");
@@ -99,7 +101,7 @@ export function createSite(options: SiteOptions = {}): Site {
         },
         {
           log: createLogger("connector", (line) => log.push(line)),
-          now: () => Date.now() + (options.skewMs?.() ?? 0),
+          now: () => Date.now() + (options.skewMs?.() ?? 0) + (options.sleptMs?.() ?? 0),
           monotonic: () => performance.now() + (options.skewMs?.() ?? 0),
           random: Math.random,
           audit: { level: "all", write: (lines) => log.push(...lines.split("\n")) },

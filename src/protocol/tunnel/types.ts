@@ -149,7 +149,7 @@ export interface SessionLimits {
   /** What one stream may have sent to us and we have not yet taken downstream. 16 KiB to 16 MiB. */
   readonly streamWindowBytes: number;
   /**
-   * The same over all streams of the session, at least streamWindowBytes. An eighth is kept for streams that move, beyond this number if
+   * The same over all streams of the session, at least streamWindowBytes. Half of it is kept for streams that move, beyond this number if
    * stalled ones hold the rest, so memory is bounded by the sum of the streams' windows.
    */
   readonly sessionWindowBytes: number;

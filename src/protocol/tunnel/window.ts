@@ -33,7 +33,7 @@ const ROUND_TRIPS_HELD = 2;
  */
 const GRANT_STEP_BYTES = 256 * 1024;
 /** At least this part of the session's window is kept for what still moves. */
-const MOVING_SHARE = 8;
+const MOVING_SHARE = 2;
 
 /** The window that a new stream gets: up to `maxBytes` while the budget has room, down to 16 KiB when it is used up. */
 export function firstWindowBytes(maxBytes: number, { totalBytes, committedBytes }: ByteBudget): number {
@@ -116,11 +116,8 @@ export class StreamWindow {
     const elapsedMs = now() - this.#epochMs;
     const before = this.#targetBytes;
     if (elapsedMs * before < ROUND_TRIPS_HELD * this.#epochBytes * roundTrip.ms) {
-      const wanted = Math.min(2 * before, maxBytes);
-      if (wanted <= this.#affordableBytes()) {
-        this.#targetBytes = wanted;
-        grew(wanted - before);
-      }
+      this.#targetBytes = Math.max(before, Math.min(2 * before, maxBytes, this.#affordableBytes()));
+      grew(this.#targetBytes - before);
     }
     this.#epochBytes = 0;
     this.#epochMs = now();
@@ -129,7 +126,7 @@ export class StreamWindow {
 
 /**
  * The window of the whole session: what was announced plus what its streams' windows have grown by, so that it never caps one of them. What
- * stalled streams hold must not stop the others: half of what they leave free is worth a grant, and an eighth of the window is always kept
+ * stalled streams hold must not stop the others: half of what they leave free is worth a grant, and half of the window is always kept
  * free, beyond it if need be. That costs no memory that was not promised already, since every stream's own window bounds what is held.
  */
 export class SessionWindow {

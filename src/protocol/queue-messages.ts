@@ -19,8 +19,10 @@ export const relayEvent = z.discriminatedUnion("kind", [
     /** Id of the socket's session, so that a late "offline" can't hide a newer "online". */
     sessionId: z.string(),
     reason: z.string().nullable(),
+    /** Client secret by which the socket was proved; null: by something else. */
+    secretId: z.string().nullable().default(null),
     atMs: z.number(),
   }),
   z.object({ kind: z.enum(["node-online", "node-offline", "node-enrolled"]), nodeId: z.string(), atMs: z.number() }),
 ]);
-export type RelayEvent = z.infer<typeof relayEvent>;
+export type RelayEvent = z.input<typeof relayEvent>;

@@ -1,6 +1,6 @@
 import { and, eq, isNull, lt, ne, or, sql } from "drizzle-orm";
 import type { Db } from "../db/client.ts";
-import { connectors, connectorSessions, nodes } from "../db/schema.ts";
+import { connectors, connectorSecrets, connectorSessions, nodes } from "../db/schema.ts";
 import type { RelayEvent } from "../protocol/queue-messages.ts";
 
 /**
@@ -62,6 +62,11 @@ async function connectorEvent(tx: Db, event: ConnectorEvent): Promise<void> {
       .update(connectorSessions)
       .set({ offlineAt: sql`${connectorSessions.onlineAt}`, reason: "replaced" })
       .where(and(eq(connectorSessions.id, sessionId), isNull(connectorSessions.offlineAt), newer));
+  if (event.kind === "connector-online" && (event.secretId ?? null) !== null)
+    await tx
+      .update(connectorSecrets)
+      .set({ lastUsedAt: sql`greatest(${connectorSecrets.lastUsedAt}, ${at.toISOString()}::timestamptz)` })
+      .where(and(eq(connectorSecrets.id, event.secretId ?? ""), eq(connectorSecrets.connectorId, connectorId)));
   await recomputeState(tx, connectorId, at);
 }
 

@@ -220,6 +220,9 @@ class LinkCore implements LiveLink {
     });
   }
 
+  get credential(): Credential {
+    return this.#note.credential;
+  }
   get instanceId(): string {
     return this.#note.peer?.instanceId ?? "";
   }

@@ -67,6 +67,7 @@ export interface Socket {
 export interface Link {
   readonly sessionId: string;
   readonly connectorId: string;
+  readonly credential: Credential;
   /** "" until HELLO came. */
   readonly instanceId: string;
   received(message: Uint8Array | string): void;

@@ -1,5 +1,6 @@
 import { relayEvent, type RelayEvent } from "../../protocol/queue-messages.ts";
 import type { Logger } from "../../shared/log.ts";
+import type { Credential } from "../core/types.ts";
 import { PRESENCE_EVENTS_MAX, PRESENCE_RETRY_MAX_MS, PRESENCE_RETRY_MS } from "../limits.ts";
 
 /** A connector's socket, as events name it. */
@@ -7,6 +8,8 @@ export interface PresentSession {
   readonly sessionId: string;
   readonly connectorId: string;
   readonly instanceId: string;
+  /** By which it was proved. Of one that was lost in a restart nobody knows any more. */
+  readonly credential?: Credential;
 }
 
 /**
@@ -51,7 +54,7 @@ export function createPresence(ports: PresencePorts, here: ReadonlySet<string>):
   let dueMs: number | null = null;
 
   const note = (kind: "connector-online" | "connector-offline", session: PresentSession, reason: string | null) => {
-    const { sessionId, connectorId, instanceId } = session;
+    const { sessionId, connectorId, instanceId, credential } = session;
     log.info(kind, { connector: connectorId, instance: instanceId, session: sessionId, reason });
     const event: RelayEvent = {
       kind,
@@ -61,6 +64,7 @@ export function createPresence(ports: PresencePorts, here: ReadonlySet<string>):
       lane,
       sessionId,
       reason,
+      secretId: credential?.kind === "secret" ? credential.id : null,
       atMs: now(),
     };
     sql.exec("INSERT INTO outbox (event_json) VALUES (?)", JSON.stringify(event));

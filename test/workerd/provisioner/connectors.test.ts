@@ -45,7 +45,12 @@ describe("connectors", () => {
           revision: expect.any(Number),
           disabled: false,
           keys: [KEY],
+          secrets: [],
+          issuerSubject: null,
           targets: null,
+          readOnly: false,
+          expiresAtMs: null,
+          config: null,
         },
       ]);
   });

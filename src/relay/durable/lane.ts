@@ -44,7 +44,6 @@ import {
   SWEEP_MS,
 } from "../limits.ts";
 import { createPresence, type Presence } from "./presence.ts";
-import { legacyVisit } from "./legacy-visit.ts";
 import { pumpRequestBody } from "./request-body.ts";
 import { answerClose, brokerSocket, restoredLink } from "./sockets.ts";
 import { createLaneStore, type LaneStore } from "./store.ts";
@@ -156,10 +155,12 @@ export class Lane extends DurableObject<LaneEnv> implements LaneRpc, AdmissionRp
   }
 
   override async fetch(request: Request): Promise<Response> {
-    const told = request.headers.get(HEADER.visit);
-    const visit = told === null ? legacyVisit(request) : decodeVisit(told);
-    if (visit !== null) return await this.#carry(request, visit);
-    const audience = request.headers.get(CONNECT_HEADER);
+    // Once: each look at the runtime's own headers is a call out of the engine.
+    const fields = [...request.headers];
+    const told = valueOf(fields, HEADER.visit);
+    const visit = told === null ? null : decodeVisit(told);
+    if (visit !== null) return this.#carry(request, fields, visit);
+    const audience = valueOf(fields, CONNECT_HEADER);
     if (audience !== null) return await this.#admit(request, audience);
     return refusal("not-found", "A lane answers the edge and connectors only.");
   }
@@ -274,10 +275,9 @@ export class Lane extends DurableObject<LaneEnv> implements LaneRpc, AdmissionRp
 
   // ---- visitors
 
-  #carry(request: Request, visit: LaneVisit): Promise<Response> {
+  #carry(request: Request, fields: Fields, visit: LaneVisit): Promise<Response> {
     const { method, body } = request;
     const { requestId, target, path } = visit;
-    const fields = [...request.headers];
     const isUpgrade = method === "GET" && isWebSocket(fields);
     const { firstByteMs, idleMs, totalMs } = visit;
     const brokerRequest: BrokerRequest = {
@@ -353,8 +353,10 @@ function slab(): (bytes: number) => Uint8Array {
 }
 
 type Fields = readonly (readonly [name: string, value: string])[];
-const valueOf = (fields: Fields, wanted: string): string | null =>
-  fields.find(([name]) => name === wanted)?.[1] ?? null;
+function valueOf(fields: Fields, wanted: string): string | null {
+  for (const [name, value] of fields) if (name === wanted) return value;
+  return null;
+}
 
 const isWebSocket = (fields: Fields): boolean => valueOf(fields, "upgrade")?.toLowerCase() === "websocket";
 

@@ -61,8 +61,8 @@ export class VisitorAnswer implements AnswerEvents {
     this.#head = head;
     this.#about = about;
     if (head.status === 101 && this.call !== null) this.#socket = bridgeWebSocket(this.call);
-    // A microtask later the rest of this message has been read: a small answer is here as a whole then.
-    queueMicrotask(() => this.#answer());
+    // A microtask later the rest of this message has been read. (By a promise: the runtime's own queueMicrotask is a call out of the engine.)
+    void SETTLED.then(() => this.#answer());
   }
 
   data(bytes: Uint8Array): void {
@@ -123,21 +123,21 @@ export class VisitorAnswer implements AnswerEvents {
   }
 
   #toResponse({ status, headers: fields }: ResponseHead): Response {
-    const headers = this.#fields(fields);
-    if (this.#socket !== null) return new Response(null, { status: 101, headers, webSocket: this.#socket.client });
-    // "manual": an encoded body goes through as the target encoded it.
-    const init: ResponseInit = { status, headers, encodeBody: "manual" };
+    const returned = this.#returned(fields);
+    if (this.#socket !== null)
+      return new Response(null, { status: 101, headers: headersOf(returned), webSocket: this.#socket.client });
     if (this.#asked.method === "HEAD" || status === 204 || status === 205 || status === 304) {
       this.#isHeadOnly = true;
       this.call?.consumed(joined(this.#chunks).length);
-      return new Response(null, init);
+      return new Response(null, initOf(status, returned));
     }
+    const declared = valueOf(returned, "content-length");
     if (this.#ended) {
       const whole = joined(this.#chunks);
       this.#chunks = [];
       this.call?.consumed(whole.length);
-      if (!headers.has("content-length")) headers.set("content-length", String(whole.length));
-      return new Response(whole, init);
+      if (declared === null) returned.push(["content-length", String(whole.length)]);
+      return new Response(whole, initOf(status, returned));
     }
     this.#body = createAnswerBody(
       {
@@ -147,26 +147,48 @@ export class VisitorAnswer implements AnswerEvents {
       this.#chunks,
     );
     this.#chunks = [];
-    return new Response(this.#body.stream(declaredLength(headers)), init);
+    return new Response(this.#body.stream(plainLength(declared)), initOf(status, returned));
   }
 
-  #fields(fields: HeaderList): Headers {
+  #returned(fields: HeaderList): [name: string, value: string][] {
     const { visit, software } = this.#asked;
     const { requestId, withoutCookies } = visit;
     const returned = returnedFields(fields, { requestId, withoutCookies });
     if (visit.trace && this.#about !== null)
       for (const [name, value] of traceFields(this.#about, software)) returned.push([name, value]);
-    const headers = new Headers(returned);
-    if (withoutCookies && this.#socket === null) {
-      headers.append("content-security-policy", "sandbox");
-      headers.set("x-content-type-options", "nosniff");
-    }
-    return headers;
+    if (!withoutCookies || this.#socket !== null) return returned;
+    // A host that tenants share: no page of a target is of its origin (D16).
+    const kept = returned.filter(([name]) => name.toLowerCase() !== "x-content-type-options");
+    kept.push(["content-security-policy", "sandbox"], ["x-content-type-options", "nosniff"]);
+    return kept;
   }
 }
 
-/** Only a plain number: a target may say anything. */
-function declaredLength(headers: Headers): number | null {
-  const text = headers.get("content-length");
-  return text !== null && /^[0-9]{1,15}$/.test(text) ? Number(text) : null;
+const SETTLED = Promise.resolve();
+
+/** "manual": an encoded body goes through as the target encoded it. */
+const initOf = (status: number, fields: HeaderList): ResponseInit => ({
+  status,
+  headers: headersOf(fields),
+  encodeBody: "manual",
+});
+
+/** A plain object is what this runtime takes fastest; names that come twice need more. */
+function headersOf(fields: HeaderList): Record<string, string> | Headers {
+  const once: Record<string, string> = Object.create(null);
+  for (const [name, value] of fields) {
+    const lower = name.toLowerCase();
+    if (lower in once) return new Headers(fields.map(([each, text]): [string, string] => [each, text]));
+    once[lower] = value;
+  }
+  return once;
 }
+
+function valueOf(fields: HeaderList, wanted: string): string | null {
+  for (const [name, value] of fields) if (name.length === wanted.length && name.toLowerCase() === wanted) return value;
+  return null;
+}
+
+/** Only a plain number: a target may say anything. */
+const plainLength = (text: string | null): number | null =>
+  text !== null && /^[0-9]{1,15}$/.test(text) ? Number(text) : null;

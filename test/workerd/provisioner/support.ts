@@ -26,8 +26,8 @@ interface Objects<Rpc> {
 interface TestEnv {
   readonly DIRECTORY: Objects<DirectoryRpc & Pick<Control.Directory, "failNext">>;
   readonly NODE_CHANNEL: Objects<NodeChannelRpc & Pick<Control.NodeChannel, "behave" | "seen">>;
-  readonly LANE_A: Objects<LaneRpc & Pick<Lanes.Lane, "told">>;
-  readonly LANE_B: Objects<LaneRpc & Pick<Lanes.Lane, "told">>;
+  readonly LANE_A: Objects<LaneRpc & Pick<Lanes.Lane, "told" | "settled">>;
+  readonly LANE_B: Objects<LaneRpc & Pick<Lanes.Lane, "told" | "settled">>;
   readonly PORTAL_MEMBERS: MembersRpc;
   readonly CONTROL_DB: { readonly connectionString: string };
   readonly CREDENTIAL_KEY: string;

@@ -157,7 +157,11 @@ export function startConnector(first: ConnectorConfig, ports: ConnectorPorts): C
       now: ports.monotonic,
       random: ports.random,
       log: log.with({ lane }),
-      backoffCapMs: () => config.backoffCapMs ?? kept?.reconnectMaxMs ?? endpoints?.reconnectMaxMs ?? BACKOFF_CAP_MS,
+      backoffCapMs: () =>
+        // What a relay says to all may only shorten it: with longer pauses a site would not be back in time.
+        config.backoffCapMs ??
+        kept?.reconnectMaxMs ??
+        Math.min(endpoints?.reconnectMaxMs ?? BACKOFF_CAP_MS, BACKOFF_CAP_MS),
       changed: settle,
       dial: (events) =>
         dial(

@@ -241,9 +241,12 @@ const TARGET_REMEDY: Record<NetworkFault, string> = {
 };
 
 async function targetFinding(target: WebTargetConfig, ca: string | null): Promise<Finding> {
-  const trust = ca === null ? {} : { ca: [...getCACertificates("default"), ca] };
+  const files = readTargetFiles(target, ca);
+  if (!files.ok) return failed("target", `${target.name} (${target.url.host})`, files.error, TARGET_REMEDY.tls);
+  // Node's options that undici's own type knows too; it hands on all of them.
+  const tls: Pick<ConnectionOptions, "ca" | "cert" | "key"> = files.value.tls;
   const dispatcher = new Agent({
-    connect: { timeout: TARGET_CONNECT_TIMEOUT_MS, lookup: localhostLookup, allowH2: false, ...trust },
+    connect: { timeout: target.connectTimeoutMs, lookup: localhostLookup, allowH2: false, ...tls },
     headersTimeout: DIAL_TIMEOUT_MS,
   });
   const asked = await attempt(

@@ -1,15 +1,16 @@
 import { generateKeyPairSync } from "node:crypto";
 import { writeFileSync } from "node:fs";
 import { calculateJwkThumbprint } from "jose";
+import { z } from "zod";
 import type { Logger } from "../shared/log.ts";
 import { err, ok, type Result } from "../shared/result.ts";
 import { createAsserter } from "./assertion.ts";
-import { pauseMs } from "./backoff.ts";
+import { pauseMs, retryAfterMs } from "./backoff.ts";
 import { readCredentials, type KeyCredentials } from "./credentials.ts";
 import { dial } from "./dial.ts";
 import { discover } from "./discovery.ts";
 import type { LinkLoss } from "./ending.ts";
-import { call, type Way } from "./http-call.ts";
+import { call, type HttpAnswer, type Way } from "./http-call.ts";
 import { PAIRING_POLL_MS, RETRY_AFTER_CAP_MS } from "./limits.ts";
 
 export interface PairingIdentity {
@@ -71,39 +72,53 @@ export async function pair(identity: PairingIdentity, key: KeyCredentials, ports
   const { log, signal, random } = ports;
   const fingerprint = await fingerprintOf(key);
   let told: string | null = null;
-  const tell = (text: string): void => {
-    if (text !== told) log.warn(text, { fingerprint });
-    told = text;
-  };
+  let pending: string | null = null;
+  let accepted = false;
   for (;;) {
-    const loss = await tryDial(identity, key, ports);
+    const step: Step =
+      pending === null || accepted ? await begin(identity, key, accepted, ports) : await look(identity, pending, ports);
     if (signal.aborted) return { kind: "aborted" };
-    if (loss === null) return { kind: "accepted" };
-    let waitMs: number | null = null;
-    if (loss.kind === "retry") {
-      waitMs = loss.retryAfterMs;
-      tell(loss.text);
-    } else if (loss.kind === "auth") {
-      const asked = await ask(identity, key, ports);
-      if (asked.kind === "refused") return asked;
-      tell(asked.text);
-      ({ waitMs } = asked);
-    } else {
-      return { kind: "refused", text: loss.text };
-    }
-    const own = PAIRING_POLL_MS * (1 + random());
+    if (step.kind === "refused" || step.kind === "in") return step.kind === "in" ? { kind: "accepted" } : step;
+    if (step.kind === "pending") pending = step.id;
+    if (step.kind === "accepted") accepted = true;
+    if (step.text !== told) log.warn(step.text, { fingerprint });
+    told = step.text;
+    const own = PAIRING_POLL_MS * (0.5 + random());
+    const waitMs = step.kind === "wait" ? step.waitMs : null;
     if (!(await pause(pauseMs(own, waitMs, RETRY_AFTER_CAP_MS, random), signal))) return { kind: "aborted" };
   }
 }
 
-type Asked =
+type Step =
+  | { readonly kind: "in" }
   | { readonly kind: "refused"; readonly text: string }
-  | { readonly kind: "waiting"; readonly text: string; readonly waitMs: number | null };
+  /** The relay holds our request under this id. */
+  | { readonly kind: "pending"; readonly id: string; readonly text: string }
+  | { readonly kind: "accepted"; readonly text: string }
+  | { readonly kind: "wait"; readonly text: string; readonly waitMs: number | null };
 
-/** Repeated while we wait: the same key asked twice is one request. */
-async function ask(identity: PairingIdentity, key: KeyCredentials, { way }: PairingPorts): Promise<Asked> {
+/** Tries the key, and asks when the relay does not know it. Once a member said yes, the lanes may take a moment to know. */
+async function begin(
+  identity: PairingIdentity,
+  key: KeyCredentials,
+  accepted: boolean,
+  ports: PairingPorts,
+): Promise<Step> {
+  const loss = await tryDial(identity, key, ports);
+  if (loss === null) return { kind: "in" };
+  if (loss.kind === "retry") return { kind: "wait", text: loss.text, waitMs: loss.retryAfterMs };
+  if (loss.kind !== "auth") return { kind: "refused", text: loss.text };
+  return accepted
+    ? { kind: "accepted", text: "accepted; the relay will know in a moment" }
+    : await ask(identity, key, ports);
+}
+
+const pairingAnswer = z.object({ id: z.string().regex(/^[A-Za-z0-9_-]{1,64}$/) });
+const pairingStatus = z.object({ status: z.enum(["pending", "accepted"]) });
+
+async function ask(identity: PairingIdentity, key: KeyCredentials, { way, now }: PairingPorts): Promise<Step> {
   const endpoints = await discover(identity.relayUrl, way);
-  if (!endpoints.ok) return { kind: "waiting", text: endpoints.error.text, waitMs: null };
+  if (!endpoints.ok) return { kind: "wait", text: endpoints.error.text, waitMs: null };
   const { kty, crv, x } = key.privateKey;
   const point = "y" in key.privateKey ? { y: key.privateKey.y } : {};
   const body = JSON.stringify({
@@ -114,18 +129,38 @@ async function ask(identity: PairingIdentity, key: KeyCredentials, { way }: Pair
   });
   const headers = { "content-type": "application/json" };
   const answer = await call({ url: endpoints.value.pairing, method: "POST", headers, body }, way);
-  if (!answer.ok) return { kind: "waiting", text: answer.error.text, waitMs: null };
-  const { status, json } = answer.value;
-  if (status >= 200 && status < 300) {
+  if (!answer.ok) return { kind: "wait", text: answer.error.text, waitMs: null };
+  const asked = pairingAnswer.safeParse(answer.value.json);
+  if (answer.value.status === 202 && asked.success) {
     const text = "asked to be let in: a member of the tenant must accept this connector, comparing the fingerprint";
-    return { kind: "waiting", text, waitMs: null };
+    return { kind: "pending", id: asked.data.id, text };
   }
+  return notGiven(answer.value, now());
+}
+
+async function look(identity: PairingIdentity, id: string, { way, now }: PairingPorts): Promise<Step> {
+  const endpoints = await discover(identity.relayUrl, way);
+  if (!endpoints.ok) return { kind: "wait", text: endpoints.error.text, waitMs: null };
+  const url = new URL(endpoints.value.pairing);
+  url.pathname = `${url.pathname.replace(/\/$/, "")}/${id}`;
+  url.searchParams.set("tenant", identity.tenant);
+  const answer = await call({ url, method: "GET" }, way);
+  if (!answer.ok) return { kind: "wait", text: answer.error.text, waitMs: null };
+  const found = pairingStatus.safeParse(answer.value.json);
+  if (answer.value.status !== 200 || !found.success) return notGiven(answer.value, now());
+  if (found.data.status === "accepted") return { kind: "accepted", text: "a member accepted this connector" };
+  return { kind: "pending", id, text: "waiting for a member of the tenant to accept this connector" };
+}
+
+function notGiven({ status, json, headers }: HttpAnswer, nowMs: number): Step {
   const detail = detailOf(json);
   const says = detail === "" ? `status ${status}` : `${detail} (status ${status})`;
-  if (status === 429 || status >= 500) {
-    return { kind: "waiting", text: `the relay can't be asked just now: ${says}`, waitMs: PAIRING_POLL_MS * 5 };
-  }
-  return { kind: "refused", text: `the relay takes no pairing requests: ${says}` };
+  if (status !== 429 && status < 500) return { kind: "refused", text: `not let in: ${says}` };
+  return {
+    kind: "wait",
+    text: `the relay can't be asked just now: ${says}`,
+    waitMs: retryAfterMs(headers["retry-after"], nowMs),
+  };
 }
 
 /** Whether the relay takes the key: opens the socket and closes it before HELLO, so that nobody takes it for a connector. */

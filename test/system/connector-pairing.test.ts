@@ -20,20 +20,29 @@ let relay: TestRelay;
 let site: Site;
 let requests: z.infer<typeof pairingRequest>[];
 let windowOpen: boolean;
+let status: "pending" | "accepted" | null;
 
 beforeEach(async () => {
   relay = await startTestRelay();
   site = createSite();
   requests = [];
   windowOpen = true;
+  status = "pending";
   relay.admits = () => false;
   relay.answer = (request, response) => {
+    const send = (code: number, body: object): void => {
+      response.writeHead(code, { "content-type": "application/json" }).end(JSON.stringify(body));
+    };
+    if (request.url === "/pair/request-1?tenant=acme") {
+      send(status === null ? 404 : 200, status === null ? { detail: "nobody is let in" } : { id: "request-1", status });
+      return true;
+    }
     if (request.url !== "/pair") return false;
     const take = async (): Promise<void> => {
       const parsed = pairingRequest.parse(JSON.parse(await bodyOf(request)));
       if (windowOpen) requests.push(parsed);
-      const body = windowOpen ? {} : { detail: "the pairing window is closed" };
-      response.writeHead(windowOpen ? 202 : 403, { "content-type": "application/json" }).end(JSON.stringify(body));
+      if (windowOpen) send(202, { id: "request-1", status: "pending" });
+      else send(404, { detail: "the pairing window is closed" });
     };
     void take();
     return true;
@@ -71,7 +80,9 @@ test("makes a key, asks with its public half, shows a fingerprint, waits, and co
   const publicKey = await importJWK(key, "EdDSA");
   const check = { issuer: "acme/plant-9", audience: relay.url };
   for (const { authorization } of relay.dials) await jwtVerify(authorization.slice(7), publicKey, check);
-  relay.admits = () => true; // the member said yes
+  status = "accepted"; // the member said yes, and a moment later the lanes know it
+  await until("it to know", () => running.output().includes("a member accepted"));
+  relay.admits = () => true;
   const link = await relay.link("a");
   expect(link.peer.targets).toEqual(["ping"]);
   expect(running.output()).not.toContain(written.privateKey.d);
@@ -91,6 +102,14 @@ test("asks with the same key after a restart", async () => {
   expect(other?.key).toEqual(one?.key);
   second.child.kill("SIGTERM");
   await second.exit;
+});
+
+test("ends with 5 when nobody wants it", async () => {
+  const running = pairing();
+  await until("the request", () => requests.length > 0);
+  status = null;
+  expect(await running.exit).toBe(5);
+  expect(requests.length).toBe(1);
 });
 
 test("ends with 5 while the window is closed", async () => {

@@ -32,7 +32,7 @@ async function commands(path: readonly string[] = []): Promise<Found[]> {
 }
 
 /** Print no data: they run until stopped, or only do something. */
-const WITHOUT_DATA = new Set(["down", "logs", "connect", "node run"]);
+const WITHOUT_DATA = new Set(["down", "logs", "connect", "relay", "node run"]);
 
 test(
   "every command has help, one that prints data has --json, and none takes an unknown flag",

@@ -42,9 +42,11 @@ export function createDirectory(config: RelayConfig, tenants: ReadonlyMap<string
         const tenant = custom.get(parsed.host);
         return tenant === undefined ? { kind: "unknown" } : { kind: "tenant", tenant };
       }
-      default:
-        return { kind: "unknown" };
+      case "apex":
+      case "unknown":
+        break;
     }
+    return { kind: "unknown" };
   };
 
   return {

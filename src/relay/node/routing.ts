@@ -76,9 +76,10 @@ export function destinationOf(head: RequestHead, directory: Directory): Destinat
       };
     case "malformed":
       return refused("bad-request", "The Host header is no name of a host.");
-    default:
-      return refused("unknown-host", "No tenant has this host. Check the spelling.");
+    case "unknown":
+      break;
   }
+  return refused("unknown-host", "No tenant has this host. Check the spelling.");
 }
 
 function onTenantHost(path: string, tenant: Tenant): Destination {

@@ -95,7 +95,10 @@ export async function runRelay(options: RunOptions): Promise<Result<null, RunFai
       end(err({ kind: "interrupted", message: `${signal} while requests were open` }));
     };
     const offSignal = options.onSignal((signal) => {
-      if (relay.draining) return void interrupt(signal);
+      if (relay.draining) {
+        void interrupt(signal);
+        return;
+      }
       log.info("draining", { signal, graceMs: current.drainMs });
       lines.flush();
       void drain();

@@ -49,6 +49,8 @@ test("a build fills dist/ with what runs elsewhere: Workers, the command line al
     expect(readFileSync(join(context, "Dockerfile"), "utf8")).toContain("causeway.js");
     expect(existsSync(join(context, "cli/causeway.js"))).toBe(true);
   }
+  expect(existsSync(join(root, "dist/npm/causeway-connector.js"))).toBe(true);
+  if (process.platform === "linux") expect(existsSync(join(root, "dist/bin/causeway-connector"))).toBe(true);
   expect((await run("dist/cli/causeway.js", "--version")).stdout).toMatch(/^\d+\.\d+\.\d+\n$/);
   expect((await run("dist/cli/causeway.js", "connect")).code).toBe(2);
   expect((await run("dist/cli/causeway.js", "node", "run", "--config", "none.json")).code).toBe(2);

@@ -1,5 +1,5 @@
 import type { Socket } from "node:net";
-import { getCACertificates } from "node:tls";
+import type { ConnectionOptions } from "node:tls";
 import { Agent, request as targetRequest } from "undici";
 import { localhostLookup } from "../shared/localhost-lookup.node.ts";
 import { createLogger } from "../shared/log.ts";
@@ -19,10 +19,11 @@ import {
   throughProxy,
 } from "./doctor-steps.ts";
 import type { LinkLoss } from "./ending.ts";
-import { DIAL_TIMEOUT_MS, TARGET_CONNECT_TIMEOUT_MS } from "./limits.ts";
+import { DIAL_TIMEOUT_MS } from "./limits.ts";
 import type { NetworkFault } from "./network-errors.ts";
 import { proxyFor } from "./proxy.ts";
 import type { TargetConfig, WebTargetConfig } from "./targets/target-config.ts";
+import { readTargetFiles } from "./targets/target-files.ts";
 
 /** One line of `causeway doctor`. No secrets in any of them. */
 export interface Finding {

@@ -5,6 +5,7 @@ import { createServer as createTcpServer, type Server, type Socket } from "node:
 import { join } from "node:path";
 import type { ServerOptions } from "node:https";
 import { TLSSocket } from "node:tls";
+import { WebSocketServer } from "ws";
 import { z } from "zod";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import type { ResponseHead } from "../../src/protocol/tunnel/session.ts";
@@ -254,6 +255,51 @@ describe.each(["llhttp", "undici"] as const)("by %s", (originClient) => {
       await until("the next one", () => waiting.length === 4);
       waiting[3]?.end("more");
       expect(await again.text()).toBe("more");
+    });
+
+    test("for a WebSocket follows the same rules", async () => {
+      const upgrades: IncomingMessage[] = [];
+      const url = await site.target(echoHead, (server) => {
+        const sockets = new WebSocketServer({ server });
+        sockets.on("connection", (socket, request) => {
+          upgrades.push(request);
+          socket.on("message", (data) => socket.send(data));
+        });
+      });
+      const link = await connected(
+        web("live", `${url}/web`, 5000, {
+          host: "preserve",
+          stripPrefix: "/app",
+          requestHeaders: { set: { Origin: "https://erp.example" }, remove: ["Cookie"] },
+          responseHeaders: { set: { "X-Via": "plant-1" } },
+          basicAuth: file("ws-password", "plant:other"),
+        }),
+      );
+      const exchange = link.open({
+        target: "live",
+        path: "/app/ws?x=%2F",
+        upgrade: "websocket",
+        headers: [
+          ["X-Forwarded-Host", "erp--acme.example.com"],
+          ["Cookie", "a=1"],
+          ["Origin", "https://erp--acme.example.com"],
+        ],
+      });
+      const head = await exchange.head;
+      expect([head.status, headerOf(head, "x-via")]).toEqual([101, "plant-1"]);
+      exchange.stream.sendMessage("text", Buffer.from("hello"));
+      await until("the echo", () => exchange.messages.length === 1);
+      const [request] = upgrades;
+      expect(request?.url).toBe("/web/ws?x=%2F");
+      expect(request?.headers).toMatchObject({
+        host: "erp--acme.example.com",
+        origin: "https://erp.example",
+        authorization: `Basic ${Buffer.from("plant:other").toString("base64")}`,
+        "x-forwarded-prefix": "/app",
+      });
+      expect(request?.headers.cookie).toBeUndefined();
+      exchange.stream.sendMessageClose(1000, "");
+      expect(await exchange.outcome).toEqual({ kind: "finished" });
     });
 
     test("for a name that nobody has goes to the catch-all", async () => {

@@ -1,10 +1,13 @@
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, describe, expect, test } from "vitest";
+import { parse } from "yaml";
+import { z } from "zod";
 import { selfSigned } from "../../../test/support/certificate.ts";
 import { TARGET_ANSWER_TIMEOUT_MS } from "../limits.ts";
 import { parsePushedTargets, parseTarget, type TargetSource } from "./target-config.ts";
+import { parseSiteSettings } from "./target-settings.ts";
 
 const folder = mkdtempSync(join(tmpdir(), "causeway-targets-"));
 afterAll(() => rmSync(folder, { recursive: true, force: true }));
@@ -149,6 +152,21 @@ describe("files", () => {
     for (const json of ["[]", "null", "{", '{"A b":"http://x"}', '{"a":5}'])
       expect(parsePushedTargets(json).ok).toBe(false);
   });
+});
+
+test("the documentation's example says what there is", () => {
+  const text = readFileSync(join(import.meta.dirname, "../../../docs/connector.md"), "utf8");
+  const [, example = ""] = /## Targets[\s\S]*?```yaml\n([\s\S]*?)```/.exec(text) ?? [];
+  const { targets } = z
+    .object({ targets: z.object({ erp: z.looseObject({ url: z.string() }) }) })
+    .parse(parse(example));
+  const parsed = parseSiteSettings(targets.erp, "/etc/causeway");
+  expect(parsed).toMatchObject({ ok: true, value: { timeout: 60_000, tls: { ca: "/etc/causeway/erp-ca.pem" } } });
+  const said = (value: object) => Object.keys(value).toSorted();
+  if (!parsed.ok) return;
+  expect(said(targets.erp)).toEqual(said(parsed.value));
+  expect(said(z.looseObject({}).parse(targets.erp["tls"]))).toEqual(said(parsed.value.tls));
+  expect(said(z.looseObject({}).parse(targets.erp["health"]))).toEqual(said(parsed.value.health ?? {}));
 });
 
 test("a disabled target is none", () => {

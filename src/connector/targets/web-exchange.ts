@@ -88,7 +88,8 @@ export function createWebExchange(
 
   const handler: ClientHandler = {
     interim(status, fields) {
-      if (next === null) stream.interim({ status, headers: targetResponseHeaders(fields) });
+      // 100 is between the hops: whoever asked for it has had it from the edge.
+      if (next === null && status !== 100) stream.interim({ status, headers: targetResponseHeaders(fields) });
     },
     head(head, isComplete) {
       noteStart();

@@ -2,13 +2,12 @@
  * Header text on the wire is one byte a character. Text with characters above 0xff goes as its UTF-8 octets, one character each, which is
  * what an HTTP/1.1 peer would have seen.
  */
+interface NativeView {
+  toString(encoding: "latin1", start: number, end: number): string;
+  write(text: string, offset: number, encoding: "latin1"): number;
+}
 interface NativeBuffer {
-  from(text: string, encoding: "latin1"): Uint8Array;
-  from(
-    buffer: ArrayBufferLike,
-    byteOffset: number,
-    length: number,
-  ): { toString(encoding: "latin1", start: number, end: number): string };
+  from(buffer: ArrayBufferLike, byteOffset: number, length: number): NativeView;
 }
 
 // Both hosts have Buffer (Workers by nodejs_compat); the protocol itself needs only what every platform has.
@@ -26,7 +25,7 @@ export const narrow = (text: string): string => (WIDE.test(text) ? octets(text) 
 /** `text` must be narrow. Writes it at `at`. */
 export function writeLatin1(into: Uint8Array, at: number, text: string): void {
   if (native !== undefined && text.length > 32) {
-    into.set(native.from(text, "latin1"), at);
+    native.from(into.buffer, into.byteOffset, into.byteLength).write(text, at, "latin1");
     return;
   }
   for (let i = 0; i < text.length; i++) into[at + i] = text.charCodeAt(i);

@@ -1,9 +1,11 @@
 import { createServer, type IncomingMessage, type ServerResponse } from "node:http";
 import { writeFileSync } from "node:fs";
+import { connect, type Socket } from "node:net";
 import { join } from "node:path";
 import { decodeJwt, UnsecuredJWT } from "jose";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { CLOSE } from "../../src/protocol/tunnel/close-codes.ts";
+import { selfSigned } from "../support/certificate.ts";
 import { until } from "../support/until.ts";
 import { listenOnLoopback } from "./connector/listen.ts";
 import { startTestRelay, type TestRelay } from "./connector/relay.ts";
@@ -200,4 +202,40 @@ describe("an outside issuer", () => {
     await until("the new one to be sent in band", () => link.tokens.includes(second));
     expect(link.closed).toBe(null);
   });
+});
+
+test("tokens are fetched through the proxy of HTTPS_PROXY, and the certificate is verified", async () => {
+  const named = selfSigned({ dns: ["relay.site.example"] });
+  const secure = await startTestRelay({ tls: named });
+  secure.answer = relay.answer;
+  secure.admits = relay.admits;
+  const asked: string[] = [];
+  const open = new Set<Socket>();
+  const proxy = createServer();
+  proxy.on("connect", (request, client: Socket) => {
+    asked.push(`${request.url} ${request.headers["proxy-authorization"]}`);
+    const upstream = connect(secure.port, "127.0.0.1", () => {
+      client.write("HTTP/1.1 200 OK\r\n\r\n");
+      upstream.pipe(client).pipe(upstream);
+    });
+    for (const socket of [client, upstream]) {
+      open.add(socket);
+      socket.on("error", () => socket.destroy());
+    }
+  });
+  const proxyEnv = { HTTPS_PROXY: `http://user:p%40ss@127.0.0.1:${await listenOnLoopback(proxy)}` };
+  const url = `https://relay.site.example:${secure.port}`;
+  try {
+    inProcess({ relay: url, ca: named.cert, proxyEnv });
+    await Promise.all([secure.link("a"), secure.link("b")]);
+    expect(asked.length).toBe(4); // the discovery document, the token, two lanes
+    expect(new Set(asked)).toEqual(new Set([`relay.site.example:${secure.port} Basic ${btoa("user:p@ss")}`]));
+    inProcess({ relay: url, proxyEnv, instanceId: "2" });
+    await until("the untrusted certificate to be refused", () => site.log.some((line) => line.includes("TLS")));
+    expect(secure.links.length).toBe(2);
+  } finally {
+    for (const socket of open) socket.destroy();
+    proxy.close();
+    await secure.stop();
+  }
 });

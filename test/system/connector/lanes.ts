@@ -1,8 +1,16 @@
+import { randomBytes } from "node:crypto";
 import { createTestHarness } from "wrangler";
 import { z } from "zod";
 import { directoryShard, type DirectoryRecord } from "../../../src/policy/record.ts";
-import type { PublicJwk } from "../../../src/protocol/jwk.ts";
-import { connectorGrant, type ConnectorGrant, type LaneDrain } from "../../../src/protocol/lane.ts";
+import { publicJwk, type PublicJwk } from "../../../src/protocol/jwk.ts";
+import {
+  connectorGrant,
+  tenantSettings,
+  type ConnectorGrant,
+  type LaneDrain,
+  type PairingRequest,
+  type TenantSettings,
+} from "../../../src/protocol/lane.ts";
 
 /** Both real lanes and the real directory on workerd, with a small Worker in front where the edge would be. */
 export interface Lanes {
@@ -12,6 +20,10 @@ export interface Lanes {
   online(lane: "a" | "b"): Promise<string[]>;
   /** Publishes the tenant `acme` and its connector `plant-1` to directory and lanes. */
   grant(key: PublicJwk, change?: Partial<ConnectorGrant>): Promise<void>;
+  /** Publishes settings of the tenant to both lanes. */
+  settings(change: Omit<Partial<TenantSettings>, "tenantId" | "revision">): Promise<void>;
+  /** Who asked to be let in, at lane a. */
+  pairing(): Promise<PairingRequest[]>;
   drain(lane: "a" | "b", graceMs: number): Promise<LaneDrain>;
   /** The object loses its memory; its sockets sleep through it, or are closed. */
   evict(lane: "a" | "b", webSockets: "hibernate" | "close"): Promise<void>;
@@ -20,11 +32,25 @@ export interface Lanes {
 
 const TENANT = "ten_acme";
 const drained = z.object({ sockets: z.number(), inFlight: z.number() });
+const pairingRequests = z.array(
+  z.object({
+    id: z.string(),
+    connector: z.string(),
+    key: publicJwk,
+    software: z.string(),
+    clientAddress: z.string().nullable(),
+    atMs: z.number(),
+  }),
+);
 const sessions = z.array(z.object({ instanceId: z.string() }));
 const HOST = "acme.causeway.localhost";
 
 export async function startLanes(): Promise<Lanes> {
-  const config = (name: string) => ({ configPath: `src/relay/${name}.wrangler.toml` });
+  const tokenKey = randomBytes(32).toString("base64");
+  const config = (name: string) => ({
+    configPath: `src/relay/${name}.wrangler.toml`,
+    ...(name === "relay-control" ? {} : { secrets: { RELAY_TOKEN_KEY: tokenKey } }),
+  });
   const lane = (binding: string, which: string) => ({
     name: binding,
     class_name: "Lane",
@@ -97,6 +123,12 @@ export async function startLanes(): Promise<Lanes> {
       });
       await Promise.all(["LANE_A", "LANE_B"].map((binding) => call(binding, TENANT, "putConnector", grant)));
     },
+    async settings(change) {
+      revision += 1;
+      const settings = tenantSettings.parse({ ...change, tenantId: TENANT, tenant: "acme", revision });
+      await Promise.all(["LANE_A", "LANE_B"].map((binding) => call(binding, TENANT, "putSettings", settings)));
+    },
+    pairing: async () => pairingRequests.parse(await call("LANE_A", TENANT, "pairingRequests")),
     drain: async (which, graceMs) => drained.parse(await call(`LANE_${which.toUpperCase()}`, TENANT, "drain", graceMs)),
     evict: (which, webSockets) =>
       server.getWorker(`causeway-relay-${which}`).evictDurableObject("Lane", { name: TENANT, webSockets }),

@@ -2,6 +2,7 @@ import type { IncomingMessage, ServerResponse } from "node:http";
 import type { Duplex } from "node:stream";
 import { TLSSocket } from "node:tls";
 import { answerHead, type Framing, interimHead } from "./answer-head.ts";
+import { cutSocket } from "./cut-socket.ts";
 import { isFieldValue, kindOf } from "./fields.ts";
 import type { CheckedRequest } from "./request-checks.ts";
 import type { Exchange, ExchangeEvents, ExchangeOutcome, HeaderList, RequestHead, TakenSocket } from "./types.ts";
@@ -34,6 +35,7 @@ export class NodeExchange implements Exchange {
   #expectsContinue: boolean;
   #framing: Framing = { kind: "none" };
   #left = 0;
+  #cut = false;
   #received = 0;
 
   constructor(
@@ -69,7 +71,7 @@ export class NodeExchange implements Exchange {
   run(onRequest: (exchange: Exchange) => ExchangeEvents): void {
     const res = this.#res;
     res.on("close", () => {
-      this.#end(res.writableFinished ? { kind: "finished" } : { kind: "gone", reason: this.goneReason });
+      this.#end(res.writableFinished && !this.#cut ? { kind: "finished" } : { kind: "gone", reason: this.goneReason });
     });
     res.on("error", () => undefined); // "close" follows
     res.on("drain", () => {
@@ -137,7 +139,7 @@ export class NodeExchange implements Exchange {
   }
 
   end(trailers: HeaderList = []): void {
-    if (this.closed || this.#res.writableEnded) return;
+    if (this.closed || this.#cut || this.#res.writableEnded) return;
     if (this.#left > 0) return this.abort();
     const sendable = trailers.filter(([name, value]) => kindOf(name) === "plain" && isFieldValue(value));
     if (this.#framing.kind === "chunked" && sendable.length > 0) {
@@ -161,9 +163,10 @@ export class NodeExchange implements Exchange {
   }
 
   cut(reason: typeof this.goneReason): void {
-    if (this.closed) return;
+    if (this.closed || this.#cut) return;
+    this.#cut = true;
     this.goneReason = reason;
-    this.#req.socket.resetAndDestroy();
+    cutSocket(this.#req.socket);
   }
 
   takeSocket(): TakenSocket | null {

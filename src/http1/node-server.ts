@@ -30,13 +30,19 @@ export function createNodeServer(options: Http1ServerOptions): Http1Server {
     now: () => performance.now(),
   };
 
+  /** node:http goes on parsing what was pipelined behind a refused request: it is not looked at. */
+  const refused = new WeakSet<Duplex>();
+
   const refuse = (socket: Duplex, cause: RefusalCause): void => {
+    if (refused.has(socket)) return;
+    refused.add(socket);
     if (!socket.writable) return void socket.destroy();
     const remoteAddress = socket instanceof Socket ? (socket.remoteAddress ?? null) : null;
     socket.end(refusalText({ ...cause, remoteAddress }, options.onRefused));
   };
 
   const start = (req: IncomingMessage, res: ServerResponse, rest: Buffer | null): void => {
+    if (refused.has(req.socket)) return;
     const { method = "", url: target = "", rawHeaders } = req;
     const version = req.httpVersion === "1.1" ? "1.1" : "1.0";
     let cause: RefusalCause | null = null;

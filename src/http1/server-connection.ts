@@ -1,4 +1,5 @@
 import type { Socket } from "node:net";
+import { cutSocket } from "./cut-socket.ts";
 import type { ServerLimits, ServerTimeouts } from "./limits.ts";
 import { LINGER_MS, PIPELINED_BYTES } from "./limits.ts";
 import { createRequestParser, type ParsedHead, type ParseFault, type Parser } from "./parser.ts";
@@ -43,7 +44,6 @@ export class ServerConnection implements ExchangeHost {
   #pipelinedBytes = 0;
   #requests = 0;
   #deadlineMs: number;
-  #advancing = false;
   #failure: "client-closed" | "client-reset" = "client-closed";
 
   constructor(socket: Socket, context: ConnectionContext) {
@@ -100,7 +100,10 @@ export class ServerConnection implements ExchangeHost {
   answered(keepAlive: boolean): void {
     if (!keepAlive) this.keepAlive = false;
     if (this.socket.writableLength > 0) this.stalled();
-    this.#advanceSoon();
+  }
+
+  flushed(): void {
+    this.#advance();
   }
 
   stalled(): void {
@@ -127,8 +130,7 @@ export class ServerConnection implements ExchangeHost {
 
   cut(): void {
     if (this.#state === "over") return;
-    // With a reset, so that the answer can't be taken for a complete one that ends by closing.
-    this.socket.resetAndDestroy();
+    cutSocket(this.socket);
     const exchange = this.#exchange;
     this.#exchange = null;
     this.#state = "over";
@@ -190,8 +192,7 @@ export class ServerConnection implements ExchangeHost {
     this.socket.setTimeout(0);
     const exchange = this.#exchange;
     if (exchange === null) return;
-    if (exchange.answer === "complete") this.#advance();
-    else exchange.events.writable?.();
+    if (exchange.answer === "open") exchange.events.writable?.();
   };
 
   readonly #onStalled = (): void => {
@@ -316,7 +317,7 @@ export class ServerConnection implements ExchangeHost {
     this.#exchange = null;
     if (exchange === null || exchange.answer === "complete") this.#linger();
     else if (exchange.answer === "none") this.#refuse(cause);
-    else this.socket.resetAndDestroy();
+    else cutSocket(this.socket);
     if (exchange !== null) this.#finish(exchange, { kind: "gone", reason });
   }
 
@@ -328,22 +329,10 @@ export class ServerConnection implements ExchangeHost {
 
   // ---- from one request to the next
 
-  /** Not from inside a call of the exchange: handlers are not called from there. */
-  #advanceSoon(): void {
-    if (this.#advancing) return;
-    this.#advancing = true;
-    process.nextTick(advance, this);
-  }
-
-  advance(): void {
-    this.#advancing = false;
-    this.#advance();
-  }
-
   #advance(): void {
     const exchange = this.#exchange;
     if (exchange === null || exchange.answer !== "complete" || this.#state !== "exchange") return;
-    if (this.socket.writableLength > 0) return; // until `drain`
+    if (this.socket.timeout) this.socket.setTimeout(0);
     this.#exchange = null;
     this.#finish(exchange, { kind: "finished" });
     if (!this.#live()) return;
@@ -405,5 +394,3 @@ export class ServerConnection implements ExchangeHost {
     this.#context.gone(this);
   }
 }
-
-const advance = (connection: ServerConnection): void => connection.advance();

@@ -14,6 +14,8 @@ export interface ExchangeHost {
   restIsSmall(): boolean;
   /** The whole answer was given to the socket. */
   answered(keepAlive: boolean): void;
+  /** And by the socket to the system. */
+  flushed(): void;
   /** Bytes wait in the socket: watch that the client takes them. */
   stalled(): void;
   readingChanged(): void;
@@ -39,6 +41,14 @@ export class ServerExchange implements Exchange {
   #keepAlive = true;
   #left = 0;
   #corked = false;
+  /** Writes that the system has not taken. */
+  #writes = 0;
+  readonly #written = (error?: Error | null): void => {
+    this.#writes -= 1;
+    if (this.#writes === 0 && this.answer === "complete" && (error === null || error === undefined)) {
+      this.#host.flushed();
+    }
+  };
 
   constructor(host: ExchangeHost, { head, expectsContinue, keepAlive }: CheckedRequest, remoteAddress: string | null) {
     this.#host = host;
@@ -71,12 +81,12 @@ export class ServerExchange implements Exchange {
     const head = this.#answerHead(status, headers, bytes?.length ?? 0);
     if (head === null) return false;
     const { socket } = this.#host;
-    if (bytes === null || bytes.length === 0 || this.#framing.kind === "none") socket.write(head, "latin1");
-    else if (bytes.length <= COPY_BYTES) socket.write(joined(head, bytes, ""));
+    if (bytes === null || bytes.length === 0 || this.#framing.kind === "none") this.#send(head);
+    else if (bytes.length <= COPY_BYTES) this.#send(joined(head, bytes, ""));
     else {
       socket.cork();
       socket.write(head, "latin1");
-      socket.write(bytes);
+      this.#send(bytes);
       socket.uncork();
     }
     this.#complete();
@@ -89,7 +99,7 @@ export class ServerExchange implements Exchange {
     if (head === null) return false;
     this.answer = "open";
     this.#cork();
-    this.#host.socket.write(head, "latin1");
+    this.#send(head);
     return true;
   }
 
@@ -101,12 +111,12 @@ export class ServerExchange implements Exchange {
     let room: boolean;
     if (this.#framing.kind === "chunked") {
       const size = `${length.toString(16)}\r\n`;
-      if (length <= COPY_BYTES) room = socket.write(joined(size, bytes, "\r\n"));
+      if (length <= COPY_BYTES) room = this.#send(joined(size, bytes, "\r\n"));
       else {
         this.#cork();
         socket.write(size, "latin1");
         socket.write(bytes);
-        room = socket.write("\r\n", "latin1");
+        room = this.#send("\r\n");
       }
     } else {
       if (this.#framing.kind === "length") {
@@ -116,7 +126,7 @@ export class ServerExchange implements Exchange {
           return true;
         }
       }
-      room = socket.write(bytes);
+      room = this.#send(bytes);
     }
     if (!room) this.#host.stalled();
     return room;
@@ -125,7 +135,7 @@ export class ServerExchange implements Exchange {
   end(trailers: HeaderList = []): void {
     if (this.closed || this.answer !== "open") return;
     if (this.#left > 0) return this.#host.cut();
-    if (this.#framing.kind === "chunked") this.#host.socket.write(lastChunk(trailers), "latin1");
+    if (this.#framing.kind === "chunked") this.#send(lastChunk(trailers));
     this.#complete();
   }
 
@@ -172,6 +182,14 @@ export class ServerExchange implements Exchange {
     return answer.text;
   }
 
+  #send(piece: string | Uint8Array): boolean {
+    this.#writes += 1;
+    const { socket } = this.#host;
+    return typeof piece === "string"
+      ? socket.write(piece, "latin1", this.#written)
+      : socket.write(piece, this.#written);
+  }
+
   /** All writes of this turn become one system call. */
   #cork(): void {
     if (this.#corked) return;
@@ -188,9 +206,12 @@ export class ServerExchange implements Exchange {
   #complete(): void {
     this.answer = "complete";
     this.#host.answered(this.#keepAlive);
+    // Its last write was taken before it knew that it is the last.
+    if (this.#writes === 0) process.nextTick(flushed, this.#host);
   }
 }
 
+const flushed = (host: ExchangeHost): void => host.flushed();
 const uncork = (exchange: ServerExchange): void => exchange.uncork();
 
 function joined(before: string, bytes: Uint8Array, after: string): Buffer {

@@ -18,6 +18,7 @@ export const root: AnyCommand = defineCommand({
     logs: () => import("./commands/logs.ts").then((module) => module.default),
     tenant: () => import("./commands/tenant.ts").then((module) => module.default),
     connector: () => import("./commands/connector.ts").then((module) => module.default),
+    pairing: () => import("./commands/pairing.ts").then((module) => module.default),
     operation: () => import("./commands/operation.ts").then((module) => module.default),
     connect: () => import("./commands/connect.ts").then((module) => module.default),
     doctor: () => import("./commands/doctor.ts").then((module) => module.default),

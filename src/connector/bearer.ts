@@ -55,9 +55,9 @@ export interface BearerIdentity {
 }
 
 export function createBearer(identity: BearerIdentity, ports: BearerPorts): Bearer {
-  const { credential, relayUrl, tenant, connector } = identity;
+  const { credential, relayUrl } = identity;
   if (credential.kind !== "key") return tokenBearer(identity, ports, sourceOf(identity, credential, ports));
-  const subject = connector === null ? tenant : `${tenant}/${connector}`;
+  const subject = clientIdOf(identity);
   const assertion = createAsserter({ ...credential, subject, audience: relayUrl.origin }, ports.now);
   const endpoints = defaultEndpoints(relayUrl);
   return {
@@ -121,10 +121,13 @@ function tokenBearer(identity: BearerIdentity, ports: BearerPorts, source: Token
     const token = await source(endpoints.value);
     if (!token.ok) return token;
     failures = 0;
-    held = { ...token.value, endpoints: endpoints.value, obtainedMs: now() };
+    const named = saysWhoIsMeant(identity.credential)
+      ? endpoints.value
+      : withClientId(endpoints.value, clientIdOf(identity));
+    held = { ...token.value, endpoints: named, obtainedMs: now() };
     log.debug("token obtained", { expiresInMs: held.expiresAtMs === null ? null : held.expiresAtMs - now() });
     plan();
-    return ok({ token: token.value.token, endpoints: endpoints.value });
+    return ok({ token: token.value.token, endpoints: named });
   };
 
   /** Renewed at a random moment in the last part of its life, so that a fleet does not come at once. */
@@ -183,6 +186,22 @@ function tokenBearer(identity: BearerIdentity, ports: BearerPorts, source: Token
       if (timer !== null) clearTimeout(timer);
     },
   };
+}
+
+const clientIdOf = ({ tenant, connector }: Pick<BearerIdentity, "tenant" | "connector">): string =>
+  connector === null ? tenant : `${tenant}/${connector}`;
+
+/** A token of the relay's own does; one of an outside issuer knows nothing of tenants. */
+const saysWhoIsMeant = ({ kind }: Credential): boolean => kind === "secret" || kind === "key";
+
+/** The dial names the connector beside a token that does not (docs/protocol.md, "Dialling and identity"). */
+function withClientId(endpoints: RelayEndpoints, clientId: string): RelayEndpoints {
+  const named = (url: URL): URL => {
+    const copy = new URL(url);
+    copy.searchParams.set("client", clientId);
+    return copy;
+  };
+  return { ...endpoints, connect: { a: named(endpoints.connect.a), b: named(endpoints.connect.b) } };
 }
 
 /** The issuer's own discovery document (OpenID Connect Discovery 1.0, section 4) names its token endpoint. */

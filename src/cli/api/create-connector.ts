@@ -4,26 +4,56 @@ import { z } from "zod";
 import { writeJson } from "../local/files.ts";
 import { newSigningKey, publicHalf } from "../local/secrets.ts";
 import type { Api } from "./client.ts";
-import { connector, operation } from "./types.ts";
+import { connector, operation, shownSecret } from "./types.ts";
+
+const started = z.object({ operation, connector });
+
+interface Wanted {
+  readonly tenant: string;
+  readonly name: string;
+  readonly relayUrl: string;
+  /** Credentials file to write. */
+  readonly file: string;
+  readonly targets?: readonly string[];
+  /** Default: a key pair. */
+  readonly kind?: "key" | "secret";
+}
 
 /**
- * Makes a key pair, registers its public half with the management API and writes the credentials file (mode 0600) that
- * `causeway connect` reads. The private key never leaves this machine. A refused registration leaves no file.
+ * Registers a connector and writes the credentials file (mode 0600) that `causeway connect` reads. Of a key pair only the public half leaves
+ * this machine; a secret is made by the API and shown to us alone. A refused registration leaves no file.
  */
-export async function createConnector(
-  api: Api,
-  wanted: { tenant: string; name: string; relayUrl: string; file: string; targets?: readonly string[] },
-) {
-  const key = await newSigningKey();
+export async function createConnector(api: Api, wanted: Wanted): Promise<z.infer<typeof started>> {
   const { tenant, name, targets, file } = wanted;
+  const body = { tenant, name, ...(targets === undefined ? {} : { targets }) };
+  if (wanted.kind === "secret") {
+    const answer = await api.post("/connectors", { ...body, secret: {} }, started.extend({ secret: shownSecret }));
+    writeSecretFile(wanted, answer.secret.secret);
+    return { operation: answer.operation, connector: answer.connector };
+  }
+  const key = await newSigningKey();
   const { kid, ...privateKey } = key;
-  mkdirSync(dirname(file), { recursive: true });
-  writeJson(file, { relayUrl: new URL(wanted.relayUrl).origin, tenant, connector: name, keyId: kid, privateKey });
+  write(file, { ...site(wanted), keyId: kid, privateKey });
   try {
-    const body = { tenant, name, key: publicHalf(key), ...(targets === undefined ? {} : { targets }) };
-    return await api.post("/connectors", body, z.object({ operation, connector }));
+    return await api.post("/connectors", { ...body, key: publicHalf(key) }, started);
   } catch (error) {
     rmSync(file, { force: true });
     throw error;
   }
+}
+
+/** A credentials file with a client secret. */
+export function writeSecretFile(wanted: Pick<Wanted, "tenant" | "name" | "relayUrl" | "file">, secret: string): void {
+  write(wanted.file, { ...site(wanted), clientSecret: secret });
+}
+
+const site = ({ relayUrl, tenant, name }: Pick<Wanted, "tenant" | "name" | "relayUrl">) => ({
+  relayUrl: new URL(relayUrl).origin,
+  tenant,
+  connector: name,
+});
+
+function write(file: string, content: object): void {
+  mkdirSync(dirname(file), { recursive: true });
+  writeJson(file, content);
 }

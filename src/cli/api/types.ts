@@ -55,7 +55,20 @@ export const connector = z.looseObject({
   disabled: z.boolean(),
   targets: z.array(z.string()).nullable(),
   state: z.string(),
+  instances: z.number(),
+  credentials: z.object({ keys: z.number(), secrets: z.number(), issuerSubject: z.string().nullable() }),
+  lastLoginAt: z.string().nullable(),
   lastSeenAt: z.string().nullable(),
+});
+
+/** Shown once, when it is made. */
+export const shownSecret = z.looseObject({ id: z.string(), label: z.string(), secret: z.string() });
+
+export const relay = z.looseObject({
+  disabled: z.boolean(),
+  limits: z.record(z.string(), z.number().nullable()),
+  timeouts: z.record(z.string(), z.number().nullable()),
+  pairingUntil: z.string().nullable(),
 });
 
 export const nodeEnrolment = z.looseObject({ operation, node, enrolmentToken: z.string() });

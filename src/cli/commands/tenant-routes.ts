@@ -1,10 +1,9 @@
-import { readFileSync } from "node:fs";
 import { defineCommand } from "citty";
 import { z } from "zod";
 import { operation, routes } from "../api/types.ts";
-import { CliError, EXIT } from "../frame/exit.ts";
 import { table } from "../frame/output.ts";
 import { commonArgs, connectApi, settle, waitArgs } from "./api.ts";
+import { readJsonFile } from "./json-file.ts";
 
 export default defineCommand({
   meta: { name: "routes", description: "Show a tenant's routes, or replace all of them" },
@@ -38,18 +37,6 @@ export default defineCommand({
 
 /** `{"items": [...]}` as --json prints it, or the list alone. What is in it the API checks. */
 function readRoutes(file: string): unknown {
-  let json: unknown;
-  try {
-    json = JSON.parse(readFileSync(file === "-" ? 0 : file, "utf8"));
-  } catch (cause) {
-    throw new CliError(
-      EXIT.usage,
-      `${file} can't be read as JSON`,
-      "Start from: npx causeway tenant routes NAME --json",
-      {
-        cause,
-      },
-    );
-  }
+  const json = readJsonFile(file, "Start from: npx causeway tenant routes NAME --json");
   return Array.isArray(json) ? { items: json } : json;
 }

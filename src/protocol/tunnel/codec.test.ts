@@ -1,3 +1,4 @@
+import { readFileSync } from "node:fs";
 import * as fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { CLOSE } from "./close-codes.ts";
@@ -60,6 +61,35 @@ describe("frames", () => {
         expect(whole).toBe(used === bytes.length);
       }),
     );
+  });
+});
+
+describe("the specification", () => {
+  it("shows the bytes that go over the wire", () => {
+    const page = readFileSync(new URL("../../../docs/protocol.md", import.meta.url), "utf8");
+    const example = page.slice(page.indexOf("**Example.**")).split("```")[1] ?? "";
+    const [there = "", back = ""] = example.split("\n\n").map((message) =>
+      message
+        .split("\n")
+        .map((line) => /^ +((?:[0-9a-f]{2} )+)/.exec(`${line} `)?.[1] ?? "")
+        .join("")
+        .replaceAll(" ", ""),
+    );
+    const open = encodeOpen({ ...GET, headers: [["a", "b"]], deadlineMs: 50_000 }, 65_536);
+    const head = encodeResponse({ status: 200, headers: [] });
+    if (!open.ok || !head.ok) throw new Error("not encoded");
+    const body = new TextEncoder().encode("hi");
+    const hex = (bytes: Uint8Array): string => Buffer.from(bytes).toString("hex");
+    expect(there).toBe(hex(build([{ type: FRAME.open, flags: 1, streamId: 1, payload: open.payload }])));
+    expect(back).toBe(
+      hex(
+        build([
+          { type: FRAME.headers, flags: 0, streamId: 1, payload: head.payload },
+          { type: FRAME.data, flags: 1, streamId: 1, payload: body },
+        ]),
+      ),
+    );
+    expect([there.length / 2, back.length / 2]).toEqual([39, 24]);
   });
 });
 

@@ -93,6 +93,8 @@ export const DEAD_AFTER_PING_MS = 20_000;
 
 /** The request body is read in pieces of this size: each read is a call into the runtime, and small pieces cost ten times the CPU. */
 export const BODY_READ_BYTES = 64 * KIB;
+/** An answer's bytes are handed to the visitor's side in pieces of up to this size, when so much is there. */
+export const ANSWER_WRITE_BYTES = 256 * KIB;
 /** The least that is read at a time, however little room there is. */
 export const BODY_READ_LEAST_BYTES = 4 * KIB;
 /** Of a request's body, so that it can be sent again to another connector. */

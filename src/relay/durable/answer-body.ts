@@ -1,3 +1,4 @@
+import { ANSWER_WRITE_BYTES } from "../limits.ts";
 import { createSignal } from "./signal.ts";
 
 /** Where the bytes of an answer come from, and what it learns of the visitor. */
@@ -30,15 +31,19 @@ export function createAnswerBody(source: AnswerSource, first: readonly Uint8Arra
     source.visitorGone();
   };
 
+  /** What waits, in one piece of some size: each piece is a call out of the engine and a promise, which cost more than to copy it. */
   const take = (): Uint8Array | null => {
-    const chunk = chunks[at];
-    if (chunk === undefined) return null;
-    at += 1;
+    const first = at;
+    let bytes = 0;
+    for (; at < chunks.length && (at === first || bytes + (chunks[at]?.length ?? 0) <= ANSWER_WRITE_BYTES); at++)
+      bytes += chunks[at]?.length ?? 0;
+    if (at === first) return null;
+    const piece = joined(chunks.slice(first, at));
     if (at === chunks.length) {
       chunks = [];
       at = 0;
     }
-    return chunk;
+    return piece;
   };
 
   /** The next chunk, or null at the end. Rejects when the answer broke off. */

@@ -154,15 +154,15 @@ export class Lane extends DurableObject<LaneEnv> implements LaneRpc, AdmissionRp
     if (this.#presence.dueMs !== null) state.waitUntil(this.#sendPresence());
   }
 
-  override async fetch(request: Request): Promise<Response> {
+  override fetch(request: Request): Promise<Response> {
     // Once: each look at the runtime's own headers is a call out of the engine.
     const fields = [...request.headers];
     const told = valueOf(fields, HEADER.visit);
     const visit = told === null ? null : decodeVisit(told);
     if (visit !== null) return this.#carry(request, fields, visit);
     const audience = valueOf(fields, CONNECT_HEADER);
-    if (audience !== null) return await this.#admit(request, audience);
-    return refusal("not-found", "A lane answers the edge and connectors only.");
+    if (audience !== null) return this.#admit(request, audience);
+    return Promise.resolve(refusal("not-found", "A lane answers the edge and connectors only."));
   }
 
   // ---- control

@@ -297,6 +297,25 @@ describe("scheduling", () => {
     expect(order[0]).toBe("/tiny");
   });
 
+  it("keeps a small answer behind at most one message of bulk, however many streams and bytes wait", () => {
+    const pair = createPair({ limits: { ...LIMITS, sessionWindowBytes: 64 * LIMITS.streamWindowBytes } });
+    pair.onOpen = (stream, request) => {
+      stream.respond({ status: 200, headers: [] }, false);
+      stream.write(new Uint8Array(request.path === "/bulk" ? LIMITS.streamWindowBytes : 10));
+      stream.end();
+      return {};
+    };
+    for (let i = 0; i < 50; i++) opened(pair.relay, {}, { ...GET, path: "/bulk", urgency: i % 8 });
+    const requests = pair.relay.takeMessage() ?? new Uint8Array();
+    pair.connector.receive(requests);
+    pair.connector.takeMessage(); // what the socket holds already
+    const tiny = recorder();
+    opened(pair.relay, tiny, { ...GET, path: "/tiny", urgency: 7 });
+    pair.connector.receive(pair.relay.takeMessage() ?? new Uint8Array());
+    pair.relay.receive(pair.connector.takeMessage() ?? new Uint8Array());
+    expect(tiny.seen.at(-1)).toBe("finished");
+  });
+
   it("sends control before bodies", () => {
     const pair = createPair();
     pair.onOpen = (stream) => {

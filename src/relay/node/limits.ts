@@ -35,8 +35,13 @@ export const CONFIG_BYTES_MAX = 16 * MIB;
 
 /** Default of `drainSeconds`: below the 30 s after which orchestrators kill. */
 export const DRAIN_SECONDS = 25;
-/** /readyz says 503 this long before connections are refused new work: two rounds of a load balancer's health check. */
+/**
+ * A process that drains says 503 on /readyz and goes on taking requests until its load balancer has seen that: at least so long, then until
+ * none has come for QUIET, but no longer than MAX, since clients without a load balancer never stop.
+ */
 export const DRAIN_SETTLE_MS = 1_000;
+export const DRAIN_QUIET_MS = 500;
+export const DRAIN_SETTLE_MAX_MS = 10_000;
 /** Longest grace, as of a lane's drain. */
 export const DRAIN_SECONDS_MAX = 3_600;
 

@@ -15,7 +15,7 @@ import { createConnectors } from "./connectors.ts";
 import { createDirectory, type Directory } from "./directory.ts";
 import { answerOwnEndpoint } from "./endpoints.ts";
 import type { LaneName } from "./lane-choice.ts";
-import { brokerLimits, SOFTWARE } from "./limits.ts";
+import { brokerLimits, DRAIN_QUIET_MS, DRAIN_SETTLE_MAX_MS, DRAIN_SETTLE_MS, SOFTWARE } from "./limits.ts";
 import type { LogLines } from "./log-lines.ts";
 import { createMetrics } from "./metrics.ts";
 import { createPeer } from "./peer.ts";
@@ -35,7 +35,7 @@ export interface Relay {
   reload(config: RelayConfig): string[];
   readonly draining: boolean;
   /** Says no on /readyz, lets load balancers see it, empties the lanes, and ends when nothing is under way or after the grace. */
-  drain(graceMs: number, settleMs: number): Promise<{ readonly inFlight: number }>;
+  drain(graceMs: number): Promise<{ readonly inFlight: number }>;
   /** At once. */
   stop(): Promise<void>;
 }
@@ -53,6 +53,8 @@ export async function startRelay(first: RelayConfig, lanes: readonly LaneName[],
   const { log, now } = ports;
   let config = first;
   let draining = false;
+  /** Of a visitor's own request, not of one that the peer passed on. */
+  let lastVisitMs = 0;
   const slabs = createSlabs();
   const budget = { totalBytes: config.memoryBudgetBytes, committedBytes: 0 };
   const limits = brokerLimits(config.memoryBudgetBytes);
@@ -146,6 +148,7 @@ export async function startRelay(first: RelayConfig, lanes: readonly LaneName[],
     const passedOn =
       proof === null || config.peer === null ? null : verifyPassedOn(proof, request, config.peer.secret, now());
     const startedMs = now();
+    if (passedOn === null) lastVisitMs = startedMs;
     if (passedOn !== null) {
       const { clientAddress, scheme } = passedOn;
       return newVisit(exchange, { clientAddress, scheme, startedMs, peer: passedOn });
@@ -262,11 +265,16 @@ export async function startRelay(first: RelayConfig, lanes: readonly LaneName[],
       get draining() {
         return draining;
       },
-      async drain(graceMs, settleMs) {
+      async drain(graceMs) {
         draining = true;
         const startedMs = now();
         const left = (): number => Math.max(0, graceMs - (now() - startedMs));
-        await new Promise((resolve) => setTimeout(resolve, Math.min(settleMs, graceMs)));
+        const settled = (): boolean => {
+          const passedMs = now() - startedMs;
+          if (passedMs >= Math.min(DRAIN_SETTLE_MAX_MS, graceMs)) return true;
+          return passedMs >= DRAIN_SETTLE_MS && now() - lastVisitMs >= DRAIN_QUIET_MS;
+        };
+        while (!settled()) await new Promise((resolve) => setTimeout(resolve, DRAIN_LOOK_MS));
         for (const broker of tenants.brokers()) broker.drain(Math.floor(left()));
         const closing = Promise.all(servers.map((server) => server.close(left())));
         while (inFlight() > 0 && left() > 0) await new Promise((resolve) => setTimeout(resolve, DRAIN_LOOK_MS));

@@ -2,7 +2,6 @@ import { createLogger, type Logger } from "../../shared/log.ts";
 import { err, ok, type Result } from "../../shared/result.ts";
 import { readRelayConfig, type RelayConfig } from "./config.ts";
 import type { LaneName } from "./lane-choice.ts";
-import { DRAIN_SETTLE_MS } from "./limits.ts";
 import { createLogLines } from "./log-lines.ts";
 import { startRelay } from "./relay.ts";
 import { watchFiles } from "./watch.ts";
@@ -83,7 +82,7 @@ export async function runRelay(options: RunOptions): Promise<Result<null, RunFai
       resolve(result);
     };
     const drain = async (): Promise<void> => {
-      const { inFlight } = await relay.drain(current.drainMs, DRAIN_SETTLE_MS);
+      const { inFlight } = await relay.drain(current.drainMs);
       log.info("stopped", { cut: inFlight });
       const seconds = current.drainMs / 1_000;
       if (inFlight === 0) end(ok(null));

@@ -544,6 +544,16 @@ describe.each(["llhttp", "undici"] as const)("by %s", (originClient) => {
       expect(await failure(link.open({ target: "still" }))).toMatch(/^target-timeout: .*stood still/);
     });
 
+    test("nothing is started after the request's deadline, however slow the connection", async () => {
+      const { url, received } = await raw(() => undefined); // takes connections, never shakes hands
+      const secured = url.replace("http:", "https:");
+      const link = await connected(web("hole", secured), web("short", secured, 5000, { connectTimeout: 0.3 }));
+      const expired = link.open({ target: "hole", method: "POST", body: Buffer.from("pay"), deadlineMs: 200 });
+      expect(await failure(expired)).toMatch(/^deadline-exceeded: /);
+      expect(await failure(link.open({ target: "short" }))).toMatch(/^target-timeout: .*no connection in time/);
+      expect(received.join("")).not.toContain("pay");
+    });
+
     test("a small answer is one message of the carrier", async () => {
       const url = await site.target((_request, response) => void response.end("small"));
       const link = await connected(web("small", url));

@@ -1,3 +1,4 @@
+import * as fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { rewriteForVisitor } from "./locations.ts";
 
@@ -67,6 +68,39 @@ describe("a Location", () => {
     expect(location("/other", all)).toBe("/other");
     expect(location("relative", all)).toBe("relative");
   });
+});
+
+test("whatever a target says, the result is what it said or leads to the visitor's host", () => {
+  const part = fc.constantFrom(
+    "http:",
+    "https:",
+    "//",
+    "/",
+    "\\",
+    "@",
+    "10.0.0.5:3000",
+    "evil.example",
+    "..",
+    "?",
+    "#",
+    "web",
+    "%2f",
+    ":80",
+    " ",
+  );
+  const visitor = "https://v.example:8443";
+  fc.assert(
+    fc.property(fc.array(part, { maxLength: 8 }), fc.constantFrom("origin" as const, "all" as const), (parts, mode) => {
+      const said = parts.join("");
+      for (const url of ["http://10.0.0.5:3000/", "http://10.0.0.5:3000/web"]) {
+        for (const host of ["v.example:8443", null]) {
+          const value = rewrite(["Location", said], { url, mode, host }) ?? "";
+          if (value !== said) expect(new URL(value, visitor).origin).toBe(visitor);
+        }
+      }
+    }),
+    { numRuns: 2000 },
+  );
 });
 
 describe("a cookie", () => {

@@ -1,4 +1,4 @@
-import fc from "fast-check";
+import { array, assert, constantFrom, nat, oneof, property } from "fast-check";
 import { expect, test } from "vitest";
 import { createRequestParser, createResponseParser, type ParsedHead, type ParseFault, type Parser } from "./parser.ts";
 import type { HeaderList } from "./types.ts";
@@ -70,17 +70,15 @@ const BROKEN = [
 ];
 
 test("any fragmentation gives the same messages", () => {
-  const texts = fc.oneof(
-    fc
-      .array(fc.constantFrom(...REQUESTS), { minLength: 1, maxLength: 4 })
-      .map((all) => ({ text: all.join(""), type: "request" })),
-    fc
-      .array(fc.constantFrom(...RESPONSES), { minLength: 1, maxLength: 4 })
-      .map((all) => ({ text: all.join(""), type: "response" })),
-    fc.constantFrom(...BROKEN).map((text) => ({ text: (REQUESTS[0] ?? "") + text, type: "request" })),
+  const several = (texts: readonly string[], type: string) =>
+    array(constantFrom(...texts), { minLength: 1, maxLength: 4 }).map((all) => ({ text: all.join(""), type }));
+  const texts = oneof(
+    several(REQUESTS, "request"),
+    several(RESPONSES, "response"),
+    constantFrom(...BROKEN).map((text) => ({ text: (REQUESTS[0] ?? "") + text, type: "request" })),
   );
-  fc.assert(
-    fc.property(texts, fc.array(fc.nat(600), { maxLength: 12 }), ({ text, type }, cuts) => {
+  assert(
+    property(texts, array(nat(600), { maxLength: 12 }), ({ text, type }, cuts) => {
       const create = type === "request" ? createRequestParser : createResponseParser;
       const whole = Buffer.from(text, "latin1");
       const at = [0, ...cuts.map((cut) => cut % whole.length).sort((a, b) => a - b), whole.length];

@@ -44,9 +44,16 @@ function createLlhttpServer(options: Http1ServerOptions): Http1Server {
           { ...socketOptions, handshakeTimeout: timeouts.headMs, ...options.tls, ALPNProtocols: ["http/1.1"] },
           accept,
         );
-  server.on("tlsClientError", (error: Error & { code?: string }) =>
-    options.log.debug("TLS handshake of a client failed", { code: error.code }),
-  );
+  server.on("tlsClientError", (error: Error & { code?: string }, socket: Socket) => {
+    options.log.debug("TLS handshake of a client failed", { code: error.code });
+    socket.destroy();
+  });
+  // Under TLS these are the sockets below, also of those who never finish their handshake.
+  const sockets = new Set<Socket>();
+  server.on("connection", (socket: Socket) => {
+    sockets.add(socket);
+    socket.once("close", () => sockets.delete(socket));
+  });
   let sweeper: NodeJS.Timeout | null = null;
 
   return {
@@ -73,6 +80,7 @@ function createLlhttpServer(options: Http1ServerOptions): Http1Server {
         draining = true;
         const grace = setTimeout(() => {
           for (const connection of connections) connection.cut();
+          for (const socket of sockets) socket.destroy();
         }, graceMs);
         server.close(() => {
           clearTimeout(grace);

@@ -171,8 +171,9 @@ describe("what is wrong with an answer", () => {
 
 describe("connections", () => {
   test("what does not connect is told apart", async () => {
-    const { port, close } = await origin(() => undefined);
-    close();
+    const gone = await origin(() => undefined);
+    const { port } = gone;
+    gone.close();
     expect((await ask(client(port))).failure).toMatchObject({ kind: "refused", code: "ECONNREFUSED", sent: false });
     const unresolved = client(0, { origin: new URL("http://nothing.invalid") });
     expect((await ask(unresolved)).failure).toMatchObject({ kind: "unresolved", sent: false });

@@ -98,7 +98,10 @@ describe.each(["llhttp", "node"] as const)("engine %s", (engine) => {
   test("HTTP/1.0: closes unless asked to keep, and a body of unknown length ends by closing", async () => {
     const { port } = await start(engine, {
       answer(exchange, { path }) {
-        if (path !== "/stream") return void exchange.respond(200, [], "whole");
+        if (path !== "/stream") {
+          exchange.respond(200, [], "whole");
+          return;
+        }
         exchange.head(200, []);
         exchange.write(Buffer.from("ab"));
         exchange.end();
@@ -415,7 +418,10 @@ describe.each(["llhttp", "node"] as const)("engine %s", (engine) => {
     const { port, server, seen } = await start(engine, {
       early(exchange) {
         const taken = exchange.takeSocket();
-        if (taken === null) return void exchange.respond(200, [], "plain");
+        if (taken === null) {
+          exchange.respond(200, [], "plain");
+          return;
+        }
         sockets.handleUpgrade(taken.message, taken.socket, taken.head, (socket) => {
           socket.on("message", (data) => socket.send(data));
         });

@@ -177,3 +177,27 @@ test("without anything to check, or with a broken file, it is a usage error", as
   expect([nothing.code, broken.code]).toEqual([2, 2]);
   expect(broken.output).toContain("is not valid");
 });
+
+test("a client secret: where the token came from, or that it is refused with what to do", async () => {
+  const file = `${site.folder}/secret`;
+  writeFileSync(file, "s3cret-s3cret-s3cret", { mode: 0o600 });
+  let wrong = false;
+  relay.admits = (authorization) => authorization === "Bearer a-token-of-the-relay";
+  relay.answer = (request, response) => {
+    if (request.url !== "/token") return false;
+    const body = wrong
+      ? { error: "invalid_client" }
+      : { access_token: "a-token-of-the-relay", token_type: "Bearer", expires_in: 600 };
+    response.writeHead(wrong ? 401 : 200, { "content-type": "application/json" }).end(JSON.stringify(body));
+    return true;
+  };
+  const args = ["--url", relay.url, "--tenant", "acme", "--secret-file", file];
+  const well = await doctor(args);
+  expect(well.code).toBe(0);
+  expect(brief(well.findings)).toEqual(expect.arrayContaining(["token ok", "credentials ok"]));
+  wrong = true;
+  const refused = await doctor(args);
+  expect(refused.code).toBe(5);
+  expect(failures(refused.findings)).toMatchObject([{ check: "credentials", subject: "access token" }]);
+  for (const { output } of [well, refused]) expect(output).not.toMatch(/s3cret|a-token-of/);
+});

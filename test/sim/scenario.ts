@@ -32,6 +32,7 @@ export interface RequestPlan {
   /** The answer is not for the request's body: what is left of it is not wanted. */
   readonly stops: boolean;
   readonly resetBy: "nobody" | "relay" | "connector";
+  /** 0: in the same moment, before anything of it is sent. */
   readonly resetMs: number;
   readonly stalledAt: "nobody" | "relay" | "connector";
 }
@@ -104,7 +105,7 @@ function request(random: Random): RequestPlan {
     trailers: !upgrade && random.percent(10),
     stops: random.percent(10),
     resetBy: random.pick(["nobody", "nobody", "nobody", "nobody", "relay", "connector"]),
-    resetMs: random.below(SPAN_MS),
+    resetMs: random.pick([0, random.below(5), random.below(SPAN_MS)]),
     stalledAt: random.pick(["nobody", "nobody", "nobody", "nobody", "relay", "connector"]),
   };
 }

@@ -41,6 +41,8 @@ export function simulate(seed: number, trace: (text: string) => void = () => und
     }
   };
 
+  const soon = (delayMs: number, run: () => void): void => (delayMs === 0 ? run() : time.after(delayMs, run));
+
   const answer = (stream: Stream, request: OpenRequest): StreamEvents => {
     const index = Number(request.path.slice(1));
     const exchange = exchanges[index];
@@ -72,7 +74,7 @@ export function simulate(seed: number, trace: (text: string) => void = () => und
       write();
       if (plan.stops) stream.stopReceiving();
     });
-    if (plan.resetBy === "connector") time.after(plan.resetMs, () => stream.reset("target-reset", "planned"));
+    if (plan.resetBy === "connector") soon(plan.resetMs, () => stream.reset("target-reset", "planned"));
     return {
       ...reader.events,
       writable() {
@@ -132,7 +134,7 @@ export function simulate(seed: number, trace: (text: string) => void = () => und
     exchange.atRelay = { stream, reader, evicted: false };
     write = createWriter(stream, { ...plan, body: index, bytes: plan.upBytes, messages: plan.upgrade });
     if (!plan.upgrade && plan.upBytes > 0) write();
-    if (plan.resetBy === "relay") time.after(plan.resetMs, () => stream.reset("cancelled", "planned"));
+    if (plan.resetBy === "relay") soon(plan.resetMs, () => stream.reset("cancelled", "planned"));
   };
 
   const dial = (place: 0 | 1): void => {

@@ -76,6 +76,7 @@ export class StreamCore implements Stream, Sender {
   /** Whether the peer has heard of the stream: not before its OPEN has left. */
   #isKnown: boolean;
   #assembly: MessageAssembly | null = null;
+  #outcome: StreamOutcome | null = null;
 
   constructor(port: StreamPort, setup: StreamSetup) {
     this.#port = port;
@@ -180,8 +181,10 @@ export class StreamCore implements Stream, Sender {
 
   // ---- what the session calls
 
+  /** A host may have reset it before it said who listens. */
   attach(events: StreamEvents): void {
     this.#events = events;
+    if (this.#outcome !== null) events.closed?.(this.#outcome);
   }
 
   /** The relay's OPEN, first in the queue. */
@@ -301,6 +304,7 @@ export class StreamCore implements Stream, Sender {
   close(outcome: StreamOutcome): void {
     if (this.closed) return;
     this.closed = true;
+    this.#outcome = outcome;
     this.#queue.clear();
     this.#assembly?.clear();
     this.#window.close();

@@ -243,8 +243,9 @@ export function carry(exchange: Exchange, visit: Visit, to: ToTarget, ports: Car
         if (keptBytes > REPLAY_BYTES) kept = null;
         else kept.push(bytes);
       }
-      if (call === null || call.closed || call.write(bytes) > 0) return;
-      if (call.closed) return;
+      const current = call;
+      // What it takes may be too much: then it has failed, and `call` is another one, or none.
+      if (current === null || current.closed || current.write(bytes) > 0 || current.closed) return;
       paused = true;
       exchange.pause();
     },

@@ -5,7 +5,7 @@ import type { Stage } from "./suite.ts";
 
 const echo: Peer["onOpen"] = (stream, request) => {
   stream.respond(
-    { status: 101, headers: request.headers.filter(([name]) => name === "sec-websocket-protocol") },
+    { status: 101, headers: request.headers.filter(([name]) => name.toLowerCase() === "sec-websocket-protocol") },
     false,
   );
   return {

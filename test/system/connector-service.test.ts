@@ -48,11 +48,11 @@ test("a launchd job", async () => {
 test("a Windows service: a script that compiles its wrapper", async () => {
   const program = ["C:\\Program Files\\Causeway\\causeway-connector.exe"];
   const file = 'C:\\ProgramData\\Causeway\\O\'Brien "x".json';
-  const windows = {
+  const windows: ServiceSpec = {
     ...spec,
     program,
     args: ["--target", "ping"],
-    credential: { ...spec.credential, flag: "--secret-file", file },
+    credential: { flag: "--secret-file", file },
   };
   const { content, path } = windowsPlan(windows, "C:\\ProgramData");
   expect(path).toBe("C:\\ProgramData\\Causeway\\causeway-connector.install.ps1");

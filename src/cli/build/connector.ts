@@ -3,6 +3,7 @@ import { createRequire } from "node:module";
 import { spawnSync } from "node:child_process";
 import { join } from "node:path";
 import process from "node:process";
+import { fileURLToPath } from "node:url";
 import { build } from "esbuild";
 import { z } from "zod";
 import { PACKAGE_ROOT } from "../local/paths.ts";
@@ -86,7 +87,7 @@ export async function writeConnectorExecutable(
   const file = join(outDir, `causeway-connector${process.platform === "win32" ? ".exe" : ""}`);
   copyFileSync(process.execPath, file);
   chmodSync(file, 0o755);
-  const postject = join(PACKAGE_ROOT, "node_modules/postject/dist/cli.js");
+  const postject = fileURLToPath(import.meta.resolve("postject/dist/cli.js"));
   runNode("the blob could not be put into the executable", [
     postject,
     file,

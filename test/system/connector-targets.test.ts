@@ -320,7 +320,9 @@ describe.each(["llhttp", "undici"] as const)("by %s", (originClient) => {
         const host = request.headers.host ?? "";
         const to =
           rest === "/away" ? "http://elsewhere.example/" : rest === "/loop" ? "/to/302/loop" : `http://${host}${rest}`;
-        response.writeHead(Number(status), { location: to, "content-type": "text/plain" }).end("moved");
+        response
+          .writeHead(Number(status), { location: to, "content-type": "text/plain" })
+          .end(rest === "/end?long" ? "moved".repeat(100_000) : "moved");
         return;
       }
       let body = "";
@@ -340,6 +342,7 @@ describe.each(["llhttp", "undici"] as const)("by %s", (originClient) => {
       const get = (path: string, target = "follow") => link.open({ target, path });
       expect((await seen(get("/to/301/to/308/end?x=1"))).url).toBe("/end?x=1");
       expect((await get("/to/302/loop").head).status).toBe(302);
+      expect((await seen(get("/to/302/end?long"))).url).toBe("/end?long");
       const away = await get("/to/302/away").head;
       expect([away.status, headerOf(away, "location")]).toEqual([302, "http://elsewhere.example/"]);
       expect((await get("/to/302/to/302/end", "once").head).status).toBe(302);

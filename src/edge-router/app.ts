@@ -1,4 +1,3 @@
-import { isWebSocketUpgrade } from "../policy/headers.ts";
 import { HEADER } from "../protocol/headers.ts";
 import { createAccessLog } from "./access-log.ts";
 import { declaredLength } from "./body.ts";
@@ -88,7 +87,7 @@ function visitOf(
   return {
     request,
     method,
-    body: isGetOrHead(method) && declaredLength(headers) === 0 ? null : request.body,
+    body: bodyOf(request),
     requestId: ids.newRequestId(),
     traceparent: ids.traceOf(headers.get("traceparent")),
     parsedHost: host.parsed,
@@ -98,10 +97,14 @@ function visitOf(
     rawPath,
     rawQuery,
     clientAddress: clientAddressHeader === null ? LOOPBACK_ADDRESS : headers.get(clientAddressHeader) || null,
-    isWebSocket: isWebSocketUpgrade(method, headers),
     waitUntil,
     seen: {},
   };
+}
+
+/** Null also for that of a GET or HEAD that is declared to have no bytes. */
+function bodyOf({ body, method, headers }: Request): ReadableStream<Uint8Array> | null {
+  return body !== null && isGetOrHead(method) && declaredLength(headers) === 0 ? null : body;
 }
 
 const LOOPBACK_ADDRESS = "127.0.0.1";

@@ -167,12 +167,12 @@ function weightOf(body: Body): [weight: "light" | "bulk", lastsMs: number] {
  * How long a long answer counts as bulk; 0: not at all. An estimate, because to watch its bytes would cost more than all else: nothing of it
  * passes through our code. Events trickle, however long they last.
  */
-function answerBulkMs({ status, headers, body }: Response): number {
-  if (body === null || status === 101) return 0;
+function answerBulkMs(response: Response): number {
+  const { headers } = response;
   const length = declaredLength(headers);
-  if (length !== null && length <= LIMITS.replayableBodyBytes) return 0;
-  if (length === null && headers.get("content-type")?.startsWith("text/event-stream") === true) return 0;
-  return bulkMs(length);
+  if (length !== null) return length <= LIMITS.replayableBodyBytes ? 0 : bulkMs(length);
+  if (response.status === 101 || response.body === null) return 0;
+  return headers.get("content-type")?.startsWith("text/event-stream") === true ? 0 : bulkMs(null);
 }
 
 function bulkMs(bytes: number | null): number {

@@ -1,10 +1,11 @@
-import { forwardedRequestHeaders, returnedResponseHeaders } from "../policy/headers.ts";
+import { forwardHeaders, isWebSocketUpgrade, returnHeaders } from "../policy/headers.ts";
 import { isLoopbackHost } from "../policy/host.ts";
 import type { DirectoryRecord } from "../policy/record.ts";
 import { HEADER } from "../protocol/headers.ts";
 import { declaredLength, observedBody } from "./body.ts";
 import { LIMITS } from "./limits.ts";
 import type { EdgePorts } from "./ports.ts";
+import { DeadlineError, within } from "./timer.ts";
 import { refuse, type Visit } from "./visit.ts";
 
 type NodePorts = Pick<EdgePorts, "fetchNode" | "signProof" | "timer" | "log">;
@@ -27,39 +28,46 @@ export async function proxyToNode(
   }
   visit.seen.node = node.name;
 
-  const { request } = visit;
-  const headers = forwardedRequestHeaders(request.headers, { ...visit, webSocket: visit.isWebSocket });
-  headers.set(HEADER.proof, await ports.signProof({ host: record.host, tenantId: record.tenantId, nodeId: node.id }));
-
-  const abort = new AbortController();
+  const { request, method } = visit;
   const upload = visit.body === null ? null : uploadOf(visit.body, request.headers);
-  let cancelDeadline = () => {};
-  let isOver = false;
-  const startDeadline = () => {
-    if (!isOver) cancelDeadline = ports.timer(firstByteMs, () => abort.abort());
-  };
-  if (upload?.ended === undefined) startDeadline();
-  else visit.waitUntil(upload.ended.then(startDeadline));
-
+  const outgoing = new Request(base + visit.rawPath + visit.rawQuery, {
+    method,
+    headers: request.headers,
+    body: upload?.body ?? null,
+    redirect: "manual",
+  });
+  const proof = ports.signProof({ host: record.host, tenantId: record.tenantId, nodeId: node.id });
+  forwardHeaders(outgoing.headers, { ...visit, webSocket: isWebSocketUpgrade(method, request.headers) });
+  outgoing.headers.set(HEADER.proof, await proof);
   try {
-    const response = await ports.fetchNode(
-      new Request(`${base}${visit.rawPath}${visit.rawQuery}`, {
-        method: request.method,
-        headers,
-        body: upload?.body ?? null,
-        redirect: "manual",
-        signal: abort.signal,
-      }),
-    );
-    return returned(response, visit.requestId);
-  } catch {
-    return abort.signal.aborted
+    return returned(await firstByte(outgoing, upload?.ended ?? null, firstByteMs, ports), visit.requestId);
+  } catch (error) {
+    return error instanceof DeadlineError
       ? refuse(visit, "node-timeout", "The tenant's node took too long to answer. Try again in a moment.")
       : refuse(visit, "node-unreachable", "The tenant's node can't be reached right now. Try again in a moment.");
-  } finally {
-    isOver = true;
-    cancelDeadline();
   }
+}
+
+/**
+ * The node's answer. Rejects with DeadlineError when its head takes longer than `ms` from the end of the upload; the runtime cancels what is
+ * still under way when the visitor has got an answer.
+ */
+async function firstByte(
+  outgoing: Request,
+  uploaded: Promise<void> | null,
+  ms: number,
+  ports: Pick<EdgePorts, "fetchNode" | "timer">,
+): Promise<Response> {
+  const answer = ports.fetchNode(outgoing);
+  if (uploaded !== null) {
+    // What comes first: the answer may do without the rest of the body.
+    const settled = answer.then(
+      () => undefined,
+      () => undefined,
+    );
+    await Promise.race([uploaded, settled]);
+  }
+  return await within(ports.timer, ms, answer);
 }
 
 /** A short body arrives at once; with a long one the wait for an answer counts from its end. */
@@ -72,10 +80,16 @@ function uploadOf(
 }
 
 function returned(response: Response, requestId: string): Response {
-  const headers = returnedResponseHeaders(response.headers, { requestId, webSocket: response.status === 101 });
-  // The runtime couples both sockets itself as long as nobody accepts this one.
-  if (response.status === 101) return new Response(null, { status: 101, webSocket: response.webSocket, headers });
-  return new Response(response.body, { status: response.status, statusText: response.statusText, headers });
+  const returning = { requestId, webSocket: response.status === 101 };
+  if (response.status === 101) {
+    const headers = new Headers(response.headers);
+    returnHeaders(headers, returning);
+    // The runtime couples both sockets itself as long as nobody accepts this one.
+    return new Response(null, { status: 101, webSocket: response.webSocket, headers });
+  }
+  const copy = new Response(response.body, response);
+  returnHeaders(copy.headers, returning);
+  return copy;
 }
 
 /** The node's URL without a path, or null: https anywhere, plain http on loopback only (the local stack). */

@@ -1,4 +1,5 @@
 import { decideAccess, targetAccess } from "../policy/access.ts";
+import { isWebSocketUpgrade } from "../policy/headers.ts";
 import { isNavigation } from "../policy/negotiate.ts";
 import type { AccessMode, DirectoryRecord } from "../policy/record.ts";
 import { matchRoute, targetTimeouts } from "../policy/route.ts";
@@ -114,7 +115,8 @@ async function checkAccess(
   if (access === "public") return null;
   const proven = await currentSession(visit, record, ports.verifySession);
   const claims = proven !== null && (await ports.liveSessions.isLive(proven.sid)) ? proven : null;
-  const canSignIn = isNavigation(visit.method, visit.request.headers) && !visit.isWebSocket;
+  const canSignIn =
+    isNavigation(visit.method, visit.request.headers) && !isWebSocketUpgrade(visit.method, visit.request.headers);
   const decision = decideAccess(access, record, claims, Math.floor(ports.now() / 1000), canSignIn);
   if (decision.kind === "sign-in") return await redirectToSignIn(visit, ports, settings);
   if (decision.kind === "refuse") {

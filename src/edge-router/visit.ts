@@ -21,7 +21,6 @@ export interface Visit {
   /** With its "?", or empty. */
   readonly rawQuery: string;
   readonly clientAddress: string | null;
-  readonly isWebSocket: boolean;
   readonly waitUntil: (work: Promise<unknown>) => void;
   /** Who and what the request belongs to, for the access log; filled on the way. */
   readonly seen: {

@@ -1,4 +1,3 @@
-import { HEADER } from "../protocol/headers.ts";
 import { HOP_BY_HOP, WEBSOCKET_HANDSHAKE } from "./hop-by-hop.ts";
 
 /** What becomes of a visitor's field, by its name alone. `websocket`: kept for a handshake only. The rest need their value looked at. */
@@ -12,8 +11,8 @@ export type RequestRule =
   | "tracestate"
   | "accept-encoding";
 
-/** The same for a field of an answer. `single`: one value only. `error`: the code of an error of ours. */
-export type ResponseRule = "pass" | "drop" | "connection" | "websocket" | "cookie" | "single" | "error";
+/** The same for a field of an answer. `single`: one value only. */
+export type ResponseRule = "pass" | "drop" | "connection" | "websocket" | "cookie" | "single";
 
 /**
  * Request headers that only an internal hop may set: ours, Envoy's, a platform's, and the ones by which frameworks let a proxy replace
@@ -90,7 +89,6 @@ function judgeResponseName(name: string): ResponseRule {
   const lower = name.toLowerCase();
   if (lower === "connection") return "connection";
   if (lower === "set-cookie") return "cookie";
-  if (lower === HEADER.error) return "error";
   if (WEBSOCKET_HANDSHAKE.has(lower)) return "websocket";
   if (HOP_BY_HOP.has(lower) || lower === "alt-svc") return "drop";
   if (lower.startsWith("x-envoy-") || lower.startsWith("causeway-")) return "drop";

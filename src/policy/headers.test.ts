@@ -5,12 +5,13 @@ import {
   cookieNames,
   forwardedFields,
   forwardingOf,
-  forwardedRequestHeaders,
+  forwardHeaders,
   isWebSocketUpgrade,
   readCookie,
   returnedFields,
-  returnedResponseHeaders,
+  returnHeaders,
   type Forwarding,
+  type Returning,
 } from "./headers.ts";
 import type { LaneVisit } from "../protocol/visit.ts";
 
@@ -22,8 +23,16 @@ const forwarding: Forwarding = {
   traceparent: "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
   webSocket: false,
 };
+const forwardedHeaders = (inbound: Headers, over: Forwarding): Headers => {
+  forwardHeaders(inbound, over);
+  return inbound;
+};
+const returnedHeaders = (upstream: Headers, returning: Returning): Headers => {
+  returnHeaders(upstream, returning);
+  return upstream;
+};
 const forwarded = (inbound: Record<string, string> | [string, string][], over: Partial<Forwarding> = {}) =>
-  forwardedRequestHeaders(new Headers(inbound), { ...forwarding, ...over });
+  forwardedHeaders(new Headers(inbound), { ...forwarding, ...over });
 
 describe("request headers for the next hop", () => {
   test("an application's own headers go through", () => {
@@ -192,20 +201,11 @@ describe("response headers for the visitor", () => {
       "content-type": "text/plain",
       etag: '"x"',
     });
-    expect(Object.fromEntries(returnedResponseHeaders(upstream, { requestId: "req_1" }))).toEqual({
+    expect(Object.fromEntries(returnedHeaders(upstream, { requestId: "req_1" }))).toEqual({
       "causeway-request-id": "req_1",
       "content-type": "text/plain",
       etag: '"x"',
     });
-  });
-
-  test("an error code of a hop of ours stays (P18), what is internal never", () => {
-    const headers = returnedResponseHeaders(
-      new Headers({ "causeway-error": "no-connector", "causeway-refused": "1" }),
-      { requestId: "req_1", keepOurs: true },
-    );
-    expect(headers.get("causeway-error")).toBe("no-connector");
-    expect(headers.has("causeway-refused")).toBe(false);
   });
 
   test("cookies stay apart, and nobody sets ours", () => {
@@ -214,7 +214,7 @@ describe("response headers for the visitor", () => {
     upstream.append("set-cookie", "__Host-causeway=fixed; Path=/; Secure");
     upstream.append("set-cookie", "causeway=fixed");
     upstream.append("set-cookie", "b=2; Expires=Wed, 21 Oct 2026 07:28:00 GMT");
-    expect(returnedResponseHeaders(upstream, { requestId: "req_1" }).getSetCookie()).toEqual([
+    expect(returnedHeaders(upstream, { requestId: "req_1" }).getSetCookie()).toEqual([
       "a=1; Path=/, /x",
       "b=2; Expires=Wed, 21 Oct 2026 07:28:00 GMT",
     ]);
@@ -225,7 +225,7 @@ describe("response headers for the visitor", () => {
     upstream.append("access-control-allow-origin", "https://a.example");
     upstream.append("access-control-allow-origin", "https://a.example");
     upstream.append("access-control-allow-methods", "GET, POST");
-    const headers = returnedResponseHeaders(upstream, { requestId: "req_1" });
+    const headers = returnedHeaders(upstream, { requestId: "req_1" });
     expect(headers.get("access-control-allow-origin")).toBe("https://a.example");
     expect(headers.get("access-control-allow-methods")).toBe("GET, POST");
   });
@@ -270,11 +270,11 @@ describe("fields as a list", () => {
       fc.property(fields, fc.boolean(), fc.boolean(), (list, webSocket, withoutCookies) => {
         const over = { ...forwarding, webSocket, withoutCookies, prefix: "/relay/acme/x" };
         expect(asObject(forwardedFields(list, over))).toEqual(
-          Object.fromEntries(forwardedRequestHeaders(new Headers(list), over)),
+          Object.fromEntries(forwardedHeaders(new Headers(list), over)),
         );
         const returning = { requestId: "req_1", webSocket, withoutCookies };
         expect(asObject(returnedFields(list, returning))).toEqual(
-          Object.fromEntries(returnedResponseHeaders(new Headers(list), returning)),
+          Object.fromEntries(returnedHeaders(new Headers(list), returning)),
         );
       }),
     );

@@ -72,35 +72,76 @@ export function forwardedFields(fields: Fields, forwarding: Forwarding): [name: 
     }
   }
   const kept = perConnection === null ? out : withoutListed(out, perConnection);
-  if (forwarding.webSocket) kept.push(["connection", "Upgrade"], ["upgrade", "websocket"]);
   // Left out, the runtime would ask for compression that the visitor may not understand.
   if (!hasAcceptEncoding) kept.push(["accept-encoding", "identity"]);
+  kept.push(...writtenFields(forwarding));
+  // A state without the parent that it belongs to means nothing (W3C Trace Context, section 3.3).
+  if (tracestate !== null && traceparent === forwarding.traceparent) kept.push(...tracestate);
+  return kept;
+}
 
+/** What we say ourselves, in place of whatever came. */
+function writtenFields(forwarding: Forwarding): [name: string, value: string][] {
   const { hostWithPort, scheme, clientAddress, prefix = "" } = forwarding;
-  kept.push(
+  const fields: [string, string][] = [
     ["x-forwarded-host", hostWithPort],
     ["x-forwarded-proto", scheme],
     ["x-forwarded-port", portOf(hostWithPort) ?? (scheme === "https" ? "443" : "80")],
     ["forwarded", forwardedHeader(forwarding)],
     [HEADER.requestId, forwarding.requestId],
     ["traceparent", forwarding.traceparent],
-  );
-  if (clientAddress !== null) kept.push(["x-forwarded-for", clientAddress]);
-  if (prefix !== "") kept.push(["x-forwarded-prefix", prefix]);
-  // A state without the parent that it belongs to means nothing (W3C Trace Context, section 3.3).
-  if (tracestate !== null && traceparent === forwarding.traceparent) kept.push(...tracestate);
-  return kept;
+  ];
+  if (clientAddress !== null) fields.push(["x-forwarded-for", clientAddress]);
+  if (prefix !== "") fields.push(["x-forwarded-prefix", prefix]);
+  if (forwarding.webSocket) fields.push(["connection", "Upgrade"], ["upgrade", "websocket"]);
+  return fields;
 }
 
-/** `forwardedFields` for hops that take Headers. `inbound` is not changed. */
-export function forwardedRequestHeaders(inbound: Headers, forwarding: Forwarding): Headers {
-  return headersOf(forwardedFields(inbound, forwarding));
+/**
+ * `forwardedFields` for a runtime that copies Headers far faster than we copy fields: `headers` is a copy of the visitor's, and is made what
+ * the next hop gets.
+ */
+export function forwardHeaders(headers: Headers, forwarding: Forwarding): void {
+  const traceparent = headers.get("traceparent");
+  dropHeaders(headers, (name) => {
+    switch (requestRule(name)) {
+      case "drop":
+      case "connection":
+        return true;
+      case "websocket":
+        return !forwarding.webSocket;
+      case "tracestate":
+        return traceparent !== forwarding.traceparent;
+      case "cookie":
+        return !keepOtherCookies(headers, forwarding);
+      case "pass":
+      case "traceparent":
+      case "accept-encoding":
+        return false;
+    }
+  });
+  if (!headers.has("accept-encoding")) headers.set("accept-encoding", "identity");
+  for (const [name, value] of writtenFields(forwarding)) headers.set(name, value);
 }
 
-function headersOf(fields: Fields): Headers {
-  const headers = new Headers();
-  for (const [name, value] of fields) headers.append(name, value);
-  return headers;
+/** Removes the fields that `isDropped` names, and those that `Connection` lists. */
+function dropHeaders(headers: Headers, isDropped: (name: string) => boolean): void {
+  const connection = headers.get("connection");
+  const listed = connection === null ? null : listedIn(connection, null);
+  const names = [...headers.keys()]; // they change on the way
+  for (const name of names) {
+    if (isDropped(name) || (listed !== null && isListed(name, listed))) headers.delete(name);
+  }
+}
+
+/** False: nothing is left of them. */
+function keepOtherCookies(headers: Headers, { withoutCookies }: Forwarding): boolean {
+  if (withoutCookies === true) return false;
+  const sent = headers.get("cookie");
+  const kept = withoutOwnCookies(sent);
+  if (kept === null) return false;
+  if (kept !== sent) headers.set("cookie", kept);
+  return true;
 }
 
 /** How a lane's visitor (protocol/visit.ts) is forwarded: into the tunnel, where a WebSocket's handshake is no header. */
@@ -132,12 +173,11 @@ function listedIn(connection: string, found: Set<string> | null): Set<string> | 
   return names;
 }
 
-function withoutListed(fields: [string, string][], listed: ReadonlySet<string>): [string, string][] {
-  return fields.filter(([name]) => {
-    const lower = name.toLowerCase();
-    return !listed.has(lower) && !listed.has(asReadByCgi(lower));
-  });
-}
+const withoutListed = (fields: [string, string][], listed: ReadonlySet<string>): [string, string][] =>
+  fields.filter(([name]) => !isListed(name.toLowerCase(), listed));
+
+const isListed = (lowerCaseName: string, listed: ReadonlySet<string>): boolean =>
+  listed.has(lowerCaseName) || listed.has(asReadByCgi(lowerCaseName));
 
 /** RFC 7239: an address with colons is quoted and bracketed, an absent one is `unknown`. */
 function forwardedHeader({ clientAddress, hostWithPort, scheme }: Forwarding): string {
@@ -148,8 +188,6 @@ function forwardedHeader({ clientAddress, hostWithPort, scheme }: Forwarding): s
 
 export interface Returning {
   readonly requestId: string;
-  /** The hop is ours (lane, portal), so its `causeway-error` is true. Default: false. */
-  readonly keepOurs?: boolean;
   /** The answer to a handshake that this hop takes part in. Default: false. */
   readonly webSocket?: boolean;
   /** The answer crosses a host that tenants share. Default: false. */
@@ -158,7 +196,7 @@ export interface Returning {
 
 /** Fields of an answer on its way to the visitor, in one pass. */
 export function returnedFields(fields: Fields, returning: Returning): [name: string, value: string][] {
-  const { requestId, keepOurs = false, webSocket = false, withoutCookies = false } = returning;
+  const { requestId, webSocket = false, withoutCookies = false } = returning;
   const out: [string, string][] = [];
   let perConnection: Set<string> | null = null;
   const singles: string[] = [];
@@ -176,17 +214,14 @@ export function returnedFields(fields: Fields, returning: Returning): [name: str
         if (webSocket) out.push([name, value]);
         break;
       case "cookie":
-        if (!withoutCookies && !isOwnCookie(value.slice(0, value.indexOf("=")).trim())) out.push([name, value]);
+        if (!withoutCookies && !setsOwnCookie(value)) out.push([name, value]);
         break;
       case "single": {
         const lower = name.toLowerCase();
         if (singles.includes(lower)) break;
         singles.push(lower);
-        out.push([name, value.split(",", 1)[0]?.trim() ?? ""]);
-        break;
+        out.push([name, firstValue(value)]);
       }
-      case "error":
-        if (keepOurs) out.push([name, value]);
     }
   }
   const kept = perConnection === null ? out : withoutListed(out, perConnection);
@@ -194,10 +229,40 @@ export function returnedFields(fields: Fields, returning: Returning): [name: str
   return kept;
 }
 
-/** `returnedFields` for hosts that make a Response. */
-export function returnedResponseHeaders(upstream: Headers, returning: Returning): Headers {
-  return headersOf(returnedFields(upstream, returning));
+/** `returnedFields` for a runtime that copies Headers by itself: `headers` is a copy of the answer's, and is made what the visitor gets. */
+export function returnHeaders(headers: Headers, returning: Returning): void {
+  dropHeaders(headers, (name) => {
+    switch (responseRule(name)) {
+      case "drop":
+      case "connection":
+        return true;
+      case "websocket":
+        return returning.webSocket !== true;
+      case "single":
+        headers.set(name, firstValue(headers.get(name) ?? ""));
+        return false;
+      case "cookie":
+        return !keepOtherSetCookies(headers, returning);
+      case "pass":
+        return false;
+    }
+  });
+  headers.set(HEADER.requestId, returning.requestId);
 }
+
+/** False: nothing is left of them. */
+function keepOtherSetCookies(headers: Headers, { withoutCookies }: Returning): boolean {
+  if (withoutCookies === true) return false;
+  const sent = headers.getSetCookie();
+  const kept = sent.filter((cookie) => !setsOwnCookie(cookie));
+  if (kept.length === sent.length) return true;
+  headers.delete("set-cookie");
+  for (const cookie of kept) headers.append("set-cookie", cookie);
+  return kept.length > 0;
+}
+
+const setsOwnCookie = (cookie: string): boolean => isOwnCookie(cookie.slice(0, cookie.indexOf("=")).trim());
+const firstValue = (value: string): string => value.split(",", 1)[0]?.trim() ?? "";
 
 /** Value of the first cookie of that name in a Cookie header. */
 export function readCookie(header: string | null, name: string): string | null {
@@ -230,12 +295,15 @@ export function isWebSocketUpgrade(method: string, headers: Headers): boolean {
 
 /** The inbound traceparent if it is valid (W3C Trace Context, version 00), otherwise a new one. `random` fills the array. */
 export function continueTrace(inbound: string | null, random: (bytes: Uint8Array) => void): string {
-  const [, trace, span] = /^00-([0-9a-f]{32})-([0-9a-f]{16})-[0-9a-f]{2}$/.exec(inbound ?? "") ?? [];
-  if (inbound !== null && trace !== undefined && !/^0+$/.test(trace) && span !== undefined && !/^0+$/.test(span)) {
-    return inbound;
+  if (inbound !== null) {
+    const [, trace, span] = /^00-([0-9a-f]{32})-([0-9a-f]{16})-[0-9a-f]{2}$/.exec(inbound) ?? [];
+    if (trace !== undefined && !/^0+$/.test(trace) && span !== undefined && !/^0+$/.test(span)) return inbound;
   }
   const bytes = new Uint8Array(24);
   random(bytes);
-  const hex = Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join("");
+  let hex = "";
+  for (const byte of bytes) hex += HEX.charAt(byte >> 4) + HEX.charAt(byte & 15);
   return `00-${hex.slice(0, 32)}-${hex.slice(32)}-00`;
 }
+
+const HEX = "0123456789abcdef";

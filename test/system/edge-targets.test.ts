@@ -151,6 +151,10 @@ describe("a request to a target", () => {
     expect(laneEchoOf(answer).headers["x-forwarded-for"]).toBe("127.0.0.1");
   });
 
+  test("a GET that says it has a body of no bytes is one without (T14)", async () => {
+    expect((await ask("acme", "/plant/x", { headers: { "content-length": "0" } })).status).toBe(200);
+  });
+
   test("an address that is too long to be carried is refused", async () => {
     const answer = await ask("acme", `/plant/${"x".repeat(33_000)}`);
     expect(codeOf(answer)).toEqual([400, "bad-request"]);

@@ -53,7 +53,7 @@ export const SEND_SHARE = 16;
 
 /** Of one tenant at one lane. */
 export const SOCKETS_MAX = 64;
-/** Requests and WebSockets under way at one lane: each costs some KiB beside its window. */
+/** Requests under way at one lane: each costs some KiB beside its window. A WebSocket counts as two, for the messages that it puts together. */
 export const IN_FLIGHT_MAX = 1_000;
 
 /** Connectors that one request is offered to, at most: each may cost a round trip. */

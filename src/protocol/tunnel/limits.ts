@@ -30,6 +30,11 @@ export const CONFIG_JSON_BYTES_MAX = 128 * 1024;
 export const REASON_CHARACTERS_MAX = 256;
 /** Text of a RESET is for people. */
 export const RESET_TEXT_BYTES_MAX = 256;
+/**
+ * A WebSocket message of several frames has this much even when the budget is used up, so that ordinary ones always come through. Each
+ * socket may cost it beside its window, so it can't be much.
+ */
+export const WS_PARTS_FREE_BYTES = 16 * 1024;
 /** RFC 6455: a close frame has 125 bytes, two of them the code. */
 export const WS_REASON_BYTES_MAX = 123;
 

@@ -1,13 +1,10 @@
 import { utf8Within } from "./control.ts";
 import { FLAG, WS_KIND, writeU16 } from "./frame.ts";
 import type { Frame } from "./frame.ts";
-import { RESET_TEXT_BYTES_MAX, WS_REASON_BYTES_MAX } from "./limits.ts";
+import { RESET_TEXT_BYTES_MAX, WS_PARTS_FREE_BYTES, WS_REASON_BYTES_MAX } from "./limits.ts";
 import { resetCode } from "./reasons.ts";
 import type { WireResetReason } from "./reasons.ts";
 import type { ByteBudget, TunnelledMessage } from "./types.ts";
-
-/** A message of several frames has this much even when the budget is used up, so that ordinary ones always come through. */
-const FREE_BYTES = 64 * 1024;
 
 export type MessagePart =
   | { readonly kind: "more" }
@@ -43,7 +40,7 @@ export class MessageAssembly {
     const name = kind === WS_KIND.text ? "text" : "binary";
     if (fin && this.#kind === null) return { kind: "whole", message: { kind: name, data: part } };
     const { totalBytes, committedBytes } = this.#budget;
-    if (bytes > FREE_BYTES && committedBytes + part.length > totalBytes) return { kind: "no-room" };
+    if (bytes > WS_PARTS_FREE_BYTES && committedBytes + part.length > totalBytes) return { kind: "no-room" };
     this.#kind = kind;
     this.#append(part);
     if (!fin) return { kind: "more" };

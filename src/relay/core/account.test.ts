@@ -98,6 +98,31 @@ describe("what a lane accounts for", () => {
     expect(lane.broker.accountedBytes).toBe(0);
   });
 
+  it("stays below its bound with WebSockets whose messages never come to their end", { timeout: 60_000 }, () => {
+    const lane = createMemoryLane();
+    const long = new Uint8Array(2 * MIB);
+    lane.connect({
+      limits: { sessionWindowBytes: 64 * MIB },
+      onOpen(stream) {
+        stream.respond({ status: 101, headers: [] }, false);
+        stream.sendMessage("binary", long); // what nobody reads holds it back in the middle
+        return {};
+      },
+    });
+    const sockets: MemoryVisitor[] = [];
+    for (let i = 0; i < 510; i++) {
+      const visitor = lane.request({ body: "websocket" });
+      visitor.reads = false;
+      sockets.push(visitor);
+      lane.settle();
+      expect(lane.broker.accountedBytes).toBeLessThanOrEqual(MAX);
+    }
+    expect(lane.broker.inFlight).toBeLessThanOrEqual(500);
+    for (const { call } of sockets) call.cancel("gone");
+    lane.settle();
+    expect([lane.broker.inFlight, lane.broker.accountedBytes]).toEqual([0, 0]);
+  });
+
   it("refuses rather than grows when a host writes more than it was told", () => {
     const lane = createMemoryLane();
     const connector = lane.connect({ limits: { streamWindowBytes: 16 * 1024 } });

@@ -1,7 +1,7 @@
 import { CLOSE } from "../../protocol/tunnel/close-codes.ts";
 import type { HeaderList } from "../../protocol/tunnel/session.ts";
 import { BUSY_RETRY_AFTER_SECONDS, STALLED_MS } from "../limits.ts";
-import { createSendAccount } from "./account.ts";
+import { answerReserve, createSendAccount } from "./account.ts";
 import { bodyTooLarge, CallCore, type CallLimits, type CallPorts } from "./call.ts";
 import { createCandidates } from "./candidates.ts";
 import { createDrain } from "./drain.ts";
@@ -50,7 +50,7 @@ export function createBroker(ports: BrokerPorts): Broker {
       return refusal("not-available", "This lane of the relay is about to be replaced. Try again in a moment.");
     const { bodyBytes, concurrentRequests } = tenant.limits;
     if (bodyBytes !== null && (request.bodyBytes ?? 0) > bodyBytes) return bodyTooLarge(bodyBytes);
-    if (running.size >= limits.inFlightMax || !fits(headBytes))
+    if (running.size >= limits.inFlightMax || !account.hasReserve(answerReserve(request.body)) || !fits(headBytes))
       return refusal("over-capacity", "Too many requests of this tenant are under way at this lane.");
     if (concurrentRequests !== null && running.size >= concurrentRequests)
       return finalRefusal(

@@ -8,7 +8,7 @@ import type {
   TunnelledMessage,
 } from "../../protocol/tunnel/session.ts";
 import { ATTEMPTS_MAX, REPLAY_BYTES, WS_QUEUE_BYTES } from "../limits.ts";
-import type { SendAccount } from "./account.ts";
+import { answerReserve, type SendAccount } from "./account.ts";
 import { brokenOff, failureOf, finalRefusal, refusal, type LaneFailure } from "./failures.ts";
 import type { LiveLink } from "./links.ts";
 import { overdue, type ExchangeLimits } from "./timers.ts";
@@ -93,6 +93,7 @@ export class CallCore implements Call {
     this.#progressMs = this.#startedMs;
     this.#bodyEnded = request.body !== "stream";
     ports.running.add(this);
+    ports.account.reserve(answerReserve(request.body));
     this.recharge();
   }
 
@@ -492,6 +493,7 @@ export class CallCore implements Call {
     if (this.#phase !== "over" || !isStreamOver) return;
     this.#recorded = true;
     this.#ports.running.delete(this);
+    this.#ports.account.reserve(-answerReserve(this.#request.body));
     this.#ports.thirsty.delete(this);
     this.#ports.queued.delete(this);
     this.#forget();

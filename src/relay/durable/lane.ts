@@ -292,7 +292,8 @@ export class Lane extends DurableObject<LaneEnv> implements LaneRpc, AdmissionRp
       timeouts: { firstByteMs, idleMs, totalMs },
       clientAddress: visit.clientAddress,
     };
-    const answer = new VisitorAnswer({ visit, method, software: SOFTWARE });
+    const trace = visit.trace && this.#store.settings.tracing;
+    const answer = new VisitorAnswer({ visit, method, trace, software: SOFTWARE });
     const call = this.#broker.request(brokerRequest, answer);
     answer.call = call;
     if (body !== null && !isUpgrade) {

@@ -11,7 +11,9 @@ import { bridgeWebSocket, type VisitorSocket } from "./websocket.ts";
 
 /** What an answer needs to know of the request. */
 export interface Asked {
-  readonly visit: Pick<LaneVisit, "requestId" | "withoutCookies" | "trace">;
+  readonly visit: Pick<LaneVisit, "requestId" | "withoutCookies">;
+  /** The visitor asked by `/trace/`, and the tenant allows it. */
+  readonly trace: boolean;
   readonly method: string;
   readonly software: string;
 }
@@ -151,10 +153,10 @@ export class VisitorAnswer implements AnswerEvents {
   }
 
   #returned(fields: HeaderList): [name: string, value: string][] {
-    const { visit, software } = this.#asked;
+    const { visit, trace, software } = this.#asked;
     const { requestId, withoutCookies } = visit;
     const returned = returnedFields(fields, { requestId, withoutCookies });
-    if (visit.trace && this.#about !== null)
+    if (trace && this.#about !== null)
       for (const [name, value] of traceFields(this.#about, software)) returned.push([name, value]);
     if (!withoutCookies || this.#socket !== null) return returned;
     // A host that tenants share: no page of a target is of its origin (D16).

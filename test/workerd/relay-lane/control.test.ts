@@ -108,6 +108,9 @@ describe("an answer", () => {
       /^lane=a; relay="causeway-relay"; connector="plant-\d+"; instance="traced"; software="test peer"; attempts=1$/,
     );
     expect((await visit(EU, "/")).headers.get("causeway-trace")).toBeNull();
+    await settle({ tracing: false });
+    expect((await visit(EU, "/", { visit: { trace: true } })).headers.get("causeway-trace")).toBeNull();
+    await settle({});
     peer.socket.close(1000, "done");
   });
 

@@ -1,5 +1,3 @@
-import { METHOD_NAMES } from "./llhttp.ts";
-
 /** What a field means to the framing. "owned": of this hop, written by us alone. "bad": no name at all. */
 export type FieldKind = "plain" | "owned" | "length" | "date" | "host" | "expect" | "upgrade" | "bad";
 
@@ -30,6 +28,4 @@ export function kindOf(name: string): FieldKind {
 /** Text that can't break out of its field: tab, visible characters, latin1. */
 export const isFieldValue = (value: string): boolean => !/[^\t\x20-\x7e\x80-\xff]/.test(value);
 
-const METHODS: ReadonlySet<string> = new Set(METHOD_NAMES.filter((name) => name !== "PRI" && name !== "CONNECT"));
-export const isMethod = (method: string): boolean => METHODS.has(method);
 export const isPath = (path: string): boolean => path === "*" || /^\/[\x21\x22\x24-\x7e]*$/.test(path);

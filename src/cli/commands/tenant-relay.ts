@@ -51,14 +51,14 @@ const set = defineCommand({
     setting: {
       type: "positional",
       required: true,
-      description: `NAME=VALUE, several of them; "none" ends one. ${[...LIMITS, ...TIMEOUTS, ...OTHERS].join(" ")}`,
+      description: `NAME=VALUE, several with commas; "none" ends one. Names: ${[...LIMITS, ...TIMEOUTS, ...OTHERS].join(" ")}`,
     },
     ...waitArgs,
     ...commonArgs,
   },
   async run({ args }) {
     const { api, output } = connectApi(args);
-    const change = changeOf(args._.slice(1));
+    const change = changeOf(args.setting.split(","));
     await finish(api, output, await api.patch(`${path(args.name)}/relay`, change, started), args.wait === true);
   },
 });

@@ -56,7 +56,14 @@ beforeAll(async () => {
   const demo = await site.demoTarget();
   for (const instance of ["one", "two"]) {
     site.process(`http://relay.causeway.localhost:${frontPort}`, [
-      ...["--instance", instance, "--reconnect-max", "1", "--target", "ping", "--target", `demo=${demo}`],
+      "--instance",
+      instance,
+      "--reconnect-max",
+      "1",
+      "--target",
+      "ping",
+      "--target",
+      `demo=${demo}`,
     ]);
   }
   await Promise.all([host("a").online(2), host("b").online(2)]);

@@ -2,9 +2,15 @@ import * as fc from "fast-check";
 import { expect, test } from "vitest";
 import { createLaneLoad } from "./lane-choice.ts";
 
-test("an idle pair takes turns", () => {
+test("small requests stay together, until they are too many", () => {
   const load = createLaneLoad();
-  expect([load.choose(), load.choose(), load.choose()]).toEqual(["a", "b", "a"]);
+  const lanes = Array.from({ length: 300 }, () => {
+    const lane = load.choose();
+    load.begin(lane);
+    return lane;
+  });
+  expect(new Set(lanes.slice(0, 100))).toEqual(new Set(["a"]));
+  expect(lanes.filter((lane) => lane === "b").length).toBeGreaterThan(50);
 });
 
 test("small requests go where no bulk is, however many they are", () => {
@@ -17,6 +23,8 @@ test("small requests go where no bulk is, however many they are", () => {
   }
   bulk.end();
   bulk.end();
+  const other = load.begin("b");
+  other.bulk();
   expect(load.choose()).toBe("a");
 });
 
@@ -31,8 +39,13 @@ test("whatever came and went, nothing is left of it", () => {
         return lease;
       });
       for (const lease of leases.toReversed()) lease.end();
-      const first = load.choose();
-      expect(load.choose()).not.toBe(first);
+      // One bulk on a lane decides only if nothing else counts any more.
+      const check = load.begin("a");
+      check.bulk();
+      expect(load.choose()).toBe("b");
+      check.end();
+      load.begin("b").bulk();
+      expect(load.choose()).toBe("a");
     }),
   );
 });

@@ -37,8 +37,8 @@ export function pooledRandom(bytes: Uint8Array): void {
     randomFillSync(pool);
     used = 0;
   }
-  bytes.set(pool.subarray(used, used + bytes.length));
-  used += bytes.length;
+  // A view for `set` would cost more than so few bytes.
+  for (let at = 0; at < bytes.length; at++) bytes[at] = pool[used++] ?? 0;
 }
 
 export function newVisit(

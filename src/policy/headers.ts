@@ -117,8 +117,8 @@ export function forwardHeaders(headers: Headers, forwarding: Forwarding): void {
       case "pass":
       case "traceparent":
       case "accept-encoding":
-        return false;
     }
+    return false;
   });
   if (!headers.has("accept-encoding")) headers.set("accept-encoding", "identity");
   for (const [name, value] of writtenFields(forwarding)) headers.set(name, value);
@@ -240,12 +240,12 @@ export function returnHeaders(headers: Headers, returning: Returning): void {
         return returning.webSocket !== true;
       case "single":
         headers.set(name, firstValue(headers.get(name) ?? ""));
-        return false;
+        break;
       case "cookie":
         return !keepOtherSetCookies(headers, returning);
       case "pass":
-        return false;
     }
+    return false;
   });
   headers.set(HEADER.requestId, returning.requestId);
 }

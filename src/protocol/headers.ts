@@ -8,10 +8,6 @@ export const HEADER = {
   proof: "causeway-proof",
   /** Edge -> portal: the visitor's address; absent when it is not known. */
   clientAddress: "causeway-client-address",
-  /** Edge -> lane, of a version before: name of the target. */
-  target: "causeway-target",
-  /** Edge -> lane, of a version before: path prefix that the edge cut off, "" for none. */
-  prefix: "causeway-prefix",
   /** Response to `/trace/`: who answered. */
   trace: "causeway-trace",
   /** Edge -> lane: what it knows of the request (visit.ts). */

@@ -124,7 +124,7 @@ describe("a protected page", () => {
     const browser = createBrowser(stack.port);
     const { answer } = await signIn(browser, url("plc--acme", "/x"), "ann@acme.example");
     expect(answer.status).toBe(200);
-    expect(JSON.parse(answer.body)).toMatchObject({ target: "plc" });
+    expect(JSON.parse(answer.body)).toMatchObject({ visit: { target: "plc" } });
     // The cookie of one host is not one of the other.
     expect(browser.cookies(`acme.${BASE}`).has("causeway")).toBe(false);
   });

@@ -98,7 +98,7 @@ function request(random: Random): RequestPlan {
     accepts: random.percent(80),
     upBytes: bodyBytes(random),
     downBytes: bodyBytes(random),
-    chunkBytes: random.between(200, 20_000),
+    chunkBytes: random.between(200, 16_000), // messages beyond 16 KiB may be refused when the budget is used up
     takeMs: random.pick([0, 0, 1, 10]),
     answerMs: random.pick([0, 0, 5, 60]),
     interim: random.percent(10),

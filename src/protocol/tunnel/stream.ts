@@ -4,11 +4,11 @@ import type { Frame } from "./frame.ts";
 import { decodeResponse, decodeTrailers, encodeResponse, encodeTrailers } from "./head.ts";
 import { FRAME_HEADER_BYTES } from "./limits.ts";
 import type { MessageBuilder } from "./message-builder.ts";
-import { encodeMessageClose, encodeReset, MessageAssembly } from "./messages.ts";
+import { encodeReset, MessageAssembly } from "./messages.ts";
 import type { MessagePart } from "./messages.ts";
 import type { WireResetReason } from "./reasons.ts";
 import type { Sender } from "./scheduler.ts";
-import { SendQueue, wsKindCode } from "./send-queue.ts";
+import { SendHalf } from "./send-half.ts";
 import type { Carrier, PumpState } from "./send-queue.ts";
 import type { ByteBudget, HeaderList, ResponseHead, Stream, StreamEvents, StreamOutcome } from "./types.ts";
 import { StreamWindow } from "./window.ts";
@@ -63,18 +63,14 @@ export class StreamCore implements Stream, Sender {
   lastProgressMs: number;
   readonly #port: StreamPort;
   readonly #window: StreamWindow;
-  readonly #queue: SendQueue;
+  readonly #sender: SendHalf;
   readonly #upgrade: boolean;
   #events: StreamEvents = {};
   #mode: "body" | "messages" = "body";
   /** "waiting": no final head yet. For the relay the one it receives, for the connector the one it sends. */
   #head: "waiting" | "done" = "waiting";
-  #sending: "open" | "ending" | "over" = "open";
   #receiving: "open" | "over";
   #stopAfterEnd = false;
-  #wantsWritable = false;
-  /** Whether the peer has heard of the stream: not before its OPEN has left. */
-  #isKnown: boolean;
   #assembly: MessageAssembly | null = null;
   #outcome: StreamOutcome | null = null;
 
@@ -84,16 +80,13 @@ export class StreamCore implements Stream, Sender {
     this.urgency = setup.urgency;
     this.#upgrade = setup.upgrade;
     this.#window = setup.window;
-    this.#queue = new SendQueue(setup.creditBytes, port.carrier);
+    this.#sender = new SendHalf(setup.creditBytes, port.carrier, port.streamQueueBytes, port.role === "connector");
     this.#receiving = setup.receiveEnded ? "over" : "open";
-    this.#isKnown = port.role === "connector";
     this.lastProgressMs = port.now();
   }
 
   get writable(): number {
-    const room = this.#room();
-    if (room <= 0) this.#wantsWritable = true;
-    return room;
+    return this.#sender.writable();
   }
 
   get heldBytes(): number {
@@ -101,7 +94,7 @@ export class StreamCore implements Stream, Sender {
   }
 
   get queuedBytes(): number {
-    return this.#queue.queuedBytes;
+    return this.#sender.queuedBytes;
   }
 
   // ---- what the host calls
@@ -125,7 +118,7 @@ export class StreamCore implements Stream, Sender {
   write(bytes: Uint8Array): number {
     if (!this.#maySend("body")) return 0;
     if (bytes.length > 0) {
-      this.#queue.addData(bytes);
+      this.#sender.addData(bytes);
       this.#port.ready(this);
     }
     return this.writable;
@@ -133,28 +126,22 @@ export class StreamCore implements Stream, Sender {
 
   end(trailers: HeaderList = []): void {
     if (!this.#maySend("body")) return;
-    this.#sending = "ending";
-    if (trailers.length > 0) {
-      const encoded = encodeTrailers(trailers);
-      if (!encoded.ok) return this.reset("protocol", encoded.error.text);
-      this.#queue.addFrame(FRAME.trailers, 0, encoded.payload, false);
-    } else {
-      this.#queue.addEnd();
-    }
+    const encoded = trailers.length > 0 ? encodeTrailers(trailers) : null;
+    if (encoded !== null && !encoded.ok) return this.reset("protocol", encoded.error.text);
+    this.#sender.end(encoded === null ? null : encoded.payload);
     this.#port.ready(this);
   }
 
   sendMessage(kind: "text" | "binary", data: Uint8Array): number {
     if (!this.#maySend("messages")) return 0;
-    this.#queue.addMessage(wsKindCode(kind), data);
+    this.#sender.addMessage(kind, data);
     this.#port.ready(this);
     return this.writable;
   }
 
   sendMessageClose(code: number, reason: string): void {
     if (!this.#maySend("messages")) return;
-    this.#sending = "ending";
-    this.#queue.addFrame(FRAME.wsMessage, FLAG.fin, encodeMessageClose(code, reason), false);
+    this.#sender.endMessages(code, reason);
     this.#port.ready(this);
   }
 
@@ -167,15 +154,15 @@ export class StreamCore implements Stream, Sender {
   }
 
   stopReceiving(): void {
-    if (this.closed || this.#port.role !== "connector" || this.#sending === "open" || this.#receiving === "over")
-      return;
+    const { state } = this.#sender;
+    if (this.closed || this.#port.role !== "connector" || state === "open" || this.#receiving === "over") return;
     this.#stopAfterEnd = true;
-    if (this.#sending === "over") this.#stop();
+    if (state === "over") this.#stop();
   }
 
   reset(reason: WireResetReason, text: string): void {
     if (this.closed) return this.consumed(this.heldBytes);
-    if (this.#isKnown) this.#port.control(FRAME.reset, this.id, encodeReset(reason, text));
+    if (this.#sender.isKnown) this.#port.control(FRAME.reset, this.id, encodeReset(reason, text));
     this.close({ kind: "reset", by: "local", reason, text });
   }
 
@@ -189,31 +176,23 @@ export class StreamCore implements Stream, Sender {
 
   /** The relay's OPEN, first in the queue. */
   addOpen(flags: number, payload: Uint8Array): void {
-    this.#queue.addFrame(FRAME.open, flags & ~FLAG.end, payload, true);
-    if ((flags & FLAG.end) !== 0) {
-      this.#sending = "ending";
-      this.#queue.addEnd();
-    }
+    this.#sender.addOpen(flags, payload);
     this.#port.fresh(this);
   }
 
   pump(builder: MessageBuilder, quantumBytes: number): PumpState {
     this.lastProgressMs = this.#port.now();
-    const before = builder.bytes;
-    const left = this.#queue.pump(builder, this.id, quantumBytes);
-    if (builder.bytes > before) this.#isKnown = true;
-    return left;
+    return this.#sender.pump(builder, this.id, quantumBytes);
   }
 
   /** After a message was built: what the host may be told now. Events run here, never while a message is being put together. */
   afterPump(): void {
     if (this.closed) return;
-    if (this.#sending === "ending" && this.#queue.empty) {
-      this.#sending = "over";
+    if (this.#sender.afterPump()) {
       if (this.#stopAfterEnd) this.#stop();
       else this.#finishWhenOver();
     }
-    this.#tellWritable();
+    if (this.#sender.tellsWritable()) this.#events.writable?.();
   }
 
   headers(frame: Frame): FrameVerdict {
@@ -230,12 +209,8 @@ export class StreamCore implements Stream, Sender {
       return "ok";
     }
     this.#head = "done";
-    if (switching) {
-      this.#mode = "messages";
-    } else if (this.#upgrade) {
-      this.#sending = "over";
-      this.#queue.clear();
-    }
+    if (switching) this.#mode = "messages";
+    else if (this.#upgrade) this.#sender.abandon();
     this.#events.head?.(head);
     if (ends) this.#receiveEnd([]);
     return "ok";
@@ -287,16 +262,15 @@ export class StreamCore implements Stream, Sender {
 
   /** WINDOW from the peer. */
   credit(bytes: number): FrameVerdict {
-    if (!this.#queue.addCredit(bytes)) return "flow-control";
-    if (!this.#queue.empty) this.#port.ready(this);
-    this.#tellWritable();
+    if (!this.#sender.addCredit(bytes)) return "flow-control";
+    if (!this.#sender.empty) this.#port.ready(this);
+    if (this.#sender.tellsWritable()) this.#events.writable?.();
     return "ok";
   }
 
   /** STOP from the peer: it has answered and wants no more of our body. */
   stopped(): void {
-    this.#queue.clear();
-    this.#sending = "over";
+    this.#sender.abandon();
     this.#finishWhenOver();
   }
 
@@ -305,7 +279,7 @@ export class StreamCore implements Stream, Sender {
     if (this.closed) return;
     this.closed = true;
     this.#outcome = outcome;
-    this.#queue.clear();
+    this.#sender.abandon();
     this.#assembly?.clear();
     this.#window.close();
     if (outcome.kind === "reset") this.#port.consumed(this.#window.consume(Number.MAX_SAFE_INTEGER));
@@ -318,26 +292,14 @@ export class StreamCore implements Stream, Sender {
   #sendHead(head: ResponseHead, final: boolean): void {
     const encoded = encodeResponse(head);
     if (!encoded.ok) return this.reset("protocol", encoded.error.text);
-    this.#queue.addFrame(FRAME.headers, 0, encoded.payload, final && this.#mode === "body");
+    this.#sender.addHead(encoded.payload, final && this.#mode === "body");
     this.#port.fresh(this);
   }
 
   #maySend(mode: "body" | "messages"): boolean {
-    if (this.closed || this.#sending !== "open" || this.#mode !== mode) return false;
+    if (this.closed || this.#sender.state !== "open" || this.#mode !== mode) return false;
     if (mode === "messages") return true;
     return this.#port.role === "connector" ? this.#head === "done" : !this.#upgrade;
-  }
-
-  #room(): number {
-    if (this.closed || this.#sending !== "open") return 0;
-    return Math.min(this.#port.streamQueueBytes, this.#queue.creditBytes) - this.#queue.queuedBytes;
-  }
-
-  #tellWritable(): void {
-    if (!this.#wantsWritable || this.#room() <= 0) return;
-    if (this.#queue.queuedBytes * 2 > this.#port.streamQueueBytes) return; // refill by halves, not by every few bytes
-    this.#wantsWritable = false;
-    this.#events.writable?.();
   }
 
   #mayReceiveBody(): boolean {
@@ -366,7 +328,7 @@ export class StreamCore implements Stream, Sender {
   }
 
   #finishWhenOver(): void {
-    if (this.#receiving === "over" && this.#sending === "over") this.close({ kind: "finished" });
+    if (this.#receiving === "over" && this.#sender.state === "over") this.close({ kind: "finished" });
   }
 
   #stop(): void {

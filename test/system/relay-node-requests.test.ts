@@ -258,6 +258,12 @@ describe("bodies", () => {
     expect((await relay.ask("own--acme", "/", { headers: { authorization: `Bearer ${TOKEN}` } })).status).toBe(204);
   });
 
+  test("each of many at a time gets the answer to its own", async () => {
+    const bodies = Array.from({ length: 200 }, (_, i) => `request ${i} `.repeat(i + 1));
+    const answers = await Promise.all(bodies.map((body) => relay.ask("echo--acme", "/", { method: "POST", body })));
+    expect(answers.map(({ body }) => sha256(body))).toEqual(bodies.map((body) => sha256(body)));
+  });
+
   test("large ones arrive whole, both ways, and both at a time", async () => {
     const up = Buffer.alloc(64 * MIB, "causeway");
     const [down, uploaded] = await Promise.all([

@@ -76,7 +76,7 @@ test("cli imports a role's main and nothing else of it", () => {
 
 test("platform modules stay in the hosts", () => {
   const violations: string[] = [];
-  for (const core of ["protocol", "policy"]) {
+  for (const core of ["protocol", "policy", "relay/core"]) {
     for (const file of sources(join(src, core))) {
       if (/\.test\.tsx?$/.test(file)) continue;
       if (/from "(node:|cloudflare:|ws|undici|hono)/.test(readFileSync(file, "utf8")))

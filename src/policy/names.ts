@@ -49,6 +49,9 @@ export function parseSlug(text: string, alsoReserved: Iterable<string> = []): Re
   return ok(text);
 }
 
+/** Announced by a connector: it serves every name that no connector of the tenant announces. No visitor can ask for it. */
+export const CATCH_ALL = "*";
+
 /**
  * A target's name: 1-20 of `[a-z0-9-]`, no `--`, no hyphen at an end, not `xn`; so `<target>--<slug>` is one label (20 + 2 + 40 < 63), splits
  * in one way only, and is never an internationalised one (`xn--`).

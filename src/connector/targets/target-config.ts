@@ -1,5 +1,5 @@
 import type { z } from "zod";
-import { NAME_PROBLEM_TEXT, parseTarget as parseTargetName } from "../../policy/names.ts";
+import { CATCH_ALL, NAME_PROBLEM_TEXT, parseTarget as parseTargetName } from "../../policy/names.ts";
 import { err, ok, type Result } from "../../shared/result.ts";
 import { readTargetFiles } from "./target-files.ts";
 import {
@@ -49,9 +49,6 @@ export interface WebTargetConfig {
   /** File with `user:password`. */
   readonly basicAuth: string | null;
 }
-
-/** Takes requests for every name that no other target has. */
-export const CATCH_ALL = "*";
 
 /** A target as somebody wrote it: `name=url#options`, or as settings of a file, whose paths are relative to `folder`. */
 export type TargetSource = string | { readonly name: string; readonly settings: unknown; readonly folder: string };

@@ -1,7 +1,8 @@
 import type { OpenRequest, Stream, StreamEvents } from "../../protocol/tunnel/session.ts";
 import { REMOVED_TARGET_MS } from "../limits.ts";
 import { createTarget } from "./create-target.ts";
-import { CATCH_ALL, type TargetConfig } from "./target-config.ts";
+import { CATCH_ALL } from "../../policy/names.ts";
+import type { TargetConfig } from "./target-config.ts";
 import type { Target, TargetPorts } from "./target.ts";
 
 export interface TargetChange {

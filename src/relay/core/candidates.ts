@@ -1,4 +1,5 @@
 import type { ConnectorGrant } from "../../protocol/lane.ts";
+import { CATCH_ALL } from "../../policy/names.ts";
 import { finalRefusal, refusal, type LaneFailure } from "./failures.ts";
 import type { Links, LiveLink } from "./links.ts";
 import { pick } from "./pick.ts";
@@ -17,30 +18,37 @@ export interface Candidates {
 
 export function createCandidates(links: Links, ports: Pick<BrokerPorts, "grants" | "now" | "random">): Candidates {
   const { grants, now, random } = ports;
-  const serves = (link: LiveLink, target: string, nowMs: number): ConnectorGrant | null => {
-    if (!link.targets.has(target) || !link.serving) return null;
+  /** The name under which connectors announce the target: its own, or the catch-all where none of them does. */
+  const announcedAs = (target: string): string => {
+    for (const link of links.all()) if (link.serving && link.targets.has(target)) return target;
+    return CATCH_ALL;
+  };
+  /** A right is one to the name that was asked for, also where the catch-all serves it. */
+  const serves = (link: LiveLink, target: string, announced: string, nowMs: number): ConnectorGrant | null => {
+    if (!link.targets.has(announced) || !link.serving) return null;
     const grant = grants.get(link.connectorId);
     return grant !== undefined && isEntitled(grant, target, nowMs) ? grant : null;
   };
-  const isReady = (link: LiveLink, target: string): boolean => !link.unhealthy.has(target) && hasRoom(link);
+  const isReady = (link: LiveLink, announced: string): boolean => !link.unhealthy.has(announced) && hasRoom(link);
 
   /** Why nobody can take it, from the most telling reason to the least. */
   const absence = ({ target, method, body }: Wanted): LaneFailure => {
     const nowMs = now();
+    const announced = announcedAs(target);
     let greeted = false;
     let readOnly = false;
     let healthy = false;
     let serving = false;
     for (const link of links.all()) {
       if (link.serving) greeted = true;
-      const grant = serves(link, target, nowMs);
+      const grant = serves(link, target, announced, nowMs);
       if (grant === null) continue;
       if (grant.readOnly && !changesNothing(method, body)) {
         readOnly = true;
         continue;
       }
       serving = true;
-      if (!link.unhealthy.has(target)) healthy = true;
+      if (!link.unhealthy.has(announced)) healthy = true;
     }
     if (healthy) return refusal("over-capacity", `The connectors of "${target}" are at their limits.`);
     if (serving) return refusal("no-connector", `The target "${target}" fails its health check.`);
@@ -58,17 +66,21 @@ export function createCandidates(links: Links, ports: Pick<BrokerPorts, "grants"
     choose(request, tried) {
       const { target, method, body } = request;
       const nowMs = now();
+      const announced = announcedAs(target);
       const found: LiveLink[] = [];
       for (const link of links.all()) {
-        if (tried.has(link) || !isReady(link, target)) continue;
-        const grant = serves(link, target, nowMs);
+        if (tried.has(link) || !isReady(link, announced)) continue;
+        const grant = serves(link, target, announced, nowMs);
         if (grant !== null && (!grant.readOnly || changesNothing(method, body))) found.push(link);
       }
       return pick(found, random) ?? absence(request);
     },
     anyFor(target) {
       const nowMs = now();
-      for (const link of links.all()) if (isReady(link, target) && serves(link, target, nowMs) !== null) return true;
+      const announced = announcedAs(target);
+      for (const link of links.all()) {
+        if (isReady(link, announced) && serves(link, target, announced, nowMs) !== null) return true;
+      }
       return false;
     },
   };

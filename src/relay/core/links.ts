@@ -1,4 +1,4 @@
-import { parseTarget } from "../../policy/names.ts";
+import { CATCH_ALL, parseTarget } from "../../policy/names.ts";
 import { CLOSE } from "../../protocol/tunnel/close-codes.ts";
 import { createSession } from "../../protocol/tunnel/session.ts";
 import type { ConfigAck, GoAway, PeerHello, PushedConfig, Session } from "../../protocol/tunnel/session.ts";
@@ -393,4 +393,4 @@ const isSame = (one: ReadonlySet<string>, other: ReadonlySet<string>): boolean =
 
 /** Names that could be a target of ours; others are not kept, whatever the connector says. */
 const servable = (targets: readonly string[]): Set<string> =>
-  new Set(targets.filter((target) => parseTarget(target).ok));
+  new Set(targets.filter((target) => target === CATCH_ALL || parseTarget(target).ok));

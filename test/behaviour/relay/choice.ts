@@ -81,6 +81,23 @@ export function choice(stage: Stage): void {
     for (const peer of peers) peer.cut();
   });
 
+  it("gives a catch-all every name that nobody announces, and only those", async () => {
+    const granted = await stage.host.grant({ targets: ["allowed", "web"] });
+    const limited = await stage.host.connect(granted, { targets: ["*"], onOpen: answering("limited") });
+    expect(await textOf(await stage.host.request({ target: "allowed" }))).toBe("limited");
+    expect(await errorOf(await stage.host.request({ target: "other" }))).toEqual([404, "unknown-target"]);
+    const all = await stage.connector(answering("all"), { targets: ["*"] });
+    expect(await textOf(await stage.host.request({ target: "other" }))).toBe("all");
+    expect(all.requests[0]?.target).toBe("other");
+    const named = await stage.connector(answering("named"));
+    for (let i = 0; i < 5; i++) expect(await textOf(await stage.host.request({}))).toBe("named");
+    named.session.report({ load: 0, unhealthy: ["web"] });
+    await until("an unhealthy target is still announced", async () => {
+      return (await errorOf(await stage.host.request({})))[1] === "no-connector";
+    });
+    await stage.host.remove(granted);
+  });
+
   it("offers a target as soon as it is announced, and no longer when it is taken back", async () => {
     const peer = await stage.connector(answering("late"), { targets: [] });
     peer.session.announceTargets(["web"]);

@@ -102,6 +102,7 @@ function sourceOf(
 function tokenBearer(identity: BearerIdentity, ports: BearerPorts, source: TokenSource): Bearer {
   const { log, now, random } = ports;
   let held: (AccessToken & { endpoints: RelayEndpoints; obtainedMs: number }) | null = null;
+  let last: string | null = null;
   let getting: Promise<Result<Pass, LinkLoss>> | null = null;
   let timer: NodeJS.Timeout | null = null;
   let failures = 0;
@@ -125,6 +126,9 @@ function tokenBearer(identity: BearerIdentity, ports: BearerPorts, source: Token
       ? endpoints.value
       : withClientId(endpoints.value, clientIdOf(identity));
     held = { ...token.value, endpoints: named, obtainedMs: now() };
+    // Whoever asked for it, live sessions get it as well: the other lane's still has the old one.
+    if (last !== null && last !== held.token) ports.renewed(held.token);
+    last = held.token;
     log.debug("token obtained", { expiresInMs: held.expiresAtMs === null ? null : held.expiresAtMs - now() });
     plan();
     return ok({ token: token.value.token, endpoints: named });
@@ -147,13 +151,8 @@ function tokenBearer(identity: BearerIdentity, ports: BearerPorts, source: Token
   };
 
   const renew = async (): Promise<void> => {
-    const before = held?.token;
     const got = await obtain();
-    if (closed) return;
-    if (got.ok) {
-      if (got.value.token !== before) ports.renewed(got.value.token);
-      return;
-    }
+    if (closed || got.ok) return;
     failures += 1;
     // Live sessions go on until the token that they have runs out; the relay ends them then.
     log.warn("the token could not be renewed", { reason: got.error.text, attempt: failures });

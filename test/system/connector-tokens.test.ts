@@ -10,6 +10,7 @@ import { until } from "../support/until.ts";
 import { listenOnLoopback } from "./connector/listen.ts";
 import { startTestRelay, type TestRelay } from "./connector/relay.ts";
 import { createSite, type Site } from "./connector/site.ts";
+import { startIssuer } from "./fixtures/issuer.ts";
 
 // Connectors with a secret or another issuer's token: how they get tokens, renew them, and what they do when nobody gives them one.
 const SECRET = "s3cret-s3cret-s3cret-s3cret";
@@ -175,6 +176,7 @@ describe("an outside issuer", () => {
       site.command(["connect", ...named, ...own, "--issuer", url, "--client-id", "plant", "--audience", "relay"]);
       await Promise.all([relay.link("a"), relay.link("b")]);
       expect(seen.length).toBe(1);
+      expect(relay.dials.map(({ client }) => client)).toEqual(["acme/plant-1", "acme/plant-1"]);
       expect(seen[0]).toContain("audience=relay");
       const assertion = /client_assertion=([^&]+)/.exec(seen[0] ?? "")?.[1];
       if (kind === "secret") expect(seen[0]).toContain(`/realm/t Basic ${btoa(`plant:${SECRET}`)}`);
@@ -183,6 +185,25 @@ describe("an outside issuer", () => {
     } finally {
       issuer.closeAllConnections();
       issuer.close();
+    }
+  });
+
+  test("that is a real OpenID provider", async () => {
+    const issuer = await startIssuer();
+    try {
+      relay.admits = (authorization) => decodeJwt(authorization.slice(7)).iss === issuer.url;
+      const named = ["--url", relay.url, "--tenant", "acme", "--connector", "plant-1", "--target", "ping"];
+      const client = ["--issuer", issuer.url, "--client-id", issuer.clientId];
+      const file = secretFile(issuer.clientSecret);
+      const running = site.command(["connect", ...named, ...client, "--secret-file", file]);
+      await Promise.all([relay.link("a"), relay.link("b")]);
+      expect(decodeJwt(relay.dials[0]?.authorization.slice(7) ?? "").aud).toBe(issuer.audience);
+      running.child.kill("SIGTERM");
+      const wrong = site.command(["connect", ...named, ...client, "--secret-file", secretFile("not-that-secret")]);
+      expect(await wrong.exit).toBe(5);
+      expect(wrong.output()).toContain("invalid_client");
+    } finally {
+      await issuer.stop();
     }
   });
 

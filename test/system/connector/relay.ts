@@ -25,7 +25,13 @@ export interface TestRelay {
   readonly url: string;
   readonly port: number;
   /** Upgrades asked for so far, refused ones included. */
-  readonly dials: readonly { readonly lane: string; readonly authorization: string; readonly atMs: number }[];
+  readonly dials: readonly {
+    readonly lane: string;
+    /** Who is named beside a token that does not say it. */
+    readonly client: string | null;
+    readonly authorization: string;
+    readonly atMs: number;
+  }[];
   /** Sockets whose connector has greeted, oldest first. */
   readonly links: readonly RelayLink[];
   /** What the next dials get instead of an upgrade. */
@@ -81,7 +87,7 @@ export async function startTestRelay(
   options: { tls?: { cert: string; key: string }; key?: PublicJwk; identity?: string } = {},
 ): Promise<TestRelay> {
   const links: RelayLink[] = [];
-  const dials: { lane: string; authorization: string; atMs: number }[] = [];
+  const dials: { lane: string; client: string | null; authorization: string; atMs: number }[] = [];
   const sockets = new WebSocketServer({ noServer: true, perMessageDeflate: false });
   let server: Server | null = null;
   let port = 0;
@@ -100,8 +106,9 @@ export async function startTestRelay(
   };
 
   const upgrade = async (request: IncomingMessage, socket: Duplex, head: Buffer): Promise<void> => {
-    const lane = /^\/connect\/([ab])$/.exec(request.url ?? "")?.[1] ?? "?";
-    dials.push({ lane, authorization: request.headers.authorization ?? "", atMs: Date.now() });
+    const lane = /^\/connect\/([ab])(?:\?|$)/.exec(request.url ?? "")?.[1] ?? "?";
+    const client = new URL(request.url ?? "/", "http://relay").searchParams.get("client");
+    dials.push({ lane, client, authorization: request.headers.authorization ?? "", atMs: Date.now() });
     await relay.gate;
     const refusal = relay.refuse ?? ((await admits(request)) ? null : { status: 401 });
     if (refusal !== null) {

@@ -20,7 +20,10 @@ export interface Edge {
  * answered by the portal in place (D1), and nothing is ever sent to a node by default.
  */
 export function createEdge(ports: EdgePorts, settings: EdgeSettings): Edge {
-  const load = createLaneLoad(ports.now, Math.random, LIMITS.tenantsWithLoad);
+  const load = createLaneLoad(ports.now, Math.random, {
+    maxTenants: LIMITS.tenantsWithLoad,
+    homeSurplus: LIMITS.homeSurplus,
+  });
   const hosts = createHosts(settings.baseDomains, LIMITS.cachedHosts);
   const ids = createRequestIds(ports.random);
   const logAccess = createAccessLog(ports.log, settings.accessLog);

@@ -7,20 +7,25 @@ const loadAt = (clock: { nowMs: number }, random = 0) =>
   createLaneLoad(
     () => clock.nowMs,
     () => random,
-    10,
+    { maxTenants: 10, homeSurplus: 2 },
   );
 const load = (random = 0) => loadAt({ nowMs: 0 }, random);
 
-test("an idle tenant's lanes are drawn", () => {
-  expect(load(0.4).choose("ten_1")).toBe("a");
-  expect(load(0.6).choose("ten_1")).toBe("b");
-});
-
-test("the lane with less under way is chosen, for each tenant apart", () => {
-  const lanes = load();
-  lanes.begin("ten_1", "a", "light", LASTS_MS);
-  expect(lanes.choose("ten_1")).toBe("b");
-  expect(lanes.choose("ten_2")).toBe("a");
+test("a tenant's home is drawn, and kept while it has not much more under way than the other lane", () => {
+  for (const [drawn, home, other] of [
+    [0.4, "a", "b"],
+    [0.6, "b", "a"],
+  ] as const) {
+    const lanes = load(drawn);
+    for (let n = 0; n < 2; n++) {
+      expect(lanes.choose("ten_1")).toBe(home);
+      lanes.begin("ten_1", home, "light", LASTS_MS);
+    }
+    expect(lanes.choose("ten_1")).toBe(home);
+    lanes.begin("ten_1", home, "light", LASTS_MS);
+    expect(lanes.choose("ten_1")).toBe(other);
+    expect(lanes.choose("ten_2")).toBe(home);
+  }
 });
 
 test("a lane with bulk is avoided, however much else the other one has", () => {
@@ -89,7 +94,7 @@ test("the choice is the one that a list of all leases would give", () => {
         all = all.filter((lease) => lease !== ended);
         const held = (name: string, kind: string) =>
           all.filter((lease) => lease.lane === name && lease.weight === kind && lease.untilMs > clock.nowMs).length;
-        const order = held("a", "bulk") - held("b", "bulk") || held("a", "light") - held("b", "light");
+        const order = held("a", "bulk") - held("b", "bulk") || held("a", "light") - held("b", "light") - 2;
         expect(lanes.choose("ten_1")).toBe(order <= 0 ? "a" : "b");
       }
     }),

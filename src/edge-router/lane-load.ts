@@ -23,31 +23,42 @@ interface Lane {
   readonly bulk: Leases;
   suspectUntilMs: number;
 }
-type Lanes = Record<LaneName, Lane>;
+interface Lanes extends Readonly<Record<LaneName, Lane>> {
+  /** Where small requests go as long as it makes no difference: together they share messages of the tunnel. */
+  readonly home: LaneName;
+}
 
-/** `maxTenants`: those that were not asked for longest are forgotten, with what they have under way. */
-export function createLaneLoad(now: () => number, random: () => number, maxTenants: number): LaneLoad {
+/**
+ * `maxTenants`: those that were not asked for longest are forgotten, with what they have under way. `homeSurplus`: so many more small requests
+ * than the other one the lane takes that was drawn for the tenant.
+ */
+export function createLaneLoad(
+  now: () => number,
+  random: () => number,
+  { maxTenants, homeSurplus }: { readonly maxTenants: number; readonly homeSurplus: number },
+): LaneLoad {
   const tenants = createLru<Lanes>(maxTenants);
   const newLane = (): Lane => ({ light: createLeases(), bulk: createLeases(), suspectUntilMs: 0 });
 
   function lanesOf(tenantId: string): Lanes {
     const known = tenants.get(tenantId);
     if (known !== undefined) return known;
-    const lanes = { a: newLane(), b: newLane() };
+    const home: LaneName = random() < 0.5 ? "a" : "b";
+    const lanes = { a: newLane(), b: newLane(), home };
     tenants.set(tenantId, lanes);
     return lanes;
   }
 
   return {
     choose(tenantId) {
-      const { a, b } = lanesOf(tenantId);
+      const { a, b, home } = lanesOf(tenantId);
       const nowMs = now();
       // Bulk counts before everything else: a small request behind a large transfer waits for its share of the socket.
       const order =
         Number(a.suspectUntilMs > nowMs) - Number(b.suspectUntilMs > nowMs) ||
         a.bulk.count(nowMs) - b.bulk.count(nowMs) ||
-        a.light.count(nowMs) - b.light.count(nowMs);
-      if (order === 0) return random() < 0.5 ? "a" : "b";
+        a.light.count(nowMs) - b.light.count(nowMs) - (home === "a" ? homeSurplus : -homeSurplus);
+      if (order === 0) return home;
       return order < 0 ? "a" : "b";
     },
     begin: (tenantId, lane, weight, lastsMs) => lanesOf(tenantId)[lane][weight].add(now() + lastsMs),

@@ -30,6 +30,8 @@ export const LIMITS = {
   replayableBodyBytes: 64 * 1024,
   /** What is under way at a lane counts this long; so long a visitor who went away still weighs, and a long poll weighs no more. */
   laneLeaseMs: 5_000,
+  /** Small requests that a tenant's first lane has more under way than the other before that one helps: about what one turn of an object takes. */
+  homeSurplus: 128,
   /** A long body of known length counts as bulk as long as it takes at this speed: a slow visitor's 8 MB/s... */
   bulkBytesPerMs: 8_000,
   /** ...but no longer than this: it may have been cut off long ago. */

@@ -1,3 +1,4 @@
+import { setFlagsFromString } from "node:v8";
 import { createLogger, type Logger } from "../../shared/log.ts";
 import { err, ok, type Result } from "../../shared/result.ts";
 import { readRelayConfig, type RelayConfig } from "./config.ts";
@@ -25,9 +26,17 @@ export type RunFailure = {
   readonly message: string;
 };
 
+/**
+ * Bytes that pass through live outside of V8's heap and count as its growth: with a heap as small as ours a full collection would come every
+ * 15 MB. Measured on bulk: 38 -> 15 collections a 512 MiB, a third less CPU, the same resident memory. (A number read at each collection, so
+ * it may be set while V8 runs.)
+ */
+const HEAP_GROWING = "--heap-growing-percent=400";
+
 /** Runs until a signal ends it. */
 export async function runRelay(options: RunOptions): Promise<Result<null, RunFailure>> {
   const { configFile, lane, now } = options;
+  setFlagsFromString(HEAP_GROWING);
   // Grants and settings are told apart by it; it has to grow over restarts too.
   let revision = Math.floor(now() / 1_000);
   const read = () => readRelayConfig(configFile, { lane, revision: (revision += 1) });

@@ -31,8 +31,17 @@ async function commands(path: readonly string[] = []): Promise<Found[]> {
   return [{ path, help: out, isGroup: true }, ...below.flat()];
 }
 
-/** Print no data: they run until stopped, or only do something. */
-const WITHOUT_DATA = new Set(["down", "logs", "connect", "relay", "node run"]);
+/** Print no data: they run until stopped, or only do something (and show what a service manager says). */
+const WITHOUT_DATA = new Set([
+  "down",
+  "logs",
+  "connect",
+  "relay",
+  "node run",
+  "service install",
+  "service uninstall",
+  "service status",
+]);
 
 test(
   "every command has help, one that prints data has --json, and none takes an unknown flag",

@@ -232,16 +232,26 @@ test("a configuration is pushed to a live connector, which says what it made of 
   await isServed(name);
   const pushed = `${name}p`;
   const json = join(folder, `${name}-config.json`);
-  writeFileSync(json, JSON.stringify({ targets: [{ name: pushed, url: siteUrl }] }));
+  writeFileSync(json, JSON.stringify({ [pushed]: { url: siteUrl } }));
   const answer = await stack.cli("connector", "config", "push", TENANT, name, json, "--wait");
   expect(answer.code, answer.stderr).toBe(0);
-  await until("both sockets to have answered", async () => {
-    const shown = await stack.cli("connector", "config", "show", TENANT, name, "--json");
-    const { instances } = z
-      .object({ instances: z.array(z.looseObject({ revision: z.number().nullable() })) })
-      .parse(JSON.parse(shown.stdout));
-    return instances.length === 2 && instances.every(({ revision }) => revision === 1);
+  await isServed(pushed);
+  const instance = z.looseObject({ applied: z.boolean(), reason: z.string().nullable() });
+  const shown = async () => {
+    const { stdout } = await stack.cli("connector", "config", "show", TENANT, name, "--json");
+    return z.object({ revision: z.number(), instances: z.array(instance) }).parse(JSON.parse(stdout));
+  };
+  await until("both sockets to have taken it", async () => {
+    const { revision, instances } = await shown();
+    return revision === 1 && instances.length === 2 && instances.every(({ applied }) => applied);
   });
+  writeFileSync(json, JSON.stringify({ [pushed]: { url: siteUrl, colour: "blue" } }));
+  expect((await stack.cli("connector", "config", "push", TENANT, name, json, "--wait")).code).toBe(0);
+  await until("both sockets to say why they refuse it", async () => {
+    const { revision, instances } = await shown();
+    return revision === 2 && instances.every(({ applied, reason }) => !applied && reason !== null);
+  });
+  expect(await served(pushed)).toBe(true);
   await remove(name);
 });
 

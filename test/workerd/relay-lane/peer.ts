@@ -115,15 +115,18 @@ export interface Peer {
   readonly requests: OpenRequest[];
   readonly notices: string[];
   readonly goAways: GoAway[];
+  /** Of tokens that were taken in band, in milliseconds. */
+  readonly lifetimes: number[];
   readonly closed: Promise<{ code: number; reason: string }>;
   onOpen: (stream: Stream, request: OpenRequest) => StreamEvents;
 }
 
 export async function connect(
-  connector: { key: ConnectorKey; identity: string },
+  connector: { key: ConnectorKey; identity: string } | { token: string },
   options: { instanceId?: string; targets?: string[]; limits?: Partial<SessionLimits>; onOpen?: Peer["onOpen"] } = {},
 ): Promise<Peer> {
-  const response = await dial(await connector.key.sign({ identity: connector.identity }));
+  const token = "token" in connector ? connector.token : await connector.key.sign({ identity: connector.identity });
+  const response = await dial(token);
   const socket = response.webSocket;
   if (socket === null) throw new Error(`refused: ${response.status} ${await response.text()}`);
   socket.accept();
@@ -157,6 +160,7 @@ export async function connect(
         return peer.onOpen(stream, request);
       },
       replaced: (reason) => void peer.notices.push(`replaced: ${reason}`),
+      tokenAccepted: (lifetimeMs) => void peer.lifetimes.push(lifetimeMs),
       goAway: (notice) => void peer.goAways.push(notice),
       failed: ({ closeCode, reason }) => {
         peer.notices.push(`failed: ${reason}`);
@@ -170,6 +174,7 @@ export async function connect(
     requests: [],
     notices: [],
     goAways: [],
+    lifetimes: [],
     closed: closed.promise,
     onOpen: options.onOpen ?? (() => ({})),
   };

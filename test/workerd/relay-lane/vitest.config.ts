@@ -36,6 +36,7 @@ export default defineProject({
       miniflare: {
         bindings: {
           BASE_DOMAINS: "causeway.localhost,eu.causeway.localhost",
+          RELAY_TOKEN_KEY: "MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE=",
           FIRST_BYTE_SECONDS: "2",
           IDLE_SECONDS: "3",
         },

@@ -2,7 +2,7 @@ import { sql } from "drizzle-orm";
 import { bigint, boolean, check, index, integer, pgSchema, text, timestamp, uniqueIndex } from "drizzle-orm/pg-core";
 
 /**
- * Tables of the portal, in the PostgreSQL schema `portal`; the portal's database role sees nothing else. All but `signInCode` have the shape
+ * Tables of the portal, in the PostgreSQL schema `portal`; the portal's database role sees nothing else. All but `signInCode` and `mailLink` have the shape
  * that better-auth 1.7.0 expects (its models by export name, its fields by property name), organisation plugin included.
  */
 export const portal = pgSchema("portal");
@@ -111,6 +111,7 @@ export const member = portal.table(
   (table) => [
     uniqueIndex("member_organization_id_user_id_uidx").on(table.organizationId, table.userId),
     index("member_user_id_idx").on(table.userId),
+    check("member_role_is_known", sql`${table.role} in ('owner', 'admin', 'member', 'viewer')`),
   ],
 );
 
@@ -126,13 +127,18 @@ export const invitation = portal.table(
     status: text("status").notNull().default("pending"),
     expiresAt: at("expires_at").notNull(),
     createdAt: createdAt(),
-    inviterId: text("inviter_id")
-      .notNull()
-      .references(() => user.id, { onDelete: "cascade" }),
+    /** Null for invitations by operators, who have no account here. */
+    inviterId: text("inviter_id").references(() => user.id, { onDelete: "cascade" }),
+    /** SHA-256 of the mailed token, hex; null once it was used or revoked. */
+    tokenHash: text("token_hash").unique(),
   },
   (table) => [
-    index("invitation_organization_id_idx").on(table.organizationId),
     index("invitation_email_idx").on(table.email),
+    // One open invitation for an address: inviting again replaces it.
+    uniqueIndex("invitation_open_uidx")
+      .on(table.organizationId, table.email)
+      .where(sql`${table.status} = 'pending'`),
+    index("invitation_organization_id_idx").on(table.organizationId),
   ],
 );
 
@@ -171,5 +177,28 @@ export const signInCode = portal.table(
   (table) => [
     index("sign_in_code_expires_at_idx").on(table.expiresAt),
     check("sign_in_code_hash_is_sha256", sql`length(${table.codeHash}) = 64`),
+  ],
+);
+
+/** A link in a mail, good for one use. The row is deleted when it is used; the token itself is never stored. */
+export const mailLink = portal.table(
+  "mail_link",
+  {
+    /** SHA-256 of the token, hex. */
+    tokenHash: text("token_hash").primaryKey(),
+    purpose: text("purpose").notNull(),
+    /** Who it was sent to, lower case: whoever brings the token reads this address's mail. */
+    email: text("email").notNull(),
+    /** The account that it is for; null for a sign-up, which has none yet. */
+    userId: text("user_id").references(() => user.id, { onDelete: "cascade" }),
+    expiresAt: at("expires_at").notNull(),
+    createdAt: createdAt(),
+  },
+  (table) => [
+    index("mail_link_expires_at_idx").on(table.expiresAt),
+    index("mail_link_email_idx").on(table.email, table.purpose),
+    index("mail_link_user_id_idx").on(table.userId),
+    check("mail_link_hash_is_sha256", sql`length(${table.tokenHash}) = 64`),
+    check("mail_link_purpose_is_known", sql`${table.purpose} in ('reset-password', 'sign-up', 'verify-address')`),
   ],
 );

@@ -51,6 +51,8 @@ export interface MemoryLane {
   settle(): void;
   advance(ms: number): void;
   readonly nowMs: number;
+  /** How far the wall clock is ahead of the one that never jumps. Default 0; set it to let it jump. */
+  wallAheadMs: number;
   /** The host slept: a new broker takes the sockets over, as a Durable Object does. */
   restart(): void;
 }
@@ -148,6 +150,7 @@ export function createMemoryLane(
     return createBroker({
       lane: "a",
       now: () => nowMs,
+      wallNow: () => nowMs + lane.wallAheadMs,
       random: options.random ?? Math.random,
       defer: (run) => void deferred.push(run),
       software: "memory relay",
@@ -180,6 +183,7 @@ export function createMemoryLane(
     get broker() {
       return broker;
     },
+    wallAheadMs: 0,
     grants,
     presence,
     logs,

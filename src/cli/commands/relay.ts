@@ -98,6 +98,7 @@ export default defineCommand({
       lane,
       write: (text) => process.stderr.write(text),
       now: Date.now,
+      monotonic: () => performance.now(),
       random: Math.random,
       onSignal: listenTo("SIGTERM", "SIGINT"),
       onReload: listenTo("SIGHUP"),

@@ -16,8 +16,8 @@ export interface Candidates {
   anyFor(target: string): boolean;
 }
 
-export function createCandidates(links: Links, ports: Pick<BrokerPorts, "grants" | "now" | "random">): Candidates {
-  const { grants, now, random } = ports;
+export function createCandidates(links: Links, ports: Pick<BrokerPorts, "grants" | "wallNow" | "random">): Candidates {
+  const { grants, wallNow: now, random } = ports;
   /** The name under which connectors announce the target: its own, or the catch-all where none of them does. */
   const announcedAs = (target: string): string => {
     for (const link of links.all()) if (link.serving && link.targets.has(target)) return target;

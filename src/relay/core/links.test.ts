@@ -162,6 +162,23 @@ describe("what a connector proved", () => {
   });
 });
 
+describe("a wall clock that jumps", () => {
+  it("ends no request and no socket that is not due, and what is due at once", () => {
+    const lane = createMemoryLane();
+    const expiring = lane.grant({ expiresAtMs: lane.nowMs + 3_600_000 });
+    const ending = lane.connect({ grant: expiring, targets: ["brief"] });
+    const staying = lane.connect();
+    const waiting = lane.request();
+    lane.settle();
+    lane.wallAheadMs = 30 * 60_000;
+    lane.advance(1);
+    expect([waiting.failure, staying.closed, ending.closed]).toEqual([null, null, null]);
+    lane.wallAheadMs = 2 * 3_600_000;
+    lane.advance(1);
+    expect([waiting.failure, staying.closed, ending.closed?.code]).toEqual([null, null, CLOSE.revoked]);
+  });
+});
+
 describe("settings", () => {
   it("reach live connectors at once, once, and what became of them is known (P13, P21)", () => {
     const lane = createMemoryLane();

@@ -158,6 +158,7 @@ class LinkCore implements LiveLink {
   readonly #socket: Socket;
   #note: RestoredLink;
   #isOver = false;
+  readonly #greetingSinceMs: number;
   /** When a silent connector was asked. Only what it does not say after that counts: a clock that jumps proves nothing. */
   #askedMs: number | null = null;
   /** What was pushed last, to push changes only. */
@@ -170,10 +171,11 @@ class LinkCore implements LiveLink {
       v: 2,
       state: "live",
       ...admitted,
-      sinceMs: hub.now(),
+      sinceMs: hub.wallNow(),
       peer: null,
       unhealthy: [],
     };
+    this.#greetingSinceMs = hub.now();
     this.sessionId = admitted.sessionId;
     this.connectorId = admitted.connectorId;
     this.sinceMs = this.#note.sinceMs;
@@ -300,8 +302,8 @@ class LinkCore implements LiveLink {
   }
 
   review(): void {
-    const { grants, settings, now } = this.#hub;
-    const ending = endingOf(this.#note.credential, grants.get(this.connectorId), settings(), now());
+    const { grants, settings, wallNow } = this.#hub;
+    const ending = endingOf(this.#note.credential, grants.get(this.connectorId), settings(), wallNow());
     if (ending !== null) this.close(ending.code, ending.reason);
     else this.#push();
   }
@@ -311,10 +313,10 @@ class LinkCore implements LiveLink {
   }
 
   sweep(nowMs: number): void {
-    if (this.instanceId === "" && nowMs - this.sinceMs >= HELLO_TIMEOUT_MS)
+    if (this.instanceId === "" && nowMs - this.#greetingSinceMs >= HELLO_TIMEOUT_MS)
       return this.close(CLOSE.timeout, "no HELLO in time");
     const due = this.nextEndingMs();
-    if (due !== null && due <= nowMs) this.review();
+    if (due !== null && due <= this.#hub.wallNow()) this.review();
     if (this.#askedMs !== null && this.session.lastReceivedMs >= this.#askedMs) this.#askedMs = null;
     if (this.inFlight === 0) return;
     if (this.#askedMs !== null) {
@@ -350,13 +352,13 @@ class LinkCore implements LiveLink {
       targetsJson: config?.json ?? null,
       keepAliveMs,
       reconnectMaxMs,
-      leaveInMs: expiresAtMs === null ? null : Math.max(0, expiresAtMs - this.#hub.now()),
+      leaveInMs: expiresAtMs === null ? null : Math.max(0, expiresAtMs - this.#hub.wallNow()),
     };
     this.session.pushConfig(pushed);
   }
 
   async #renew(token: string): Promise<void> {
-    const { renew, log, now, wake } = this.#hub;
+    const { renew, log, wallNow, wake } = this.#hub;
     try {
       const renewed = await renew(this, token);
       if (this.#isOver) return;
@@ -366,7 +368,7 @@ class LinkCore implements LiveLink {
         expiresAtMs: renewed.expiresAtMs,
       };
       this.#remember({ credential });
-      this.session.tokenAccepted(Math.max(0, renewed.expiresAtMs - now()));
+      this.session.tokenAccepted(Math.max(0, renewed.expiresAtMs - wallNow()));
       wake();
     } catch (error) {
       // The one that it has is good until it runs out, and the connector will send another.

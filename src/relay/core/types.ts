@@ -184,7 +184,10 @@ export interface Call {
 
 export interface BrokerPorts {
   readonly lane: "a" | "b";
+  /** Milliseconds of a clock that never jumps: deadlines, rates. Only differences count. */
   readonly now: () => number;
+  /** Milliseconds since the epoch: when rights and tokens run out. */
+  readonly wallNow: () => number;
   /** In [0, 1). */
   readonly random: () => number;
   /** Runs once after the events of this turn: one message a socket and turn, not one a frame. */

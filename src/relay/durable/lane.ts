@@ -126,7 +126,9 @@ export class Lane extends DurableObject<LaneEnv> implements LaneRpc, AdmissionRp
     const idleMs = seconds("IDLE_SECONDS", env.IDLE_SECONDS) ?? IDLE_MS;
     this.#broker = createBroker({
       lane: env.LANE,
+      // The runtime has one clock only, and lets it stand while code runs.
       now: systemClock,
+      wallNow: systemClock,
       random: Math.random,
       // setImmediate gathers what the turns of many requests send, but takes a whole millisecond in this runtime: not for a few.
       defer: (run) => void (this.#broker.inFlight < FLUSH_AT_ONCE_BELOW ? queueMicrotask(run) : setImmediate(run)),

@@ -44,7 +44,10 @@ export interface RelayPorts {
   readonly log: Logger;
   /** Access log. */
   readonly lines: LogLines;
+  /** Milliseconds since the epoch. */
   readonly now: () => number;
+  /** Milliseconds of a clock that never jumps. */
+  readonly monotonic: () => number;
   readonly random: () => number;
 }
 
@@ -60,7 +63,8 @@ export async function startRelay(first: RelayConfig, lanes: readonly LaneName[],
   const limits = brokerLimits(config.memoryBudgetBytes);
 
   const tenants = createTenants(lanes, ({ slug }, lane) => ({
-    now,
+    now: ports.monotonic,
+    wallNow: now,
     random: ports.random,
     // One message a turn of the loop: a microtask would run after every frame that was read.
     defer: (run) => void setImmediate(run),

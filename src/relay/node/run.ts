@@ -12,7 +12,10 @@ export interface RunOptions {
   readonly lane: LaneName | "both";
   /** One or more whole log lines with their line ends. */
   readonly write: (text: string) => void;
+  /** Milliseconds since the epoch. */
   readonly now: () => number;
+  /** Milliseconds of a clock that never jumps. */
+  readonly monotonic: () => number;
   readonly random: () => number;
   /** SIGTERM and SIGINT: the first drains, the second ends at once. Answers how to stop listening. */
   readonly onSignal: (listener: (signal: string) => void) => () => void;
@@ -48,7 +51,13 @@ export async function runRelay(options: RunOptions): Promise<Result<null, RunFai
 
   let relay: Awaited<ReturnType<typeof startRelay>>;
   try {
-    relay = await startRelay(first.value, lanes, { log, lines, now, random: options.random });
+    relay = await startRelay(first.value, lanes, {
+      log,
+      lines,
+      now,
+      monotonic: options.monotonic,
+      random: options.random,
+    });
   } catch (error) {
     lines.flush();
     const code = error instanceof Error && "code" in error ? String(error.code) : String(error);

@@ -83,7 +83,7 @@ export function choice(stage: Stage): void {
 
   it("gives a catch-all every name that nobody announces, and only those", async () => {
     const granted = await stage.host.grant({ targets: ["allowed", "web"] });
-    const limited = await stage.host.connect(granted, { targets: ["*"], onOpen: answering("limited") });
+    await stage.host.connect(granted, { targets: ["*"], onOpen: answering("limited") });
     expect(await textOf(await stage.host.request({ target: "allowed" }))).toBe("limited");
     expect(await errorOf(await stage.host.request({ target: "other" }))).toEqual([404, "unknown-target"]);
     const all = await stage.connector(answering("all"), { targets: ["*"] });

@@ -64,7 +64,11 @@ export async function proxyToTarget(
   if (attempt.kind === "answer") return attempt.response;
   const mayRepeat = body.kind !== "once" && (attempt.kind === "refused" || IDEMPOTENT.has(visit.method));
   const repeated: Attempt = mayRepeat ? await attemptOn(otherLane(lane)) : { kind: "lost" };
-  if (repeated.kind === "answer") return repeated.response;
+  if (repeated.kind === "answer") {
+    // It is drained, or has no connector of this target: the next ones need not ask it first.
+    if (attempt.kind === "refused") load.suspect(tenantId, lane, ports.now() + LIMITS.laneRefusedMs);
+    return repeated.response;
+  }
 
   const refusals = [attempt, repeated].flatMap((each) => (each.kind === "refused" ? [each.response] : []));
   // A lane with connectors knows more than one without.

@@ -42,6 +42,8 @@ export const LIMITS = {
   cachedHosts: 5_000,
   /** A lane that failed is tried last for this long. */
   laneSuspectMs: 2_000,
+  /** One that refused what the other one took, too: short, because it answers, and the next request may be for another target. */
+  laneRefusedMs: 500,
   /** A browser can't type its password more slowly than this; also the life of the cookie that ties the answer to it. */
   signInSeconds: 600,
   /** How long a copied session cookie outlives a sign-out at most. Each check is one query of the portal, per session and isolate. */

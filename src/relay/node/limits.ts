@@ -54,9 +54,6 @@ export const PEER_CONNECT_MS = 2_000;
 /** Connections to the peer that wait to be used again. */
 export const PEER_IDLE_SOCKETS = 64;
 
-/** Body of the token endpoint: a form with one assertion or secret. */
-export const TOKEN_BODY_BYTES = 16 * KIB;
-
 /** Said to visitors and connectors while the process or a tenant is at its limit. */
 export const RETRY_AFTER_SECONDS = 5;
 

@@ -80,6 +80,7 @@ describe("progress as server-sent events", () => {
       db: connect(inject("database").consoleUrl, 1).db,
       send: async () => {},
       members: { ensureMember: async () => ({ accountId: "", created: false }) },
+      lanes: () => [],
       clock: () => nowMs,
       sleep: async () => void (nowMs += EVENTS_HEARTBEAT_MS),
       log: createLogger("console", () => {}),

@@ -25,8 +25,11 @@ export const REPLAY_BYTES = 64 * KIB;
 /** A body or answer beyond this is bulk: small requests are sent by the other lane meanwhile. */
 export const BULK_BYTES = 256 * KIB;
 
-/** Default of `memoryBudgetMiB`: unread answers of all tenants together. 200 stalled visitors must not cost more than 64 MiB with all else. */
-export const MEMORY_BUDGET_MIB = 24;
+/**
+ * Default of `memoryBudgetMiB`: unread answers of all tenants together. One that is read as fast as it comes may have a quarter: the 16 MiB
+ * that 100 MB/s need at a round trip of 100 ms. Those that stand still stay at their first window.
+ */
+export const MEMORY_BUDGET_MIB = 64;
 
 /** How often the configuration and the files that it names are looked at. Revocation has to work within 2 s. */
 export const CONFIG_POLL_MS = 500;
@@ -69,8 +72,8 @@ const SEND_SHARED_BYTES = 32 * MIB;
 export const brokerLimits = (budgetBytes: number): BrokerLimits => ({
   session: {
     messageBytes: MIB,
-    /** To begin with; it grows with what the visitor's connection takes. */
-    streamWindowBytes: 256 * KIB,
+    /** To begin with, and what 200 stalled visitors cost 25 MiB with; it doubles while the visitor's connection takes more. */
+    streamWindowBytes: 128 * KIB,
     /** Never the bottleneck: the budget holds the streams' own windows down. This only stops a connector that cheats. */
     sessionWindowBytes: 2 * budgetBytes + IN_FLIGHT_MAX * 16 * KIB,
     streams: 0,

@@ -35,6 +35,11 @@ export const RESET_TEXT_BYTES_MAX = 256;
  * socket may cost it beside its window, so it can't be much.
  */
 export const WS_PARTS_FREE_BYTES = 16 * 1024;
+/**
+ * With less credit than this in the peer's hands, the parts of a WebSocket message give theirs back before it is whole: a longer one could not
+ * come otherwise. A shorter one costs nothing beside its stream's window.
+ */
+export const WS_PARTS_CREDIT_BYTES = 16 * 1024;
 /** RFC 6455: a close frame has 125 bytes, two of them the code. */
 export const WS_REASON_BYTES_MAX = 123;
 

@@ -10,12 +10,11 @@ export type MessagePart =
   | { readonly kind: "more" }
   | { readonly kind: "whole"; readonly message: Pick<TunnelledMessage, "kind" | "data"> }
   | { readonly kind: "out-of-place" }
-  | { readonly kind: "too-long" }
-  | { readonly kind: "no-room" };
+  | { readonly kind: "too-long" };
 
 /**
  * Puts one WebSocket message at a time together. Its bytes are copied into one array, so that many short frames don't keep the messages of
- * the socket alive that they came in, and are charged to the budget: credit for them is given back before the message is whole.
+ * the socket alive that they came in. The stream's window pays for them; where a message is longer, the budget does (`charge`).
  */
 export class MessageAssembly {
   readonly #longestBytes: number;
@@ -23,6 +22,7 @@ export class MessageAssembly {
   #kind: number | null = null;
   #space = new Uint8Array(0);
   #bytes = 0;
+  #chargedBytes = 0;
 
   constructor(longestBytes: number, budget: ByteBudget) {
     this.#longestBytes = longestBytes;
@@ -39,8 +39,6 @@ export class MessageAssembly {
     if (bytes > this.#longestBytes) return { kind: "too-long" };
     const name = kind === WS_KIND.text ? "text" : "binary";
     if (fin && this.#kind === null) return { kind: "whole", message: { kind: name, data: part } };
-    const { totalBytes, committedBytes } = this.#budget;
-    if (bytes > WS_PARTS_FREE_BYTES && committedBytes + part.length > totalBytes) return { kind: "no-room" };
     this.#kind = kind;
     this.#append(part);
     if (!fin) return { kind: "more" };
@@ -49,8 +47,18 @@ export class MessageAssembly {
     return { kind: "whole", message: { kind: name, data } };
   }
 
+  /** Before parts of so many bytes give their credit back. False: the budget has no room for what may come for it. */
+  charge(bytes: number): boolean {
+    const { totalBytes, committedBytes } = this.#budget;
+    if (this.#bytes > WS_PARTS_FREE_BYTES && committedBytes + bytes > totalBytes) return false;
+    this.#budget.committedBytes += bytes;
+    this.#chargedBytes += bytes;
+    return true;
+  }
+
   clear(): void {
-    this.#budget.committedBytes -= this.#bytes;
+    this.#budget.committedBytes -= this.#chargedBytes;
+    this.#chargedBytes = 0;
     this.#kind = null;
     this.#space = new Uint8Array(0);
     this.#bytes = 0;
@@ -64,7 +72,6 @@ export class MessageAssembly {
       this.#space = space;
     }
     this.#space.set(part, this.#bytes);
-    this.#budget.committedBytes += part.length;
     this.#bytes = bytes;
   }
 }

@@ -108,7 +108,7 @@ function simulate(plans: readonly Plan[], delays: readonly number[], { limits, s
   const ends = new Map<string, string[]>();
   const got = new Map<string, { bytes: number; ended: boolean }>();
   let delayIndex = 0;
-  const budget = { totalBytes: 200 * 1024, committedBytes: 0 };
+  const budget = { totalBytes: 4 * 1024 * 1024, committedBytes: 0 };
   const up = createAccount(0, limits.sessionWindowBytes); // the connector's sending
   const down = createAccount(limits.streamWindowBytes, limits.sessionWindowBytes); // the relay's sending
 

@@ -2,7 +2,7 @@ import { utf8Text } from "./control.ts";
 import { FLAG, FRAME, FRAME_KIND_BYTES, readU16, WS_KIND } from "./frame.ts";
 import type { Frame } from "./frame.ts";
 import { decodeResponse, decodeTrailers, encodeResponse, encodeTrailers } from "./head.ts";
-import { FRAME_HEADER_BYTES } from "./limits.ts";
+import { FRAME_HEADER_BYTES, WS_PARTS_CREDIT_BYTES } from "./limits.ts";
 import type { MessageBuilder } from "./message-builder.ts";
 import { encodeReset, MessageAssembly } from "./messages.ts";
 import type { MessagePart } from "./messages.ts";
@@ -72,6 +72,8 @@ export class StreamCore implements Stream, Sender {
   #receiving: "open" | "over";
   #stopAfterEnd = false;
   #assembly: MessageAssembly | null = null;
+  /** Credit that the parts of the message so far still hold. */
+  #partsBytes = 0;
   #outcome: StreamOutcome | null = null;
 
   constructor(port: StreamPort, setup: StreamSetup) {
@@ -282,6 +284,8 @@ export class StreamCore implements Stream, Sender {
     this.#sender.abandon();
     this.#assembly?.clear();
     this.#window.close();
+    // Of a message that will never be whole.
+    this.#port.consumed(this.#window.consume(this.#partsBytes));
     if (outcome.kind === "reset") this.#port.consumed(this.#window.consume(Number.MAX_SAFE_INTEGER));
     this.#port.ended(this);
     this.#events.closed?.(outcome);
@@ -313,11 +317,24 @@ export class StreamCore implements Stream, Sender {
 
   #messagePart(part: MessagePart, cost: number): FrameVerdict {
     if (part.kind === "out-of-place") return this.#breach("a message out of place");
-    if (part.kind === "more") this.consumed(cost); // the rest of the message could not come otherwise
-    else if (part.kind === "whole") this.#events.message?.({ ...part.message, creditBytes: cost });
-    else if (part.kind === "no-room") this.reset("overload", "there is no memory for so long a WebSocket message");
-    else this.reset("body-too-large", "a WebSocket message is longer than this side puts together");
+    if (part.kind === "too-long") {
+      this.reset("body-too-large", "a WebSocket message is longer than this side puts together");
+      return "ok";
+    }
+    const creditBytes = this.#partsBytes + cost;
+    this.#partsBytes = part.kind === "whole" ? 0 : creditBytes;
+    if (part.kind === "whole") this.#events.message?.({ ...part.message, creditBytes });
+    else if (this.#window.creditBytes < WS_PARTS_CREDIT_BYTES) this.#makeRoomForParts();
     return "ok";
+  }
+
+  /** A message that is longer than the window: the rest could not come unless its parts give their credit back before it is whole. */
+  #makeRoomForParts(): void {
+    if (this.#assembly?.charge(this.#partsBytes) !== true) {
+      return this.reset("overload", "there is no memory for so long a WebSocket message");
+    }
+    this.consumed(this.#partsBytes);
+    this.#partsBytes = 0;
   }
 
   #receiveEnd(trailers: HeaderList): void {

@@ -70,6 +70,12 @@ describe("a Location", () => {
   });
 });
 
+test("a backslash begins no other host", () => {
+  for (const said of ["//10.0.0.5:3000\\", "//10.0.0.5:3000\\evil.example", "http://10.0.0.5:3000\\evil.example"]) {
+    expect(rewrite(["Location", said], { url: "http://10.0.0.5:3000/", host: null })).toBe(said);
+  }
+});
+
 test("whatever a target says, the result is what it said or leads to the visitor's host", () => {
   const part = fc.constantFrom(
     "http:",

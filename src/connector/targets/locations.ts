@@ -54,14 +54,17 @@ function locationFor(target: Place, visitor: VisitorPlace, value: string): strin
     const mapped = visitorPath(target, visitor, path.startsWith("/") ? path : `/${path}`);
     if (mapped === null) return value;
     // Without a host in front, two slashes would begin another host.
-    return visitor.origin !== null ? visitor.origin + mapped : mapped.startsWith("//") ? value : mapped;
+    return visitor.origin !== null ? visitor.origin + mapped : namesAnotherHost(mapped) ? value : mapped;
   }
   if (target.rewriteLocations !== "all" || !value.startsWith("/") || value.startsWith("//")) return value;
   // An application that knows X-Forwarded-Prefix has put it there itself.
   if (visitor.prefix !== "" && pathBelow(visitor.prefix, value) !== null) return value;
   const mapped = visitorPath(target, visitor, value);
-  return mapped === null || mapped.startsWith("//") ? value : mapped;
+  return mapped === null || namesAnotherHost(mapped) ? value : mapped;
 }
+
+/** A browser reads a backslash as a slash (URL Standard, "relative slash state"). */
+const namesAnotherHost = (reference: string): boolean => /^\/[/\\]/.test(reference);
 
 /** A path of the target as the visitor has to ask for it; null: the visitor can't. */
 function visitorPath(target: Place, visitor: VisitorPlace, path: string): string | null {

@@ -32,6 +32,8 @@ export interface TargetSet {
    */
   apply(configs: readonly TargetConfig[]): TargetChange;
   counts(): readonly TargetCount[];
+  /** Address of the web server that a request for the name goes to; null: to none. */
+  urlOf(name: string): URL | null;
   /** Cuts everything. */
   close(): void;
 }
@@ -84,6 +86,9 @@ export function createTargetSet(configs: readonly TargetConfig[], ports: TargetP
 
   for (const config of configs) add(config);
 
+  const entryOf = (name: string): Entry | undefined =>
+    current.get(name) ?? leaving.get(name) ?? current.get(CATCH_ALL) ?? leaving.get(CATCH_ALL);
+
   return {
     get names() {
       return [...current.keys()];
@@ -92,8 +97,7 @@ export function createTargetSet(configs: readonly TargetConfig[], ports: TargetP
       return [...current.values()].filter(({ target }) => target.unhealthy).map(({ target }) => target.name);
     },
     open(stream, request) {
-      const named = current.get(request.target) ?? leaving.get(request.target);
-      const entry = named ?? current.get(CATCH_ALL) ?? leaving.get(CATCH_ALL);
+      const entry = entryOf(request.target);
       if (entry === undefined) {
         ports.log.warn("request for a target that this connector does not serve", { target: request.target });
         stream.reset("unknown-target", `this connector does not serve the target "${request.target}"`);
@@ -135,6 +139,10 @@ export function createTargetSet(configs: readonly TargetConfig[], ports: TargetP
       return { added, changed, removed: removed.map(({ config }) => config.name) };
     },
     counts: () => [...counts.values()],
+    urlOf(name) {
+      const config = entryOf(name)?.config;
+      return config?.kind === "web" ? config.url : null;
+    },
     close() {
       for (const { target } of all) target.close();
       all.clear();

@@ -388,6 +388,30 @@ describe("tunnelled WebSockets", () => {
     expect(pair.connector.openStreams).toBe(0);
   });
 
+  it("carries messages that fit into a window however many idle sockets have used the budget up", () => {
+    // The connector's side is a budget of its session's window and one message: the windows of 13 sockets are more.
+    const pair = createPair();
+    let got = 0;
+    pair.onOpen = (stream) => {
+      stream.respond({ status: 101, headers: [] }, false);
+      return {
+        message({ data, creditBytes }) {
+          got += data.length;
+          stream.consumed(creditBytes);
+        },
+      };
+    };
+    const sockets = Array.from({ length: 14 }, () =>
+      opened(pair.relay, recorder(), { ...GET, end: false, upgrade: "websocket" }),
+    );
+    pair.exchange();
+    for (let i = 0; i < 10; i++) {
+      for (const socket of sockets) socket.sendMessage("binary", new Uint8Array(40_000));
+      pair.exchange();
+    }
+    expect([got, pair.connector.openStreams]).toEqual([14 * 10 * 40_000, 14]);
+  });
+
   it("ends the stream, not the session, when a message is too long", () => {
     const pair = createPair();
     pair.onOpen = (stream) => {

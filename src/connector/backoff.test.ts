@@ -1,6 +1,6 @@
 import * as fc from "fast-check";
 import { expect, test } from "vitest";
-import { backoffMs, pauseMs, retryAfterMs } from "./backoff.ts";
+import { backoffMs, pauseMs, refusedPauseMs, retryAfterMs } from "./backoff.ts";
 
 const limits = { baseMs: 250, capMs: 8000 };
 
@@ -36,4 +36,13 @@ test("Retry-After is read in both of its forms", () => {
   expect(retryAfterMs("Sat, 21 Nov 2026 11:00:05 GMT", now)).toBe(0);
   expect(retryAfterMs("soon", now)).toBe(null);
   expect(retryAfterMs(undefined, now)).toBe(null);
+});
+
+test("a refused credential is shown again four times in the first minute, and at least once a minute for ever", () => {
+  for (const random of [() => 0, () => 0.999]) {
+    const pauses = [0, 1, 2, 3, 4, 5, 6, 500].map((refusals) => refusedPauseMs(refusals, random));
+    expect(Math.max(...pauses)).toBeLessThanOrEqual(60_000);
+    expect(Math.min(...pauses)).toBeGreaterThanOrEqual(1_000);
+    expect(pauses.slice(0, 4).reduce((sum, pause) => sum + pause)).toBeLessThan(60_000);
+  }
 });

@@ -1,5 +1,7 @@
 import type { ByteBudget, ConfigAck, PushedConfig } from "../protocol/tunnel/session.ts";
 import type { Logger } from "../shared/log.ts";
+import type { SpanCounts } from "../shared/tracing/exporter.ts";
+import type { Tracer } from "../shared/tracing/tracer.ts";
 import { createAudit, type AuditPorts } from "./audit.ts";
 import { createBearer, type Bearer } from "./bearer.ts";
 import { createCarrier } from "./carrier.ts";
@@ -8,12 +10,13 @@ import { sameCredential } from "./credential.ts";
 import { dial } from "./dial.ts";
 import type { RelayEndpoints } from "./discovery.ts";
 import type { LinkLoss } from "./ending.ts";
-import { BACKOFF_CAP_MS, LONGEST_TIMER_MS, RECEIVE_BUDGET_BYTES, SESSION_LIMITS } from "./limits.ts";
+import { BACKOFF_CAP_MS, LONGEST_TIMER_MS, RECEIVE_BUDGET_BYTES, SESSION_LIMITS, STARTUP_REFUSALS } from "./limits.ts";
 import { createLink, type Link, type LinkState } from "./link.ts";
 import { machineAddresses, watchNetwork } from "./network-watch.ts";
 import { mergeTargets, pushedTargets, readKept, writeKept, type KeptConfig } from "./pushed-config.ts";
 import { createLoadMeter, createReporter } from "./reporter.ts";
 import { createSlabs } from "./slabs.ts";
+import { createSpanWatch } from "./spans.ts";
 import type { TargetConfig } from "./targets/target-config.ts";
 import { createTargetSet, type TargetChange, type TargetCount } from "./targets/target-set.ts";
 
@@ -21,7 +24,7 @@ import { createTargetSet, type TargetChange, type TargetCount } from "./targets/
 export type ConnectorExit =
   /** It was asked to stop, and its links are closed. */
   | { readonly kind: "drained" }
-  /** No lane takes the credential. */
+  /** No lane takes the credential, from the start on. */
   | { readonly kind: "auth"; readonly text: string }
   | { readonly kind: "version"; readonly text: string }
   /** Another process with the same instance id took over every lane. */
@@ -40,6 +43,8 @@ export interface ConnectorPorts {
   /** In [0, 1). */
   readonly random: () => number;
   readonly audit: Pick<AuditPorts, "level" | "write">;
+  /** Default: null, traces are off. The caller ends it. */
+  readonly tracer?: Tracer | null;
 }
 
 export interface LinkStatus {
@@ -74,6 +79,8 @@ export interface Connector {
   readonly pushedRevision: number | null;
   /** When the access token runs out, in milliseconds since the epoch; null: none is used. */
   readonly tokenExpiresAtMs: number | null;
+  /** Spans of traces, by what became of them; null: traces are off. */
+  readonly spans: SpanCounts | null;
   /** Bytes that relays may have sent and targets have not taken. */
   readonly receiveBudget: Readonly<ByteBudget>;
   /** Takes targets, key and drain time of a new configuration while requests run; none is lost. */
@@ -102,7 +109,7 @@ const RESTART_SETTINGS: readonly (readonly [name: string, valueOf: (config: Conn
   ["stateDir", ({ pushedFile }) => pushedFile],
 ];
 
-/** Runs until it is drained, stopped, its time is over, or no lane will have it. Network errors are retried for ever. */
+/** Runs until it is drained, stopped, its time is over, or no lane takes it from the start on. Network errors, and refusals once it was online, are retried for ever. */
 export function startConnector(first: ConnectorConfig, ports: ConnectorPorts): Connector {
   let config = first;
   let reloads = 0;
@@ -120,6 +127,9 @@ export function startConnector(first: ConnectorConfig, ports: ConnectorPorts): C
     healthChanged: () => reporter.healthChanged(),
     ...(config.originClient === undefined ? {} : { originClient: config.originClient }),
   });
+  const tracer = ports.tracer ?? null;
+  const { tenant, connector, instanceId } = first;
+  const watchSpan = createSpanWatch(tracer, { tenant, connector, instanceId, urlOf: (name) => targets.urlOf(name) });
   let bearer = bearerOf();
 
   const links: Link[] = [];
@@ -210,7 +220,10 @@ export function startConnector(first: ConnectorConfig, ports: ConnectorPorts): C
             closed: (loss) => events.closed(worthAnother(loss, token, greeted)),
             tokenAccepted: (lifetimeMs) => log.debug("the relay took the new token", { lane, lifetimeMs }),
             config: (pushed) => carrier.acknowledge(takePushed(pushed)),
-            open: (stream, request) => audit.watch(stream, request, () => targets.open(stream, request)),
+            open: (stream, request) =>
+              audit.watch(stream, request, () =>
+                watchSpan(lane, stream, request, (asked) => targets.open(stream, asked)),
+              ),
           },
         );
         return carrier;
@@ -322,7 +335,13 @@ export function startConnector(first: ConnectorConfig, ports: ConnectorPorts): C
       return;
     }
     if (states.some(({ t }) => t === "ready" || t === "connecting")) return;
-    for (const state of states) if (state.t === "waiting" && state.refused !== null) return finish(state.refused);
+    // Whoever was online once goes on asking: a lock may be taken back, and nobody at the site has to start anything then.
+    const wasOnline = links.some(({ ups }) => ups > 0);
+    for (const { state, refusals } of links) {
+      if (state.t !== "waiting" || state.refused === null) continue;
+      if (state.refused.kind === "version" || (!wasOnline && refusals >= STARTUP_REFUSALS))
+        return finish(state.refused);
+    }
     const stopped = states.find(({ t }) => t === "stopped");
     if (stopped?.t === "stopped" && states.every(({ t }) => t === "stopped")) {
       finish({ kind: "replaced", text: stopped.why });
@@ -359,6 +378,7 @@ export function startConnector(first: ConnectorConfig, ports: ConnectorPorts): C
     get tokenExpiresAtMs() {
       return bearer.expiresAtMs;
     },
+    spans: tracer?.counts ?? null,
     receiveBudget: budget,
     reconfigure(next) {
       reloads += 1;
@@ -369,6 +389,7 @@ export function startConnector(first: ConnectorConfig, ports: ConnectorPorts): C
       if (key) {
         bearer.close();
         bearer = bearerOf();
+        for (const link of links) link.credentialChanged();
       }
       return { ...applyTargets(), key, needRestart: needRestart.map(([name]) => name) };
     },

@@ -63,8 +63,14 @@ export const BACKOFF_CAP_MS = 8_000;
 export const STABLE_AFTER_MS = 5_000;
 /** The longest Retry-After that we follow; more would leave a site offline for a mistake. */
 export const RETRY_AFTER_CAP_MS = 300_000;
-/** A lane that refuses our credential while another one takes it (a key may be published to one lane first) is asked again after this. */
+/**
+ * A refused credential is shown again after pauses of up to this, doubling: a key that was just registered reaches the lanes within seconds.
+ * Later seldom enough to bother nobody, often enough that a connector that was unlocked is back within a minute.
+ */
 export const REFUSED_RETRY_MS = 2_000;
+export const REFUSED_RETRY_MAX_MS = 60_000;
+/** A connector that never was online gives up when a lane has refused it so often, after 3 to 6 s: its credential is wrong, not early. */
+export const STARTUP_REFUSALS = 3;
 /** Bytes of a refusal's body that are read for its reason. */
 export const REFUSAL_BODY_BYTES = 8 * 1024;
 

@@ -1,7 +1,7 @@
 import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
 import { createLogger } from "../shared/log.ts";
 import type { LinkLoss } from "./ending.ts";
-import { BACKOFF_CAP_MS, HURRY_SPREAD_MS, TCP_CONNECT_TIMEOUT_MS } from "./limits.ts";
+import { BACKOFF_CAP_MS, HURRY_SPREAD_MS, REFUSED_RETRY_MS, TCP_CONNECT_TIMEOUT_MS } from "./limits.ts";
 import { createLink, type Link, type LinkDialEvents } from "./link.ts";
 
 // The timing of redials, without a network: dials fail as the network of the test says.
@@ -100,7 +100,7 @@ describe("when the network changes", () => {
     link.stop("done");
   });
 
-  test("a pause that the relay asked for is kept, and a refused credential is not tried again", () => {
+  test("a pause that the relay asked for is kept, and a refused credential is not tried sooner, unless there is another one", () => {
     const dials: Dialled[] = [];
     const link = linkWith(
       () => 0,
@@ -114,8 +114,11 @@ describe("when the network changes", () => {
     expect(dials.length).toBe(2);
     dials[1]?.events.failed({ kind: "auth", text: "no" });
     link.networkChanged();
-    vi.advanceTimersByTime(HURRY_SPREAD_MS);
+    vi.advanceTimersByTime(REFUSED_RETRY_MS / 2 - 1);
     expect(dials.length).toBe(2);
+    link.credentialChanged();
+    vi.advanceTimersByTime(0);
+    expect(dials.length).toBe(3);
     link.stop("done");
   });
 });

@@ -1,18 +1,11 @@
 import type { WebSocket } from "ws";
 import type { ConnectorReport } from "../protocol/tunnel/session.ts";
 import type { Logger } from "../shared/log.ts";
-import { backoffMs, pauseMs } from "./backoff.ts";
+import { backoffMs, pauseMs, refusedPauseMs } from "./backoff.ts";
 import type { Carrier, CarrierEvents } from "./carrier.ts";
 import type { Lane } from "./config.ts";
 import type { LinkLoss } from "./ending.ts";
-import {
-  BACKOFF_BASE_MS,
-  HURRY_SPREAD_MS,
-  PROOF_TIMEOUT_MS,
-  REFUSED_RETRY_MS,
-  RETRY_AFTER_CAP_MS,
-  STABLE_AFTER_MS,
-} from "./limits.ts";
+import { BACKOFF_BASE_MS, HURRY_SPREAD_MS, PROOF_TIMEOUT_MS, RETRY_AFTER_CAP_MS, STABLE_AFTER_MS } from "./limits.ts";
 
 /** A refusal that asking again does not cure. */
 export type FatalLoss = Extract<LinkLoss, { kind: "auth" | "version" }>;
@@ -45,6 +38,8 @@ export interface Link {
   readonly ups: number;
   /** Dials that failed and sockets that were lost, since the start. */
   readonly losses: number;
+  /** Times in a row that the credential was refused, or ended. */
+  readonly refusals: number;
   /** Last measured round trip of the current socket. */
   readonly rttMs: number | null;
   start(): void;
@@ -53,6 +48,8 @@ export interface Link {
   renewToken(token: string): void;
   /** The network may have changed: proves what stands, and dials anew what waits or hangs. */
   networkChanged(): void;
+  /** There is another credential: a link that was refused asks again soon. */
+  credentialChanged(): void;
   /** Finishes what is open within the bound, then stops. */
   drain(reason: string, withinMs: number): void;
   /** Cuts everything at once. */
@@ -85,6 +82,7 @@ export function createLink(lane: Lane, ports: LinkPorts): Link {
   let attempt = 0;
   let ups = 0;
   let losses = 0;
+  let refusals = 0;
   let state: LinkState = { t: "stopped", why: "not started" };
 
   const setState = (next: LinkState): void => {
@@ -102,6 +100,7 @@ export function createLink(lane: Lane, ports: LinkPorts): Link {
     const carrier = ports.carry(socket, {
       ready(peer) {
         ups += 1;
+        refusals = 0;
         log.info("link is up", { sessionId: peer.sessionId, relay: peer.software });
         setState({ t: "ready", carrier, sinceMs: now() });
       },
@@ -143,8 +142,10 @@ export function createLink(lane: Lane, ports: LinkPorts): Link {
       log.warn("link is down", { reason: loss.text, attempt, retryInMs: pause });
       return wait(pause, null, loss.retryAfterMs !== null);
     }
-    log.error("refused", { reason: loss.text });
-    return wait(REFUSED_RETRY_MS * (1 + random()) + own, loss, false);
+    const pause = refusedPauseMs(refusals, random);
+    refusals += 1;
+    log.error("refused", { reason: loss.text, retryInMs: Math.round(pause) });
+    return wait(pause, loss, false);
   };
 
   const wait = (pause: number, refused: FatalLoss | null, asked: boolean): void => {
@@ -175,6 +176,9 @@ export function createLink(lane: Lane, ports: LinkPorts): Link {
     get losses() {
       return losses;
     },
+    get refusals() {
+      return refusals;
+    },
     get rttMs() {
       return state.t === "ready" ? state.carrier.rttMs : null;
     },
@@ -196,6 +200,9 @@ export function createLink(lane: Lane, ports: LinkPorts): Link {
       attempt = 0;
       if (state.t === "connecting") state.abort();
       wait(random() * HURRY_SPREAD_MS, null, false);
+    },
+    credentialChanged() {
+      if (state.t === "waiting" && state.refused !== null) wait(random() * HURRY_SPREAD_MS, null, false);
     },
     drain(reason, withinMs) {
       if (state.t === "draining" || state.t === "stopped") return;

@@ -1,5 +1,7 @@
 import type { Logger } from "../shared/log.ts";
 import type { Result } from "../shared/result.ts";
+import { processTracer } from "../shared/tracing/process-tracer.node.ts";
+import type { TraceEnv } from "../shared/tracing/settings.ts";
 import type { ConnectorConfig, LoadedConfig } from "./config.ts";
 import { startConnector, type Connector, type ConnectorExit, type ConnectorPorts } from "./connector.ts";
 import { startHealthServer } from "./health.ts";
@@ -35,6 +37,8 @@ export interface RunPorts {
   /** Calls back for each SIGTERM and SIGINT; answers how to stop listening. */
   readonly onSignal: (listener: (signal: NodeJS.Signals) => void) => () => void;
   readonly now: () => number;
+  /** Where the OTEL_* variables are looked up (docs/operations.md). */
+  readonly env: TraceEnv;
   /** For a configuration that may change: calls back when it should be looked at again, and reads it. */
   readonly reload?: {
     readonly onAsked: (listener: (why: string) => void) => () => void;
@@ -46,7 +50,10 @@ export interface RunPorts {
 export async function runConnector(config: ConnectorConfig, ports: RunPorts): Promise<RunExit> {
   const { log, now } = ports;
   const monotonic = (): number => performance.now();
-  const connector = startConnector(config, { log, now, monotonic, random: Math.random, audit: ports.audit });
+  const about = { part: "connector", service: "causeway-connector", instance: config.instanceId };
+  const tracer = processTracer(ports.env, about, log);
+  const { audit } = ports;
+  const connector = startConnector(config, { log, now, monotonic, random: Math.random, audit, tracer });
   const health = config.healthPort === null ? null : await startHealthServer(config.healthPort, connector);
   if (health?.ok === false) {
     connector.stop();
@@ -81,6 +88,7 @@ export async function runConnector(config: ConnectorConfig, ports: RunPorts): Pr
   stopListening();
   stopReloading?.();
   health?.value.close();
+  await tracer?.shutdown();
   log.info("connector ended", { how: exit.kind });
   return interrupted ?? exit;
 }

@@ -9,7 +9,15 @@ export interface ProcessUsage {
 
 export type MeasuredConnector = Pick<
   Connector,
-  "ready" | "links" | "targets" | "unhealthy" | "reloads" | "pushedRevision" | "tokenExpiresAtMs" | "receiveBudget"
+  | "ready"
+  | "links"
+  | "targets"
+  | "unhealthy"
+  | "reloads"
+  | "pushedRevision"
+  | "tokenExpiresAtMs"
+  | "spans"
+  | "receiveBudget"
 >;
 
 /** Prometheus text format 0.0.4. Names of targets are all that it tells of a site. */
@@ -99,6 +107,12 @@ export function metricsText(connector: MeasuredConnector, usage: ProcessUsage): 
     "gauge",
     "When the access token runs out, as a Unix time.",
     tokenExpiresAtMs === null ? [] : [[{}, Math.round(tokenExpiresAtMs / 1000)]],
+  );
+  metric(
+    "causeway_trace_spans_total",
+    "counter",
+    "Spans of traces, by what became of them: exported, dropped (the queue was full) or failed (not taken).",
+    Object.entries(connector.spans ?? {}).map(([outcome, value]) => [{ outcome }, value]),
   );
   metric("causeway_connector_reloads_total", "counter", "Configuration changes that were applied.", [
     [{}, connector.reloads],

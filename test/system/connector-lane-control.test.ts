@@ -36,14 +36,14 @@ const withSecret = (secret: string, instanceId: string) =>
     pushedFile: join(site.folder, "pushed.json"),
   });
 
-test("a secret gets a token of the relay's own endpoint and is let in; a wrong one is not; a removed one ends it", async () => {
+test("a secret gets a token of the relay's own endpoint and is let in; a wrong one is not; a removed one puts it out", async () => {
   await lanes.grant(site.publicKey, { keys: [], secrets: [{ id: "sec_1", sha256, expiresAtMs: null }] });
   const connector = withSecret(SECRET, "s1");
   await online("s1");
   expect(connector.tokenExpiresAtMs).toBeGreaterThan(Date.now());
   expect(await withSecret("another-secret-another-secret-another-secret", "s2").done).toMatchObject({ kind: "auth" });
   await lanes.grant(site.publicKey, { keys: [] });
-  expect(await connector.done).toMatchObject({ kind: "auth" });
+  await until("it to be out", () => !connector.ready);
 });
 
 test("targets pushed through the lane are served and acknowledged; at its expiry the connector leaves", async () => {

@@ -19,7 +19,8 @@ const RSA = { kty: "RSA", n: "n".repeat(342), e: "AQAB", kid: "rsa-1" } as const
 
 /** 64 hexadecimal digits that no other test has. */
 const sha256Of = (text: string): string =>
-  [...text]
+  text
+    .split("")
     .map((letter) => letter.charCodeAt(0).toString(16).padStart(2, "0"))
     .join("")
     .padEnd(64, "0");

@@ -3,6 +3,7 @@ import { createAccessLog } from "./access-log.ts";
 import { declaredLength } from "./body.ts";
 import { createHosts, hostProblem, type Hosts } from "./hosts.ts";
 import { createRequestIds, type RequestIds } from "./ids.ts";
+import { endEdgeSpan, enterTrace } from "./edge-span.ts";
 import { createLaneLoad } from "./lane-load.ts";
 import { LIMITS } from "./limits.ts";
 import type { EdgePorts, EdgeSettings } from "./ports.ts";
@@ -63,7 +64,7 @@ export function createEdge(ports: EdgePorts, settings: EdgeSettings): Edge {
   return {
     async fetch(request, waitUntil) {
       const startedAtMs = ports.now();
-      const visit = visitOf(request, waitUntil, hosts, ids, settings);
+      const visit = visitOf(request, waitUntil, hosts, ids, ports, settings);
       let response: Response;
       try {
         response = await answer(visit);
@@ -72,6 +73,7 @@ export function createEdge(ports: EdgePorts, settings: EdgeSettings): Edge {
         response = refuse(visit, "internal-error", "Something went wrong on our side. Quote the request's id.");
       }
       logAccess(visit, response, ports.now() - startedAtMs);
+      if (visit.span !== null) endEdgeSpan(visit.span, visit, response);
       return response;
     },
   };
@@ -82,17 +84,21 @@ function visitOf(
   waitUntil: Visit["waitUntil"],
   hosts: Hosts,
   ids: RequestIds,
+  { tracer }: Pick<EdgePorts, "tracer">,
   { clientAddressHeader }: Pick<EdgeSettings, "clientAddressHeader">,
 ): Visit {
   const { url, method, headers } = request;
   const { authority, rawPath, rawQuery } = splitUrl(url);
   const host = hosts.read(authority);
+  const inbound = headers.get("traceparent");
+  const { traceparent, span } = enterTrace(tracer, ids.traceOf(inbound), inbound, method);
   return {
     request,
     method,
     body: bodyOf(request),
     requestId: ids.newRequestId(),
-    traceparent: ids.traceOf(headers.get("traceparent")),
+    traceparent,
+    span,
     parsedHost: host.parsed,
     hostProblem: hostProblem(headers.get("host"), authority, host),
     hostWithPort: host.withPort,

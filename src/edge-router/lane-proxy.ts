@@ -5,6 +5,7 @@ import type { DirectoryRecord, RouteTimeouts } from "../policy/record.ts";
 import { HEADER } from "../protocol/headers.ts";
 import { encodeVisit } from "../protocol/visit.ts";
 import { PROBLEMS, type ErrorCode } from "../shared/problem.ts";
+import { ATTRIBUTE } from "../shared/tracing/http-span.ts";
 import { declaredLength } from "./body.ts";
 import { otherLane, type LaneLoad } from "./lane-load.ts";
 import { LIMITS } from "./limits.ts";
@@ -77,6 +78,7 @@ export async function proxyToTarget(
   return refuse(visit, "not-available", "The relay did not answer. Try again in a moment.", { "retry-after": "1" });
 
   async function attemptOn(name: LaneName): Promise<Attempt> {
+    if (visit.seen.lane !== undefined) visit.span?.event("causeway.lane.retry", { [ATTRIBUTE.lane]: name });
     visit.seen.lane = name;
     const endLease = load.begin(tenantId, name, ...weightOf(body));
     let response: Response;

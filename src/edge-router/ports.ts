@@ -1,6 +1,7 @@
 import type { SessionsRpc } from "../protocol/portal-rpc.ts";
 import type { Clock } from "../shared/clock.ts";
 import type { Logger } from "../shared/log.ts";
+import type { Tracer } from "../shared/tracing/tracer.ts";
 import type { AccessLogMode } from "./access-log.ts";
 import type { DirectoryCache } from "./directory-cache.ts";
 import type { LiveSessions } from "./live-sessions.ts";
@@ -34,6 +35,8 @@ export interface EdgePorts {
   readonly timer: Timer;
   readonly random: (bytes: Uint8Array) => void;
   readonly log: Logger;
+  /** Null: traces are off. */
+  readonly tracer: Tracer | null;
 }
 
 export interface EdgeSettings {

@@ -1,5 +1,6 @@
 import type { ParsedHost } from "../policy/host.ts";
 import type { ErrorCode } from "../shared/problem.ts";
+import type { Span } from "../shared/tracing/span.ts";
 import { negotiatedProblem } from "../policy/problem-response.ts";
 
 /** One request on its way through the edge, parsed once. */
@@ -9,7 +10,10 @@ export interface Visit {
   /** Null also for that of a GET or HEAD that is declared to have no bytes: the runtime would not take even this one. */
   readonly body: ReadableStream<Uint8Array> | null;
   readonly requestId: string;
+  /** For the next hop. */
   readonly traceparent: string;
+  /** Null: not sampled. */
+  readonly span: Span | null;
   readonly parsedHost: ParsedHost;
   /** Why the Host header is refused; null: it is not. */
   readonly hostProblem: string | null;

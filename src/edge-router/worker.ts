@@ -4,6 +4,8 @@ import { isLoopbackHost, parseBaseDomains } from "../policy/host.ts";
 import { directoryCopyKey, directoryShard, type DirectoryRpc } from "../policy/record.ts";
 import { systemClock } from "../shared/clock.ts";
 import { createLogger } from "../shared/log.ts";
+import type { TraceEnv } from "../shared/tracing/settings.ts";
+import { workerTracer } from "../shared/tracing/worker-tracer.ts";
 import type { AccessLogMode } from "./access-log.ts";
 import { createEdge, type Edge } from "./app.ts";
 import { createDirectoryCache } from "./directory-cache.ts";
@@ -20,7 +22,8 @@ interface ObjectNamespace<Rpc> {
   getByName(name: string): ObjectStub<Rpc>;
 }
 
-export interface EdgeEnv {
+/** With the variables of traces (OTEL_*, docs/operations.md), all of them optional. */
+export interface EdgeEnv extends TraceEnv {
   readonly BASE_DOMAINS: string;
   readonly PUBLIC_SCHEME: string;
   readonly PUBLIC_PORT: string;
@@ -88,6 +91,7 @@ function edgeOf(env: EdgeEnv): Edge {
       timer: systemTimer,
       random,
       log,
+      tracer: workerTracer(env, { part: "edge", service: "causeway-edge" }, log, () => undefined),
     },
     settings,
   );

@@ -76,9 +76,17 @@ export function forwardedFields(fields: Fields, forwarding: Forwarding): [name: 
   if (!hasAcceptEncoding) kept.push(["accept-encoding", "identity"]);
   kept.push(...writtenFields(forwarding));
   // A state without the parent that it belongs to means nothing (W3C Trace Context, section 3.3).
-  if (tracestate !== null && traceparent === forwarding.traceparent) kept.push(...tracestate);
+  if (tracestate !== null && isOfTrace(traceparent, forwarding)) kept.push(...tracestate);
   return kept;
 }
+
+/** Whether what came is of the trace that goes on; its span may be one of ours by now. */
+const isOfTrace = (traceparent: string | null, forwarding: Forwarding): boolean =>
+  traceparent !== null &&
+  traceparent.length === forwarding.traceparent.length &&
+  traceparent.slice(0, TRACE_LENGTH) === forwarding.traceparent.slice(0, TRACE_LENGTH);
+/** Version and trace id. */
+const TRACE_LENGTH = 35;
 
 /** What we say ourselves, in place of whatever came. */
 function writtenFields(forwarding: Forwarding): [name: string, value: string][] {
@@ -111,7 +119,7 @@ export function forwardHeaders(headers: Headers, forwarding: Forwarding): void {
       case "websocket":
         return !forwarding.webSocket;
       case "tracestate":
-        return traceparent !== forwarding.traceparent;
+        return !isOfTrace(traceparent, forwarding);
       case "cookie":
         return !keepOtherCookies(headers, forwarding);
       case "pass":

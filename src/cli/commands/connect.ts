@@ -131,7 +131,9 @@ export default defineCommand({
     for (const warning of loaded.value.warnings) log.warn(warning);
     const reload = file === undefined ? {} : { reload: { load, onAsked: onChange(file) } };
     const audit = { level: auditOf(args.audit), write: (lines: string) => void process.stderr.write(`${lines}\n`) };
-    report(await runConnector(loaded.value.config, { log, audit, now: Date.now, onSignal, ...reload }));
+    report(
+      await runConnector(loaded.value.config, { log, audit, now: Date.now, env: process.env, onSignal, ...reload }),
+    );
   },
 });
 

@@ -100,6 +100,7 @@ export default defineCommand({
       now: Date.now,
       monotonic: () => performance.now(),
       random: Math.random,
+      env: process.env,
       onSignal: listenTo("SIGTERM", "SIGINT"),
       onReload: listenTo("SIGHUP"),
     });

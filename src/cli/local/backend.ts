@@ -13,6 +13,7 @@ import { CLUSTER_DATABASE, CONTROL_DATABASE, type PostgresUrls, createDatabases,
 import { probe } from "./probe.ts";
 import { step } from "./progress.ts";
 import { publicHalf } from "./secrets.ts";
+import { traceEnvironment } from "./trace-environment.ts";
 import { type WorkersConfig, workersMessage } from "./workers-config.ts";
 
 /** Postgres with its data, and all Workers on top of it. Answers the management API, ready to be used, and where the databases are. */
@@ -100,7 +101,8 @@ function workersConfig(context: StackContext, local: PostgresUrls): WorkersConfi
   const database = (role: keyof typeof secrets.rolePasswords, name = CONTROL_DATABASE) =>
     local.urlAs(role, secrets.rolePasswords[role], name);
   const keys = (key: Parameters<typeof publicHalf>[0]) => JSON.stringify({ keys: [publicHalf(key)] });
-  const lane = { BASE_DOMAINS: BASE_DOMAIN, RELAY_TOKEN_KEY: secrets.relayTokenKey };
+  const traces = traceEnvironment(process.env);
+  const lane = { ...traces, BASE_DOMAINS: BASE_DOMAIN, RELAY_TOKEN_KEY: secrets.relayTokenKey };
   return {
     edgePort,
     consolePort,
@@ -109,6 +111,7 @@ function workersConfig(context: StackContext, local: PostgresUrls): WorkersConfi
     workers: {
       "causeway-edge": {
         bindings: {
+          ...traces,
           ...visible,
           SESSION_PUBLIC_KEYS: keys(secrets.sessionKey),
           PROOF_PRIVATE_KEY: JSON.stringify(secrets.proofKey),

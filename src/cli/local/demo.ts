@@ -19,6 +19,7 @@ import { PACKAGE_ROOT } from "./paths.ts";
 import { probe, until } from "./probe.ts";
 import { step } from "./progress.ts";
 import { type StackSecrets, randomSecret } from "./secrets.ts";
+import { traceEnvironment } from "./trace-environment.ts";
 
 /** The demo data: two tenants on two nodes, a member each, and one site of acme behind a "firewall". */
 const TENANTS = [
@@ -162,6 +163,7 @@ async function startInstance(context: StackContext, file: string, instance: Conn
       String(health),
       ...targets.flatMap((target) => ["--target", target]),
     ],
+    env: traceEnvironment(process.env),
     ready: async () => (await probe(`http://127.0.0.1:${health}/readyz`, "127.0.0.1")) === 200,
     groupDiesWithIt: true,
   });

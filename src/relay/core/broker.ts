@@ -8,7 +8,7 @@ import { createDrain } from "./drain.ts";
 import { finalRefusal, refusal, type LaneFailure } from "./failures.ts";
 import { createLinks } from "./links.ts";
 import { createRates } from "./rates.ts";
-import type { AnswerEvents, Broker, BrokerPorts, BrokerRequest, Call } from "./types.ts";
+import type { AnswerEvents, Broker, BrokerPorts, BrokerRequest, Call, CallRecord } from "./types.ts";
 
 /** types.ts says what it is. `ports.budget` and `ports.limits` must fit together, or this throws. */
 export function createBroker(ports: BrokerPorts): Broker {
@@ -88,7 +88,7 @@ export function createBroker(ports: BrokerPorts): Broker {
   const refuse = (request: BrokerRequest, answer: AnswerEvents, failure: LaneFailure): Call => {
     answer.failed(failure);
     const { requestId, target, method } = request;
-    ports.ended?.({
+    const record: CallRecord = {
       requestId,
       target,
       method,
@@ -99,7 +99,9 @@ export function createBroker(ports: BrokerPorts): Broker {
       durationMs: 0,
       bytesUp: 0,
       bytesDown: 0,
-    });
+    };
+    ports.ended?.(record);
+    request.watch?.ended(record);
     return REFUSED;
   };
 
@@ -159,11 +161,15 @@ export function createBroker(ports: BrokerPorts): Broker {
       return links.nextDueMs;
     },
 
-    drain(graceMs) {
+    drain(graceMs, holdMs = 0) {
       if (drain.state === "serving") log.info("draining", { graceMs, inFlight: running.size });
-      drain.begin(graceMs, now());
+      drain.begin(graceMs, holdMs, now());
       ports.wake();
       return drain.progress(running.size);
+    },
+    serve() {
+      if (drain.state !== "serving") log.info("serves again", {});
+      drain.serve();
     },
     sessions() {
       const { lane } = ports;

@@ -365,6 +365,11 @@ export class CallCore implements Call {
     attempt.stream = stream;
     this.#attempt = attempt;
     this.#attempts += 1;
+    const { connectorId, instanceId } = link;
+    this.#request.watch?.asked(
+      { connectorId, connector: this.#ports.connectorName(connectorId), instanceId },
+      this.#lastFailure?.code ?? null,
+    );
     this.#attemptMs = nowMs;
     this.#phase = "waiting";
     this.#ports.queued.delete(this);
@@ -498,7 +503,7 @@ export class CallCore implements Call {
     this.#ports.queued.delete(this);
     this.#forget();
     const link = this.#attempt?.link ?? null;
-    this.#ports.ended({
+    const record: CallRecord = {
       requestId: this.#request.requestId,
       target: this.#request.target,
       method: this.#request.method,
@@ -509,7 +514,9 @@ export class CallCore implements Call {
       durationMs: this.#ports.now() - this.#startedMs,
       bytesUp: this.#bytesUp,
       bytesDown: this.#bytesDown,
-    });
+    };
+    this.#ports.ended(record);
+    this.#request.watch?.ended(record);
   }
 }
 

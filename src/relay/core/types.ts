@@ -45,7 +45,9 @@ export interface Broker {
   /** When `sweep` must be called although nothing is busy: the next credential or connector that runs out. Null: never. */
   readonly nextDueMs: number | null;
 
-  drain(graceMs: number): LaneDrain;
+  drain(graceMs: number, holdMs?: number): LaneDrain;
+  /** Ends a drain before its time. */
+  serve(): void;
   sessions(): ConnectorSession[];
   readonly inFlight: number;
   /** Bytes that the broker accounts for: unread answers, kept bodies, queued sends. Never above `limits.accountedBytesMax` (an invariant). */
@@ -126,6 +128,18 @@ export interface BrokerRequest {
   };
   /** For the tenant's rate limit per visitor; null: unknown. */
   readonly clientAddress: string | null;
+  /** Told how it goes, for a span (lane-span.ts). */
+  readonly watch?: CallWatch;
+}
+
+export interface CallWatch {
+  /** It was sent to a connector. `lastCode`: why the one before failed; null: there was none, or it could not be sent there. */
+  asked(
+    link: { readonly connectorId: string; readonly connector: string; readonly instanceId: string },
+    lastCode: string | null,
+  ): void;
+  /** Once, last. */
+  ended(record: CallRecord): void;
 }
 
 /**

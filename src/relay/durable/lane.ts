@@ -18,6 +18,9 @@ import { systemClock } from "../../shared/clock.ts";
 import { newId } from "../../shared/ids.ts";
 import { createLogger, type Logger } from "../../shared/log.ts";
 import { problem, problemResponse, type ErrorCode } from "../../shared/problem.ts";
+import type { TraceEnv } from "../../shared/tracing/settings.ts";
+import type { Tracer } from "../../shared/tracing/tracer.ts";
+import { workerTracer } from "../../shared/tracing/worker-tracer.ts";
 import { createAccessTokens } from "../admission/access-token.ts";
 import {
   createAdmission,
@@ -30,6 +33,7 @@ import {
 } from "../admission/admission.ts";
 import { bearerToken } from "../admission/identity.ts";
 import { createBroker } from "../core/broker.ts";
+import { withLaneSpan } from "../core/lane-span.ts";
 import type { Broker, BrokerRequest, Link } from "../core/types.ts";
 import {
   DRAIN_GRACE_MAX_MS,
@@ -49,7 +53,8 @@ import { answerClose, brokerSocket, restoredLink } from "./sockets.ts";
 import { createLaneStore, type LaneStore } from "./store.ts";
 import { VisitorAnswer } from "./visitor-answer.ts";
 
-export interface LaneEnv {
+/** With the variables of traces (OTEL_*, docs/operations.md), all of them optional. */
+export interface LaneEnv extends TraceEnv {
   readonly LANE: "a" | "b";
   readonly EVENTS: Queue<RelayEvent>;
   /** Signs access tokens of the token endpoint (admission/access-token.ts); both lanes have the same. Without it nobody gets one. */
@@ -86,6 +91,7 @@ export class Lane extends DurableObject<LaneEnv> implements LaneRpc, AdmissionRp
   readonly #admission: TenantAdmission;
   readonly #broker: Broker;
   readonly #log: Logger;
+  readonly #tracer: Tracer | null;
   readonly #links = new Map<WebSocket, Link>();
   #sweeper: ReturnType<typeof setInterval> | null = null;
   #alarmMs: number | null = null;
@@ -96,6 +102,8 @@ export class Lane extends DurableObject<LaneEnv> implements LaneRpc, AdmissionRp
     this.#log = createLogger(`lane-${env.LANE}`, (line) => console.log(line), {
       fields: { tenant: state.id.name ?? null },
     });
+    const about = { part: "lane", service: `causeway-relay-${env.LANE}` };
+    this.#tracer = workerTracer(env, about, this.#log, (work) => state.waitUntil(work));
     const store = createLaneStore(state.storage.sql, this.#tenantId, systemClock);
     this.#store = store;
     // Answered by the runtime while the object sleeps, so keeping a socket open costs nothing.
@@ -214,8 +222,13 @@ export class Lane extends DurableObject<LaneEnv> implements LaneRpc, AdmissionRp
     return this.#broker.sessions();
   }
 
-  async drain(graceMs: number): Promise<LaneDrain> {
-    return this.#broker.drain(z.number().int().min(0).max(DRAIN_GRACE_MAX_MS).parse(graceMs));
+  async drain(graceMs: number, holdMs = 0): Promise<LaneDrain> {
+    const duration = z.number().int().min(0).max(DRAIN_GRACE_MAX_MS);
+    return this.#broker.drain(duration.parse(graceMs), duration.parse(holdMs));
+  }
+
+  async serve(): Promise<void> {
+    this.#broker.serve();
   }
 
   // ---- connectors
@@ -295,8 +308,10 @@ export class Lane extends DurableObject<LaneEnv> implements LaneRpc, AdmissionRp
       clientAddress: visit.clientAddress,
     };
     const trace = visit.trace && this.#store.settings.tracing;
+    const { tenant } = this.#store.settings;
+    const about = { traceparent: visit.traceparent, tenant, lane: this.env.LANE };
     const answer = new VisitorAnswer({ visit, method, trace, software: SOFTWARE });
-    const call = this.#broker.request(brokerRequest, answer);
+    const call = this.#broker.request(withLaneSpan(this.#tracer, brokerRequest, about), answer);
     answer.call = call;
     if (body !== null && !isUpgrade) {
       const pump = pumpRequestBody(body, call, () => answer.abandon());

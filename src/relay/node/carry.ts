@@ -2,7 +2,10 @@ import type { Exchange, ExchangeEvents, HeaderList } from "../../http1/types.ts"
 import { forwardedFields, returnedFields } from "../../policy/headers.ts";
 import type { AnswerEvents, BrokerRequest, Call } from "../core/types.ts";
 import type { LaneFailure } from "../core/failures.ts";
+import { withLaneSpan } from "../core/lane-span.ts";
 import { traceFields } from "../core/trace.ts";
+import { ATTRIBUTE } from "../../shared/tracing/http-span.ts";
+import type { Tracer } from "../../shared/tracing/tracer.ts";
 import { otherLane, type LaneName, type Lease } from "./lane-choice.ts";
 import { BULK_BYTES, REPLAY_BYTES, SOFTWARE } from "./limits.ts";
 import type { PeerCall } from "./peer.ts";
@@ -15,6 +18,8 @@ export interface CarryPorts {
   /** The other lane's process; null: there is none. */
   readonly peer: PeerCall | null;
   readonly webSockets: WebSocketBridge;
+  /** Null: traces are off. */
+  readonly tracer: Tracer | null;
   /** The last of a request. */
   readonly ended: (exchange: Exchange, visit: Visit) => void;
 }
@@ -89,6 +94,7 @@ export function carry(exchange: Exchange, visit: Visit, to: ToTarget, ports: Car
 
   function attempt(where: LaneName | "peer"): void {
     const mine = ++attempts;
+    if (mine > 1) visit.span?.event("causeway.lane.retry", { [ATTRIBUTE.lane]: where });
     seen.lane = where;
     let made: Call | null = null;
     if (where === "peer") {
@@ -96,7 +102,8 @@ export function carry(exchange: Exchange, visit: Visit, to: ToTarget, ports: Car
     } else {
       lease = tenant.load.begin(where);
       if ((request.bodyBytes ?? 0) > BULK_BYTES) lease.bulk();
-      made = tenant.broker(where)?.request(request, answer) ?? null;
+      const about = { traceparent: visit.traceparent, tenant: tenant.slug, lane: where };
+      made = tenant.broker(where)?.request(withLaneSpan(ports.tracer, request, about), answer) ?? null;
     }
     // A refusal comes from inside, and has been seen to by then.
     if (mine !== attempts || over) return;

@@ -1,4 +1,5 @@
 import { collectDefaultMetrics, Counter, Gauge, Registry } from "prom-client";
+import type { SpanCounts } from "../../shared/tracing/exporter.ts";
 import type { CallRecord } from "../core/types.ts";
 import type { LaneName } from "./lane-choice.ts";
 import type { Tenants } from "./tenants.ts";
@@ -23,7 +24,7 @@ interface Counts {
 /** Plain numbers while requests run; Prometheus' own objects only when somebody looks. */
 export function createMetrics(
   tenants: Tenants,
-  process: { readonly connections: () => number; readonly draining: () => boolean },
+  process: { readonly connections: () => number; readonly draining: () => boolean; readonly spans: SpanCounts | null },
 ): Metrics {
   const counts = new Map<string, Counts>();
   let requests = 0;
@@ -109,6 +110,13 @@ export function createMetrics(
   gauge("causeway_relay_draining", "1 while the process is about to stop.", [], () => [
     [{}, Number(process.draining())],
   ]);
+
+  counter(
+    "causeway_trace_spans_total",
+    "Spans of traces, by what became of them: exported, dropped (the queue was full) or failed (not taken).",
+    ["outcome"],
+    () => Object.entries(process.spans ?? {}).map(([outcome, value]) => [{ outcome }, value]),
+  );
 
   return {
     ended(tenant, name, { code, status, bytesUp, bytesDown, durationMs }) {

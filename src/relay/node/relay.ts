@@ -4,6 +4,9 @@ import type { Exchange, ExchangeEvents, Refusal } from "../../http1/types.ts";
 import { problemParts } from "../../policy/problem-response.ts";
 import { newId } from "../../shared/ids.ts";
 import type { Logger } from "../../shared/log.ts";
+import { ATTRIBUTE, describeRequest, endHttpSpan } from "../../shared/tracing/http-span.ts";
+import type { Span } from "../../shared/tracing/span.ts";
+import type { Tracer } from "../../shared/tracing/tracer.ts";
 import { createAttempts } from "../admission/attempts.ts";
 import { PAIR_ATTEMPTS, SWEEP_MS, FAILED_TOKENS } from "../limits.ts";
 import { serviceTokenOf } from "./access.ts";
@@ -49,6 +52,8 @@ export interface RelayPorts {
   /** Milliseconds of a clock that never jumps. */
   readonly monotonic: () => number;
   readonly random: () => number;
+  /** Null: traces are off. The caller ends it. */
+  readonly tracer: Tracer | null;
 }
 
 /** Rejects when the system refuses an address (`code`: EADDRINUSE and the like). */
@@ -106,10 +111,12 @@ export async function startRelay(first: RelayConfig, lanes: readonly LaneName[],
   const metrics = createMetrics(tenants, {
     connections: () => servers.reduce((sum, { connections }) => sum + connections, 0),
     draining: () => draining,
+    spans: ports.tracer?.counts ?? null,
   });
 
   const ended = (exchange: Exchange, visit: Visit): void => {
     metrics.answered();
+    if (visit.span !== null) endVisitSpan(visit.span, visit, exchange);
     if (!config.accessLog) return;
     const { request } = exchange;
     ports.lines.write(
@@ -144,7 +151,13 @@ export async function startRelay(first: RelayConfig, lanes: readonly LaneName[],
   const pairAttempts = createAttempts(PAIR_ATTEMPTS);
   const visitorSockets = createVisitorSockets();
   const peer = config.peer === null ? null : createPeer(config.peer.url, config.peer.secret, now);
-  const carryPorts: CarryPorts = { lanes, peer: peer?.call ?? null, webSockets: visitorSockets.bridge, ended };
+  const carryPorts: CarryPorts = {
+    lanes,
+    peer: peer?.call ?? null,
+    webSockets: visitorSockets.bridge,
+    tracer: ports.tracer,
+    ended,
+  };
 
   function visitOf(exchange: Exchange): Visit {
     const { request, remoteAddress, encrypted } = exchange;
@@ -155,12 +168,13 @@ export async function startRelay(first: RelayConfig, lanes: readonly LaneName[],
     if (passedOn === null) lastVisitMs = startedMs;
     if (passedOn !== null) {
       const { clientAddress, scheme } = passedOn;
-      return newVisit(exchange, { clientAddress, scheme, startedMs, peer: passedOn });
+      return newVisit(exchange, { clientAddress, scheme, startedMs, peer: passedOn }, ports.tracer);
     }
     const claimed = config.addressHeader === null ? null : headerOf(request.headers, config.addressHeader);
     // Of a list the last one counts: the proxy in front of us has added it.
     const clientAddress = claimed?.split(",").at(-1)?.trim() || remoteAddress;
-    return newVisit(exchange, { clientAddress, scheme: encrypted ? "https" : config.scheme, startedMs, peer: null });
+    const scheme = encrypted ? "https" : config.scheme;
+    return newVisit(exchange, { clientAddress, scheme, startedMs, peer: null }, ports.tracer);
   }
 
   function onRequest(exchange: Exchange): ExchangeEvents {
@@ -295,6 +309,17 @@ export async function startRelay(first: RelayConfig, lanes: readonly LaneName[],
     await stop();
     throw error;
   }
+}
+
+function endVisitSpan(span: Span, { scheme, requestId, seen }: Visit, { request }: Exchange): void {
+  describeRequest(span, request.method, request.path);
+  span.set(ATTRIBUTE.scheme, scheme);
+  span.set(ATTRIBUTE.address, request.host.replace(/:[0-9]*$/, "").toLowerCase());
+  span.set(ATTRIBUTE.requestId, requestId);
+  span.set(ATTRIBUTE.tenant, seen.tenant);
+  span.set(ATTRIBUTE.target, seen.target);
+  span.set(ATTRIBUTE.lane, seen.lane);
+  endHttpSpan(span, "server", seen.status, seen.code);
 }
 
 /** How often a drain looks whether it is over. */

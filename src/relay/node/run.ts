@@ -1,6 +1,8 @@
 import { setFlagsFromString } from "node:v8";
 import { createLogger, type Logger } from "../../shared/log.ts";
 import { err, ok, type Result } from "../../shared/result.ts";
+import { processTracer } from "../../shared/tracing/process-tracer.node.ts";
+import type { TraceEnv } from "../../shared/tracing/settings.ts";
 import { readRelayConfig, type RelayConfig } from "./config.ts";
 import type { LaneName } from "./lane-choice.ts";
 import { createLogLines } from "./log-lines.ts";
@@ -17,6 +19,8 @@ export interface RunOptions {
   /** Milliseconds of a clock that never jumps. */
   readonly monotonic: () => number;
   readonly random: () => number;
+  /** Where the OTEL_* variables are looked up (docs/operations.md). */
+  readonly env: TraceEnv;
   /** SIGTERM and SIGINT: the first drains, the second ends at once. Answers how to stop listening. */
   readonly onSignal: (listener: (signal: string) => void) => () => void;
   /** SIGHUP. */
@@ -49,6 +53,8 @@ export async function runRelay(options: RunOptions): Promise<Result<null, RunFai
   const log = createLogger("relay", (line) => lines.write(line), { level: first.value.logLevel, now });
   const lanes = lane === "both" ? (["a", "b"] as const) : [lane];
 
+  const tracer = processTracer(options.env, { part: "relay", service: "causeway-relay" }, log);
+
   let relay: Awaited<ReturnType<typeof startRelay>>;
   try {
     relay = await startRelay(first.value, lanes, {
@@ -57,6 +63,7 @@ export async function runRelay(options: RunOptions): Promise<Result<null, RunFai
       now,
       monotonic: options.monotonic,
       random: options.random,
+      tracer,
     });
   } catch (error) {
     lines.flush();
@@ -92,9 +99,10 @@ export async function runRelay(options: RunOptions): Promise<Result<null, RunFai
   const offReload = options.onReload(() => reload("SIGHUP"));
 
   return await new Promise((resolve) => {
-    const end = (result: Result<null, RunFailure>): void => {
+    const end = async (result: Result<null, RunFailure>): Promise<void> => {
       unwatch();
       offReload();
+      await tracer?.shutdown();
       offSignal();
       lines.flush();
       resolve(result);
@@ -103,13 +111,13 @@ export async function runRelay(options: RunOptions): Promise<Result<null, RunFai
       const { inFlight } = await relay.drain(current.drainMs);
       log.info("stopped", { cut: inFlight });
       const seconds = current.drainMs / 1_000;
-      if (inFlight === 0) end(ok(null));
-      else end(err({ kind: "broken", message: `${inFlight} requests were cut after the grace of ${seconds} s` }));
+      if (inFlight === 0) await end(ok(null));
+      else await end(err({ kind: "broken", message: `${inFlight} requests were cut after the grace of ${seconds} s` }));
     };
     const interrupt = async (signal: string): Promise<void> => {
       log.warn("stopped while requests were open", { signal });
       await relay.stop();
-      end(err({ kind: "interrupted", message: `${signal} while requests were open` }));
+      await end(err({ kind: "interrupted", message: `${signal} while requests were open` }));
     };
     const offSignal = options.onSignal((signal) => {
       if (relay.draining) {

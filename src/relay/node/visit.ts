@@ -4,11 +4,17 @@ import { continueTrace } from "../../policy/headers.ts";
 import { problemParts } from "../../policy/problem-response.ts";
 import { newId } from "../../shared/ids.ts";
 import type { ErrorCode } from "../../shared/problem.ts";
+import { spanMethod } from "../../shared/tracing/http-span.ts";
+import type { Span } from "../../shared/tracing/span.ts";
+import type { Tracer } from "../../shared/tracing/tracer.ts";
 
 /** One visitor's request on its way through this process. */
 export interface Visit {
   readonly requestId: string;
+  /** For the next hop. */
   readonly traceparent: string;
+  /** Null: not sampled. */
+  readonly span: Span | null;
   readonly clientAddress: string | null;
   readonly scheme: "http" | "https";
   readonly startedMs: number;
@@ -46,13 +52,18 @@ export function newVisit(
   about: Pick<Visit, "clientAddress" | "scheme" | "startedMs"> & {
     readonly peer: { requestId: string; traceparent: string } | null;
   },
+  tracer: Tracer | null,
 ): Visit {
   const { peer, ...rest } = about;
+  const { method, headers } = exchange.request;
+  const { traceparent, span } =
+    peer === null ? entered(tracer, headers, method) : passedOn(tracer, peer.traceparent, method);
   return {
     ...rest,
     fromPeer: peer !== null,
     requestId: peer?.requestId ?? newId("req", pooledRandom),
-    traceparent: peer?.traceparent ?? continueTrace(headerOf(exchange.request.headers, "traceparent"), pooledRandom),
+    traceparent,
+    span,
     seen: {
       tenant: null,
       target: null,
@@ -64,6 +75,21 @@ export function newVisit(
       bytesDown: 0,
     },
   };
+}
+
+type Traced = Pick<Visit, "traceparent" | "span">;
+
+function entered(tracer: Tracer | null, headers: HeaderList, method: string): Traced {
+  const inbound = headerOf(headers, "traceparent");
+  const traceparent = continueTrace(inbound, pooledRandom);
+  if (tracer === null) return { traceparent, span: null };
+  return tracer.enter(traceparent, traceparent === inbound, spanMethod(method));
+}
+
+/** The other process has decided already. */
+function passedOn(tracer: Tracer | null, traceparent: string, method: string): Traced {
+  const span = tracer?.child(traceparent, "server", spanMethod(method)) ?? null;
+  return { traceparent: span?.traceparent ?? traceparent, span };
 }
 
 /** Value of the first field of that name (in lower case), or null. */

@@ -52,7 +52,7 @@ export function acme(key: PublicJwk, change: Record<string, unknown> = {}): Reco
 
 export async function startRelayHost(
   file: RelayFileData,
-  options: { lane?: "a" | "b"; port?: number; adminPort?: number; folder?: string } = {},
+  options: { lane?: "a" | "b"; port?: number; adminPort?: number; folder?: string; env?: NodeJS.ProcessEnv } = {},
 ): Promise<RelayHost> {
   const folder = options.folder ?? mkdtempSync(join(tmpdir(), "cw-relay-"));
   const config = join(folder, `relay${options.lane ?? ""}.yaml`);
@@ -67,7 +67,8 @@ export async function startRelayHost(
     config,
     ...(options.lane === undefined ? [] : ["--lane", options.lane]),
   ];
-  const child = spawn(process.execPath, args, { stdio: ["ignore", "ignore", "pipe"] });
+  const env = { ...process.env, ...options.env };
+  const child = spawn(process.execPath, args, { env, stdio: ["ignore", "ignore", "pipe"] });
   let output = "";
   child.stderr.on("data", (data: Buffer) => (output += data.toString()));
   const exit = new Promise<number | string>((resolve) =>

@@ -10,6 +10,7 @@ import { clusterRoutes } from "./routes/clusters.ts";
 import { connectorControlRoutes } from "./routes/connector-control.ts";
 import { connectorSecretRoutes } from "./routes/connector-secrets.ts";
 import { connectorRoutes } from "./routes/connectors.ts";
+import { laneRoutes } from "./routes/lanes.ts";
 import { nodeRoutes } from "./routes/nodes.ts";
 import { operationRoutes } from "./routes/operations.ts";
 import { pairingRoutes } from "./routes/pairing.ts";
@@ -61,6 +62,7 @@ export function createConsole(): ConsoleApp {
   tenantChangeRoutes(app);
   tenantPartRoutes(app);
   relayRoutes(app);
+  laneRoutes(app);
   pairingRoutes(app);
   connectorRoutes(app);
   connectorSecretRoutes(app);

@@ -38,3 +38,8 @@ export const MAX_ISSUERS_PER_TENANT = 4;
 /** A window that was forgotten closes by itself before the day is over. */
 export const MAX_PAIRING_MINUTES = 60;
 export const DEFAULT_PAIRING_MINUTES = 10;
+
+/** Most requests end within seconds; a deploy should not wait long for a stream that never ends. */
+export const DRAIN_GRACE_SECONDS = 60;
+/** As long as a lane takes (relay/limits.ts). */
+export const DRAIN_GRACE_SECONDS_MAX = 3600;

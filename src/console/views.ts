@@ -252,6 +252,22 @@ export const operationView = z
     startedAt: time.nullable(),
     finishedAt: time.nullable(),
     steps: z.array(stepView),
+    drain: z
+      .object({
+        lane: z.enum(["a", "b"]),
+        graceSeconds: z.number().int(),
+        left: z
+          .object({
+            tenants: z.number().int().openapi({ description: "That were asked" }),
+            busy: z.number().int().openapi({ description: "Of them: with something left" }),
+            sockets: z.number().int(),
+            requests: z.number().int(),
+          })
+          .nullable()
+          .openapi({ description: "In the last whole round over all tenants; null: none is done yet" }),
+      })
+      .nullable()
+      .openapi({ description: "Of a relay-drain: how far it is" }),
   })
   .openapi("Operation");
 export type OperationView = z.input<typeof operationView>;
@@ -279,6 +295,18 @@ export function viewOperation({ operation, steps }: { operation: OperationRow; s
       startedAt: isoOrNull(step.startedAt),
       finishedAt: isoOrNull(step.finishedAt),
     })),
+    drain: viewDrain(operation),
+  };
+}
+
+function viewDrain({ work }: OperationRow): OperationView["drain"] {
+  if (work === null) return null;
+  const last = work.progress?.last ?? null;
+  return {
+    lane: work.lane,
+    graceSeconds: Math.round(work.graceMs / 1000),
+    left:
+      last === null ? null : { tenants: last.tenants, busy: last.busy, sockets: last.sockets, requests: last.inFlight },
   };
 }
 

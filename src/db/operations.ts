@@ -3,6 +3,7 @@ import { newId } from "../shared/ids.ts";
 import { err, ok } from "../shared/result.ts";
 import type { Result } from "../shared/result.ts";
 import type { Db } from "./client.ts";
+import type { LaneDrainWork } from "./schema.ts";
 import { connectors, nodes, operations, operationSteps, outbox, relaySettings, tenants } from "./schema.ts";
 
 export type OperationKind = (typeof operations.$inferSelect)["kind"];
@@ -36,6 +37,7 @@ export const PLANS = {
   "connector-remove": ["remove-connector"],
   "relay-settings-publish": ["publish-settings"],
   "node-publish": ["publish-node"],
+  "relay-drain": ["drain-lane"],
 } as const satisfies Record<OperationKind, readonly string[]>;
 
 export type StepName = (typeof PLANS)[OperationKind][number];
@@ -58,6 +60,7 @@ export async function enqueueOperation(
     tenantId: string | null;
     now: Date;
     steps?: readonly StepName[] | undefined;
+    work?: LaneDrainWork;
   },
 ): Promise<Enqueued> {
   const operationId = newId("op");
@@ -66,6 +69,7 @@ export async function enqueueOperation(
     kind: operation.kind,
     subjectId: operation.subjectId,
     tenantId: operation.tenantId,
+    work: operation.work ?? null,
     nextAttemptAt: dueFrom(operation.now),
     createdAt: operation.now,
   });
@@ -139,6 +143,9 @@ export const relaySubject = {
   tenantOf: (subjectId: string): string => subjectId.replace(/^relay:/, ""),
 };
 
+/** Subject of drains: one for both sides, so that never both are drained at once. */
+export const DRAIN_SUBJECT = "relay-lanes";
+
 const nextRevision = sql`nextval('control.revision')`;
 
 /** Raises a subject's revision, so that what follows beats everything published before. Locks its row. */
@@ -151,7 +158,7 @@ async function raiseRevision(tx: Db, kind: OperationKind, subjectId: string): Pr
       .set(set)
       .where(eq(relaySettings.tenantId, relaySubject.tenantOf(subjectId)));
   else if (kind.startsWith("connector-")) await tx.update(connectors).set(set).where(eq(connectors.id, subjectId));
-  else await tx.update(nodes).set(set).where(eq(nodes.id, subjectId));
+  else if (kind === "node-publish") await tx.update(nodes).set(set).where(eq(nodes.id, subjectId));
 }
 
 export type RetryRefused = { readonly reason: "unknown" | "not-failed" | "superseded" };
@@ -180,6 +187,7 @@ export async function retryOperation(tx: Db, id: string, now: Date): Promise<Res
       state: "pending",
       attempts: 0,
       reason: null,
+      work: sql`${operations.work} - 'progress'`,
       nextAttemptAt: dueFrom(now),
       finishedAt: null,
       deadLetteredAt: null,

@@ -381,7 +381,34 @@ export const OPERATION_KINDS = [
   "connector-remove",
   "relay-settings-publish",
   "node-publish",
+  "relay-drain",
 ] as const;
+
+/** What an operation of kind relay-drain is to do, and how far it is. A retried one starts over. */
+export interface LaneDrainWork {
+  readonly lane: "a" | "b";
+  /** Open requests have so long. */
+  readonly graceMs: number;
+  readonly progress?: {
+    /** When the first lane was told. */
+    readonly begunAtMs: number;
+    /** Id of the last tenant that was asked in this round; null: a round begins. */
+    readonly cursor: string | null;
+    /** Counted in this round so far. */
+    readonly round: LaneDrainCount;
+    /** Of the last whole round; null: none is done yet. */
+    readonly last: LaneDrainCount | null;
+  };
+}
+
+/** `tenants`: asked. `busy`: those of them with something left. */
+export interface LaneDrainCount {
+  readonly tenants: number;
+  readonly busy: number;
+  readonly sockets: number;
+  readonly inFlight: number;
+}
+
 export const OPERATION_STATES = ["pending", "running", "succeeded", "failed"] as const;
 
 /** Work of the provisioner. The row is the truth; queue messages only say that it may be time to look. */
@@ -392,7 +419,7 @@ export const operations = control.table(
     /** Order of creation. */
     seq: bigserial("seq", { mode: "number" }).notNull(),
     kind: text("kind", { enum: OPERATION_KINDS }).notNull(),
-    /** Operations with the same subject (a tenant's, connector's or node's id) run one after another, in order. */
+    /** Operations with the same subject (a tenant's, connector's or node's id, src/db/operations.ts) run one after another, in order. */
     subjectId: text("subject_id").notNull(),
     /** Null for nodes'. No foreign key: the operation that deletes a tenant outlives it. */
     tenantId: text("tenant_id"),
@@ -401,6 +428,8 @@ export const operations = control.table(
     attempts: integer("attempts").notNull().default(0),
     /** Why it waits or failed, for people. No secrets. */
     reason: text("reason"),
+    /** Of kinds whose subject's row does not say what is to be done. */
+    work: jsonb("work").$type<LaneDrainWork>(),
     nextAttemptAt: at("next_attempt_at").notNull().defaultNow(),
     leaseToken: text("lease_token"),
     leaseUntil: at("lease_until"),

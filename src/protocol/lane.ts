@@ -125,7 +125,7 @@ export interface ConnectorSession {
 }
 
 export interface LaneDrain {
-  /** Sockets that were told to go and are still here. */
+  /** Sockets that were told to go, or will be in a moment, and are still here. */
   readonly sockets: number;
   /** Requests and WebSockets under way, also those whose visitor still takes what came. 0: it may be redeployed. */
   readonly inFlight: number;
@@ -150,7 +150,10 @@ export interface LaneRpc {
   sessions(): Promise<ConnectorSession[]>;
   /**
    * Empties the lane before it is redeployed: no new requests, connectors dial again beside their old sockets, open requests have `graceMs`
-   * (whole, up to an hour). Answers what is still there; a repeated call only asks. Afterwards, or after a restart, the lane serves again.
+   * (whole, up to an hour). Answers what is still there; a repeated call only asks. The lane serves again after a restart, on `serve`, or when
+   * the grace and `holdMs` (default 0) after it are over: the time for whoever redeploys it.
    */
-  drain(graceMs: number): Promise<LaneDrain>;
+  drain(graceMs: number, holdMs?: number): Promise<LaneDrain>;
+  /** Ends a drain before its time; does nothing where there is none. */
+  serve(): Promise<void>;
 }

@@ -52,3 +52,16 @@ export const ISSUER_TIMEOUT_MS = 5_000;
 export const ISSUER_ANSWER_BYTES = 128 * 1024;
 /** As the lanes take (protocol/lane.ts). */
 export const ISSUER_KEYS_MAX = 16;
+
+/** Tenants whose lanes are asked at the same time: calls wait for each other only where an object has to wake. */
+export const DRAIN_BATCH = 25;
+/** One attempt asks for this long, well within its lease; then the operation goes back to the queue, and others get their turn. */
+export const DRAIN_ATTEMPT_MS = 4_000;
+/** Between two rounds over all tenants. */
+export const DRAIN_ROUND_MS = 1_000;
+/** A drain waits so long for connectors of a tenant that are on this lane only: they may be on their way back to the other one. */
+export const DRAIN_PEER_WAIT_MS = 60_000;
+/** After the grace a lane goes on taking nothing for so long: time to deploy it. */
+export const DRAIN_HOLD_MS = 5 * 60_000;
+/** Lanes begin a moment after they are asked, and the last one is asked last: a drain may take so much longer than its grace. */
+export const DRAIN_SLACK_MS = 60_000;

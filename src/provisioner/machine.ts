@@ -12,6 +12,8 @@ export type StepOutcome =
   | { readonly kind: "done" }
   /** Something outside is not there yet; no error. */
   | { readonly kind: "wait"; readonly reason: string }
+  /** There is more to do, soon. */
+  | { readonly kind: "more"; readonly reason: string; readonly delayMs: number }
   /** It broke; another attempt may work. */
   | { readonly kind: "error"; readonly reason: string }
   /** It can't work as it is asked for. */
@@ -34,6 +36,8 @@ export function decide(outcome: StepOutcome, step: { attempts: number; waitedMs:
   switch (outcome.kind) {
     case "done":
       return { kind: "next" };
+    case "more":
+      return { kind: "pause", delayMs: outcome.delayMs, reason: outcome.reason, failedAttempt: false };
     case "wait": {
       if (step.waitedMs >= MAX_WAIT_MS)
         return { kind: "fail", reason: `${outcome.reason} (given up after ${Math.round(step.waitedMs / 1000)} s)` };

@@ -4,6 +4,7 @@ import { activate } from "./steps/activate.ts";
 import { chooseNode } from "./steps/choose-node.ts";
 import { credentials, publishConnector, removeConnector, removeConnectors } from "./steps/connectors.ts";
 import { dropSchema, forget, removeFromNode, removeMembers, withdrawHost } from "./steps/delete-tenant.ts";
+import { drainLane } from "./steps/drain-lane.ts";
 import { publishNode } from "./steps/publish-node.ts";
 import { publishSettingsStep } from "./steps/publish-settings.ts";
 import { publish } from "./steps/publish.ts";
@@ -30,6 +31,7 @@ const STEPS: Readonly<Record<StepName, Step>> = {
   "remove-connector": removeConnector,
   "publish-settings": publishSettingsStep,
   "publish-node": publishNode,
+  "drain-lane": drainLane,
 };
 
 const steps: ReadonlyMap<string, Step> = new Map(Object.entries(STEPS));

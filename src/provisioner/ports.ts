@@ -17,8 +17,8 @@ export interface ProvisionerPorts {
   /** The directory object that holds a host. */
   directory(host: string): DirectoryRpc;
   nodeChannel(nodeId: string): NodeChannelRpc;
-  /** Both lanes of a tenant. */
-  lanes(tenantId: string): readonly LaneRpc[];
+  /** Both lanes of a tenant: a, then b. */
+  lanes(tenantId: string): readonly [LaneRpc, LaneRpc];
   /** The portal's accounts; nothing but forgetting a tenant. */
   readonly members: Pick<MembersRpc, "removeTenant">;
   /** Encrypts credentials at rest. */

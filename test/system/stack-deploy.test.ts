@@ -24,6 +24,9 @@ test("a dry run builds all Workers, checks that they fit together and lists what
   expect(code, stderr).toBe(0);
   for (const { name } of WORKERS) expect(stderr).toContain(`✓ ${name} builds`);
   expect(stderr).toContain("causeway-edge needs the secrets PROOF_PRIVATE_KEY");
+  // One side of the relay is always there.
+  const sides = "drain of lane a, causeway-relay-a, drain of lane b, causeway-relay-b,";
+  expect(stderr).toContain(`Order: causeway-relay-control, ${sides}`);
   const findings = stdout
     .trim()
     .split("\n")
@@ -36,6 +39,7 @@ test("a real deploy refuses as long as something is missing, and says what", asy
   const { code, stderr } = await run("src/cli/deploy/main.ts");
   expect(code).toBe(3);
   expect(stderr).toContain("set CLOUDFLARE_API_TOKEN");
+  expect(stderr).toContain("set CAUSEWAY_API_TOKEN");
   expect(stderr).toContain("Hyperdrive CONTROL_DB");
   expect(stderr).toContain("Nothing was deployed");
 }, 180_000);

@@ -2,6 +2,9 @@ import { readFileSync, readdirSync } from "node:fs";
 import { join } from "node:path";
 import process from "node:process";
 import { defineCommand } from "citty";
+import { z } from "zod";
+import { drainLane } from "../api/drain-lane.ts";
+import { connectApi } from "../commands/api.ts";
 import { runCommandLine } from "../frame/command.ts";
 import { CliError, EXIT } from "../frame/exit.ts";
 import { createOutput } from "../frame/output.ts";
@@ -22,6 +25,16 @@ const deploy = defineCommand({
   },
   args: {
     "dry-run": { type: "boolean", description: "Build all and check their configuration; change nothing" },
+    "skip-drain": {
+      type: "boolean",
+      description: "Don't empty the relay's sides first: for the first deploy, or when the management API is down",
+    },
+    grace: {
+      type: "string",
+      default: "60",
+      description: "Open requests of a side have so long, in seconds, before it is deployed",
+      valueHint: "SECONDS",
+    },
     json: { type: "boolean", description: "Print what was found as one JSON object a line" },
   },
   async run({ args }) {
@@ -29,9 +42,17 @@ const deploy = defineCommand({
     const outDir = join(PACKAGE_ROOT, "dist/deploy");
     const configs = await readConfigs();
     const missing = missingIn(configs);
+    const graceSeconds = z.coerce.number().int().min(1).max(3600).safeParse(args.grace);
+    if (!graceSeconds.success) throw new CliError(EXIT.usage, "--grace is a number of seconds from 1 to 3600");
+    const drains = args["skip-drain"] !== true;
     // Nothing needs to be built to see that a deploy can't happen.
     if (args["dry-run"] !== true)
-      refuseIncomplete([...missing.map(inWords), ...accountProblems(process.env), ...(await missingSecrets(configs))]);
+      refuseIncomplete([
+        ...missing.map(inWords),
+        ...accountProblems(process.env),
+        ...(drains ? apiProblems(process.env) : []),
+        ...(await missingSecrets(configs)),
+      ]);
     await buildAll(outDir, (name) => output.say(`✓ ${name} builds`));
     const broken = brokenIn(configs, await bundleExports(outDir));
     for (const finding of [...broken, ...missing])
@@ -48,13 +69,19 @@ const deploy = defineCommand({
         const required = secrets?.required ?? [];
         if (required.length > 0) output.say(`  ${name} needs the secrets ${required.join(", ")}`);
       }
+      output.say(`Order: ${orderOf(drains).join(", ")}`);
       output.say(
         `All seven Workers build and fit together. Before a real deploy: ${missing.length} things to put in (docs/deploy.md).`,
       );
       return;
     }
-    // Objects first, callers last.
+    // Objects first, callers last. The second side is drained only where the connectors are back at the first one.
     for (const worker of WORKERS) {
+      if (drains && "drains" in worker) {
+        const { api } = connectApi({});
+        await drainLane(api, output, worker.drains, graceSeconds.data);
+        output.say(`✓ lane ${worker.drains} is drained`);
+      }
       await wranglerDeploy(worker, outDir, false);
       output.say(`✓ ${worker.name} is deployed`);
     }
@@ -62,6 +89,17 @@ const deploy = defineCommand({
 });
 
 const inWords = ({ worker, message }: Finding): string => `${worker}: ${message}`;
+
+const orderOf = (drains: boolean): string[] =>
+  WORKERS.flatMap((worker) =>
+    drains && "drains" in worker ? [`drain of lane ${worker.drains}`, worker.name] : [worker.name],
+  );
+
+/** Only the environment counts: the local stack must not be drained for a deploy elsewhere. */
+const apiProblems = (env: NodeJS.ProcessEnv): string[] =>
+  ["CAUSEWAY_API_URL", "CAUSEWAY_API_TOKEN"]
+    .filter((name) => (env[name] ?? "") === "")
+    .map((name) => `set ${name}: the relay's sides are drained one after the other (--skip-drain for a first deploy)`);
 
 function refuseIncomplete(lacking: readonly string[]): void {
   if (lacking.length === 0) return;

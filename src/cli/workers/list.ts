@@ -1,11 +1,14 @@
 import { join } from "node:path";
 import { PACKAGE_ROOT } from "../local/paths.ts";
 
-/** The seven Workers, in the order in which they are deployed: whatever another one binds to comes before it. */
+/**
+ * The seven Workers, in the order in which they are deployed: whatever another one binds to comes before it. `drains`: the side of the relay
+ * that is emptied before, since a deploy ends all of its sockets.
+ */
 export const WORKERS = [
   { name: "causeway-relay-control", config: "src/relay/relay-control.wrangler.toml" },
-  { name: "causeway-relay-a", config: "src/relay/relay-a.wrangler.toml" },
-  { name: "causeway-relay-b", config: "src/relay/relay-b.wrangler.toml" },
+  { name: "causeway-relay-a", config: "src/relay/relay-a.wrangler.toml", drains: "a" },
+  { name: "causeway-relay-b", config: "src/relay/relay-b.wrangler.toml", drains: "b" },
   { name: "causeway-portal", config: "src/portal/wrangler.toml" },
   { name: "causeway-provisioner", config: "src/provisioner/wrangler.toml" },
   { name: "causeway-console", config: "src/console/wrangler.toml" },

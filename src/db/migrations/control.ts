@@ -443,4 +443,8 @@ CREATE UNIQUE INDEX "invitation_open_uidx" ON "portal"."invitation" USING btree 
 ALTER TABLE "portal"."invitation" ADD CONSTRAINT "invitation_token_hash_unique" UNIQUE("token_hash");--> statement-breakpoint
 ALTER TABLE "portal"."member" ADD CONSTRAINT "member_role_is_known" CHECK ("portal"."member"."role" in ('owner', 'admin', 'member', 'viewer'));`,
   },
+  {
+    name: "0005_lane_drain",
+    sql: `ALTER TABLE "control"."operations" ADD COLUMN "work" jsonb;`,
+  },
 ];

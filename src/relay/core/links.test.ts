@@ -262,4 +262,25 @@ describe("an operator", () => {
     expect(old.closed).toEqual({ code: CLOSE.goneAway, reason: "the time to drain is over" });
     expect([lane.broker.accepts("web"), lane.broker.busy]).toEqual([true, false]);
   });
+
+  it("takes nothing for a while after a drain, so that it can be redeployed, unless it is told to serve", () => {
+    const lane = createMemoryLane();
+    lane.connect({ grant: lane.grant() });
+    // Those that will be told to go count already.
+    expect(lane.broker.drain(10_000, 30_000)).toEqual({ sockets: 1, inFlight: 0 });
+    lane.advance(1_000);
+    lane.advance(10_000);
+    lane.connect({ grant: lane.grant() });
+    expect([lane.broker.accepts("web"), lane.broker.drain(10_000, 30_000)]).toEqual([
+      false,
+      { sockets: 0, inFlight: 0 },
+    ]);
+    lane.advance(29_000);
+    expect(lane.broker.accepts("web")).toBe(false);
+    lane.advance(1_000);
+    expect([lane.broker.accepts("web"), lane.broker.busy]).toEqual([true, false]);
+    lane.broker.drain(10_000, 30_000);
+    lane.broker.serve();
+    expect([lane.broker.accepts("web"), lane.broker.busy]).toEqual([true, false]);
+  });
 });

@@ -214,6 +214,26 @@ describe("a tenant's relay", () => {
   });
 });
 
+describe("a side of the relay", () => {
+  test("is drained by an administrator's word, one side after the other (P23)", async () => {
+    const drained = await call("POST", "/api/v1/relay/lanes/a/drain", { body: { graceSeconds: 30 } });
+    expect(drained.status).toBe(202);
+    expect(drained.body.operation).toMatchObject({
+      kind: "relay-drain",
+      subjectId: "relay-lanes",
+      tenantId: null,
+      drain: { lane: "a", graceSeconds: 30, left: null },
+    });
+    const other = await call("POST", "/api/v1/relay/lanes/b/drain", { body: {} });
+    expect(other.body.operation).toMatchObject({ subjectId: "relay-lanes", drain: { lane: "b", graceSeconds: 60 } });
+    const bad = [
+      await call("POST", "/api/v1/relay/lanes/c/drain", { body: {} }),
+      await call("POST", "/api/v1/relay/lanes/a/drain", { body: { graceSeconds: 0 } }),
+    ];
+    expect(bad.map(({ body }) => body.code)).toEqual(["bad-request", "bad-request"]);
+  });
+});
+
 describe("pairing", () => {
   const asks = (id: string, connector: string, x: string): PairingRequest => ({
     id,

@@ -1,0 +1,1 @@
+ALTER TABLE "control"."operations" ADD COLUMN "work" jsonb;

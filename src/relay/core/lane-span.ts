@@ -16,7 +16,8 @@ export function withLaneSpan(
   const span = tracer?.child(about.traceparent, "client", `${spanMethod(method)} ${request.target}`) ?? null;
   if (span === null) return request;
   describeRequest(span, method, request.path);
-  span.set(ATTRIBUTE.tenant, about.tenant);
+  // The control plane may not have said it yet.
+  if (about.tenant !== "") span.set(ATTRIBUTE.tenant, about.tenant);
   span.set(ATTRIBUTE.target, request.target);
   span.set(ATTRIBUTE.lane, about.lane);
   span.set(ATTRIBUTE.requestId, request.requestId);

@@ -21,7 +21,12 @@ button,.button{display:inline-block;width:100%;margin-top:1.4rem;padding:.72rem 
 button.plain{color:var(--text);background:none;border:1px solid var(--line)}
 :focus-visible{outline:3px solid var(--accent);outline-offset:2px}
 .error{padding:.65rem .85rem;border:1px solid var(--bad);border-radius:9px;color:var(--bad)}
+h2{margin:1.6rem 0 .4rem;font-size:1.05rem}
 ul{padding-left:1.2rem}
+ul.choices,ul.rows{padding:0;list-style:none}
+.choices a{display:block;margin:.5rem 0;padding:.68rem .8rem;border:1px solid var(--line);border-radius:9px;font-weight:600}
+.rows li{padding:.7rem 0;border-bottom:1px solid var(--line)}
+.rows button{width:auto;margin:.4rem 0 0;padding:.4rem .8rem}
 `;
 
 /** No script, nothing from elsewhere, in nobody's frame. `form-action` is left open: a sign-in form's redirects lead to the tenant's host. */

@@ -1,10 +1,10 @@
-import { and, eq, gt, sql } from "drizzle-orm";
+import { and, desc, eq, gt, sql } from "drizzle-orm";
 import type { Db } from "../db/client.ts";
-import { member, organization, session } from "../db/portal-schema.ts";
+import { account, member, organization, session } from "../db/portal-schema.ts";
 import { HEADER } from "../protocol/headers.ts";
 import type { Clock } from "../shared/clock.ts";
 import type { Logger } from "../shared/log.ts";
-import { createAccountTries } from "./account-tries.ts";
+import { createTries } from "./tries.ts";
 import { AUTH_PATH, createAuth } from "./auth.ts";
 import { LIMITS } from "./limits.ts";
 import { portalOrigin, type PortalSettings } from "./settings.ts";
@@ -14,7 +14,22 @@ export interface PortalSession {
   readonly sessionId: string;
   readonly accountId: string;
   readonly email: string;
+  /** Whether it is known that the account's owner reads this address's mail. */
+  readonly isVerified: boolean;
 }
+
+/** A sign-in of an account at the portal, as its owner sees it. */
+export interface SessionView {
+  readonly id: string;
+  readonly createdAt: Date;
+  readonly address: string | null;
+  readonly userAgent: string | null;
+}
+
+export type ChangePasswordResult =
+  | { readonly kind: "changed"; readonly setCookies: readonly string[] }
+  | { readonly kind: "wrong" }
+  | { readonly kind: "too-many"; readonly retryAfterSeconds: number };
 
 export type SignInResult =
   | { readonly kind: "signed-in"; readonly setCookies: readonly string[] }
@@ -35,15 +50,25 @@ export interface Accounts {
   isLive(sessionId: string): Promise<boolean>;
   /** Ends a portal session by its id; unknown ones are fine. */
   endSession(sessionId: string): Promise<void>;
+  /** The account's live sessions, newest first. */
+  sessionsOf(accountId: string): Promise<SessionView[]>;
+  /** Ends one of the account's own sessions; others' are left alone. */
+  endOwnSession(accountId: string, sessionId: string): Promise<void>;
+  /** Ends all sessions of the account, this one too; tenants' hosts follow as they ask whether theirs still lasts. */
+  endAllSessions(accountId: string): Promise<void>;
+  /** Whether the account has a password, or only other ways to sign in. */
+  hasPassword(accountId: string): Promise<boolean>;
+  /** Sets another password, ends all other sessions and gives this browser a new one. `request` as in `signIn`. */
+  changePassword(request: Request, of: PortalSession, current: string, next: string): Promise<ChangePasswordResult>;
 }
 
 export function createAccounts(db: Db, settings: PortalSettings, log: Logger, now: Clock): Accounts {
-  const auth = createAuth(db, settings, log, false);
-  const tries = createAccountTries(db, now);
+  const auth = createAuth(db, settings, log, "no-sign-up");
+  const tries = createTries(db, now, "account:", LIMITS.accountTries);
   const origin = portalOrigin(settings);
 
   /** Through its router, which checks rates and origins; plain calls would not. Our own page has been checked by the caller. */
-  function call(path: string, request: Request, body: Record<string, string>): Promise<Response> {
+  function call(path: string, request: Request, body: Record<string, string | boolean>): Promise<Response> {
     const headers = new Headers({ "content-type": "application/json", origin });
     for (const name of ["cookie", "user-agent", HEADER.clientAddress]) {
       const value = request.headers.get(name);
@@ -57,7 +82,14 @@ export function createAccounts(db: Db, settings: PortalSettings, log: Logger, no
   return {
     async current(request) {
       const found = await auth.api.getSession({ headers: request.headers });
-      return found === null ? null : { sessionId: found.session.id, accountId: found.user.id, email: found.user.email };
+      return found === null
+        ? null
+        : {
+            sessionId: found.session.id,
+            accountId: found.user.id,
+            email: found.user.email,
+            isVerified: found.user.emailVerified,
+          };
     },
     async signIn(request, email, password) {
       const retryAfterSeconds = await tries.begin(email);
@@ -107,6 +139,49 @@ export function createAccounts(db: Db, settings: PortalSettings, log: Logger, no
     },
     async endSession(sessionId) {
       await db.delete(session).where(eq(session.id, sessionId));
+    },
+    async sessionsOf(accountId) {
+      return await db
+        .select({
+          id: session.id,
+          createdAt: session.createdAt,
+          address: session.ipAddress,
+          userAgent: session.userAgent,
+        })
+        .from(session)
+        .where(and(eq(session.userId, accountId), gt(session.expiresAt, sql`now()`)))
+        .orderBy(desc(session.createdAt))
+        .limit(LIMITS.listedSessions);
+    },
+    async endOwnSession(accountId, sessionId) {
+      await db.delete(session).where(and(eq(session.id, sessionId), eq(session.userId, accountId)));
+    },
+    async endAllSessions(accountId) {
+      await db.delete(session).where(eq(session.userId, accountId));
+    },
+    async hasPassword(accountId) {
+      const rows = await db
+        .select({ id: account.id })
+        .from(account)
+        .where(and(eq(account.userId, accountId), eq(account.providerId, "credential")))
+        .limit(1);
+      return rows.length > 0;
+    },
+    async changePassword(request, of, current, next) {
+      // The same count as for signing in: an open browser must not be a place to guess.
+      const retryAfterSeconds = await tries.begin(of.email);
+      if (retryAfterSeconds !== null) return { kind: "too-many", retryAfterSeconds };
+      const body = { currentPassword: current, newPassword: next, revokeOtherSessions: true };
+      const response = await call("/change-password", request, body);
+      if (response.ok) {
+        await tries.forget(of.email);
+        return { kind: "changed", setCookies: response.headers.getSetCookie() };
+      }
+      if (response.status === 429) {
+        return { kind: "too-many", retryAfterSeconds: Number(response.headers.get("x-retry-after") ?? "60") };
+      }
+      if (response.status >= 500) throw new Error(`better-auth answered ${response.status}`);
+      return { kind: "wrong" };
     },
   };
 }

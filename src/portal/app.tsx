@@ -5,45 +5,51 @@ import { z } from "zod";
 import { PAGE_SECURITY_HEADERS } from "../policy/error-page.ts";
 import { canonicalHost, parseHost } from "../policy/host.ts";
 import { prefersHtml } from "../policy/negotiate.ts";
-import { negotiatedProblem } from "../policy/problem-response.ts";
 import { HEADER } from "../protocol/headers.ts";
-import type { ErrorCode } from "../shared/problem.ts";
 import type { IdKind } from "../shared/ids.ts";
 import type { Logger } from "../shared/log.ts";
-import type { Accounts } from "./accounts.ts";
+import type { Accounts, PortalSession } from "./accounts.ts";
 import { authorize, authorizeRequest, type AuthorizePorts } from "./authorize.ts";
 import { errorFields } from "./error-fields.ts";
-import { LIMITS } from "./limits.ts";
+import { minutes, nextPath, passwordField, problem, readForm, type App } from "./forms.ts";
+import type { AcceptOutcome, OpenInvitation } from "./invitations.ts";
+import type { MailTries } from "./mail-tries.ts";
+import type { MailedAccounts } from "./mailed-accounts.ts";
 import { NotMemberPage, SignedOutPage, SignInPage, SignOutPage, UnknownHostPage, WelcomePage } from "./pages.tsx";
+import { addAccountRoutes } from "./routes/account.tsx";
+import { addInvitationRoutes } from "./routes/invitation.tsx";
+import { addMailRoutes } from "./routes/mail.tsx";
 import { portalOrigin, publicOrigin, type PortalSettings } from "./settings.ts";
 
 export interface PortalPorts extends Omit<AuthorizePorts, "isMember"> {
   /** Accounts of this invocation. */
   readonly accounts: () => Accounts;
+  /** What goes by mail; null when the platform sends none. */
+  readonly mailed: () => MailedAccounts | null;
+  readonly mailTries: () => MailTries;
+  readonly invitations: () => {
+    readonly peek: (token: string) => Promise<OpenInvitation | null>;
+    readonly accept: (token: string, session: PortalSession | null, password: string | null) => Promise<AcceptOutcome>;
+  };
+  /** Does `work` after the answer; its failure is logged as `call`. */
+  readonly later: (call: string, work: () => Promise<void>) => void;
   readonly newId: (kind: IdKind) => string;
   readonly log: Logger;
 }
 
-type App = { Variables: { requestId: string } };
-
 const signInForm = z.object({
   email: z.string().max(254),
-  password: z.string().max(LIMITS.passwordMaxLength),
-  // A path of this portal and nothing else, so that a form can't send anybody elsewhere.
-  next: z
-    .string()
-    .max(2_000)
-    .regex(/^\/(?:authorize\?[^\\\s]*)?$/),
+  password: passwordField,
+  next: nextPath,
 });
 
 /** The portal: answers for every host that has no tenant, and signs people in on the platform's bare domain. */
 export function createPortal(ports: PortalPorts, settings: PortalSettings): Hono<App> {
   const app = new Hono<App>();
   const origin = portalOrigin(settings);
-
-  function problem(c: Context<App>, code: ErrorCode, detail: string, headers: Record<string, string> = {}): Response {
-    return negotiatedProblem(c.req.raw, code, detail, c.get("requestId"), headers);
-  }
+  const canSignUp = settings.signUp === "open" && settings.mail.kind !== "none";
+  const provider = settings.oidc?.name ?? null;
+  const signInPage = { host: null, next: "/", email: "", error: null, canSignUp, provider };
 
   app.use(async (c, next) => {
     c.set("requestId", c.req.header(HEADER.requestId) ?? ports.newId("req"));
@@ -65,28 +71,27 @@ export function createPortal(ports: PortalPorts, settings: PortalSettings): Hono
   }
 
   app.get("/", async (c) => {
-    if (c.req.header("cookie") === undefined) return c.html(<WelcomePage signedIn={null} />);
+    if (c.req.header("cookie") === undefined) return c.html(<WelcomePage signedIn={null} canSignUp={canSignUp} />);
     const accounts = ports.accounts();
     const session = await accounts.current(c.req.raw);
-    if (session === null) return c.html(<WelcomePage signedIn={null} />);
+    if (session === null) return c.html(<WelcomePage signedIn={null} canSignUp={canSignUp} />);
     const names = await accounts.tenantsOf(session.accountId);
     const tenants = names.map((name) => ({
       name,
       url: name.includes("@") ? null : `${publicOrigin(settings, `${name}.${settings.baseDomains[0]}`)}/`,
     }));
-    return c.html(<WelcomePage signedIn={{ email: session.email, tenants }} />);
+    return c.html(<WelcomePage signedIn={{ email: session.email, tenants }} canSignUp={canSignUp} />);
   });
 
-  app.get("/sign-in", (c) => c.html(<SignInPage host={null} next="/" email="" error={null} />));
+  app.get("/sign-in", (c) => {
+    const next = nextPath.safeParse(c.req.query("next") ?? "/");
+    return c.html(<SignInPage {...signInPage} next={next.success ? next.data : "/"} />);
+  });
 
   app.post("/sign-in", async (c) => {
-    if (!isOwnForm(c.req.raw, origin))
-      return problem(c, "forbidden", "This form works from the portal's own page only.");
-    const length = Number(c.req.header("content-length") ?? "NaN");
-    if (!(length <= LIMITS.formBytes)) return problem(c, "body-too-large", "A sign-in form is small.");
-    const form = signInForm.safeParse(await c.req.parseBody());
-    if (!form.success) return problem(c, "bad-request", "The form is not complete.");
-    const { email, password, next } = form.data;
+    const form = await readForm(c, origin, signInForm);
+    if (form instanceof Response) return form;
+    const { email, password, next } = form;
 
     const result = await ports.accounts().signIn(c.req.raw, email, password);
     if (result.kind === "signed-in") {
@@ -100,15 +105,15 @@ export function createPortal(ports: PortalPorts, settings: PortalSettings): Hono
       result.kind === "wrong"
         ? "E-mail or password is wrong."
         : `Too many tries. Try again in ${minutes(result.retryAfterSeconds)}.`;
-    const page = <SignInPage host={hostOfNext(next)} next={next} email={email} error={error} />;
+    const page = <SignInPage {...signInPage} host={hostOfNext(next)} next={next} email={email} error={error} />;
     return c.html(page, isWrong ? 401 : 429);
   });
 
   app.get("/sign-out", (c) => c.html(<SignOutPage />));
 
   app.post("/sign-out", async (c) => {
-    if (!isOwnForm(c.req.raw, origin))
-      return problem(c, "forbidden", "This form works from the portal's own page only.");
+    const form = await readForm(c, origin, z.object({}));
+    if (form instanceof Response) return form;
     for (const cookie of await ports.accounts().signOut(c.req.raw)) c.header("set-cookie", cookie, { append: true });
     return c.html(<SignedOutPage />);
   });
@@ -121,7 +126,7 @@ export function createPortal(ports: PortalPorts, settings: PortalSettings): Hono
     const session = await accounts.current(c.req.raw);
     if (session === null) {
       const next = `/authorize?${new URLSearchParams(request.data).toString()}`;
-      return c.html(<SignInPage host={request.data.host} next={next} email="" error={null} />);
+      return c.html(<SignInPage {...signInPage} host={request.data.host} next={next} />);
     }
     const outcome = await authorize(
       request.data,
@@ -136,25 +141,16 @@ export function createPortal(ports: PortalPorts, settings: PortalSettings): Hono
     return c.html(<NotMemberPage email={session.email} host={host} requestId={c.get("requestId")} />, 403);
   });
 
+  addMailRoutes(app, ports, settings);
+  addInvitationRoutes(app, ports, settings);
+  addAccountRoutes(app, ports, settings);
+
   app.notFound((c) => problem(c, "not-found", "The portal has no such page."));
   app.onError((error, c) => {
     ports.log.error("request failed", { requestId: c.get("requestId"), ...errorFields(error) });
     return problem(c, "not-available", "The portal has a problem right now. Try again in a moment.");
   });
   return app;
-}
-
-/** A form of this very host. Browsers say where a form comes from in at least one of two headers; who sends neither is refused. */
-function isOwnForm(request: Request, origin: string): boolean {
-  const site = request.headers.get("sec-fetch-site");
-  if (site !== null && site !== "same-origin") return false;
-  const sentOrigin = request.headers.get("origin");
-  return sentOrigin === null ? site === "same-origin" : sentOrigin === origin;
-}
-
-function minutes(seconds: number): string {
-  const count = Math.ceil(seconds / 60);
-  return count <= 1 ? "a minute" : `${count} minutes`;
 }
 
 function hostOfNext(next: string): string | null {

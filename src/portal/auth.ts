@@ -11,9 +11,9 @@ import { portalOrigin, type PortalSettings } from "./settings.ts";
 
 /**
  * better-auth as the portal uses it, for one invocation. Its routes are not mounted: pages of ours call it, so only what they offer exists.
- * `allowSignUp`: only for accounts that an operator makes; nobody signs up over HTTP.
+ * `sign-up`: for accounts that an operator or a mailed link vouches for; no form of a visitor reaches it otherwise.
  */
-export function createAuth(db: Db, settings: PortalSettings, log: Logger, allowSignUp: boolean) {
+export function createAuth(db: Db, settings: PortalSettings, log: Logger, allow: "sign-up" | "no-sign-up") {
   const isHttps = settings.publicScheme === "https";
   return betterAuth({
     baseURL: portalOrigin(settings),
@@ -23,7 +23,7 @@ export function createAuth(db: Db, settings: PortalSettings, log: Logger, allowS
     database: drizzleAdapter(db, { provider: "pg", schema, transaction: true }),
     emailAndPassword: {
       enabled: true,
-      disableSignUp: !allowSignUp,
+      disableSignUp: allow === "no-sign-up",
       autoSignIn: false,
       minPasswordLength: LIMITS.passwordMinLength,
       maxPasswordLength: LIMITS.passwordMaxLength,
@@ -35,6 +35,7 @@ export function createAuth(db: Db, settings: PortalSettings, log: Logger, allowS
       storage: "database",
       customRules: {
         "/sign-in/email": { max: LIMITS.signInTries.max, window: LIMITS.signInTries.windowSeconds },
+        "/change-password": { max: LIMITS.signInTries.max, window: LIMITS.signInTries.windowSeconds },
       },
     },
     advanced: {

@@ -3,7 +3,7 @@ import type { Db } from "../db/client.ts";
 import { signInCode } from "../db/portal-schema.ts";
 import type { RedeemInput } from "../protocol/portal-rpc.ts";
 import type { Clock } from "../shared/clock.ts";
-import { base64Url, sha256 } from "./encoding.ts";
+import { base64Url, hexSha256, sha256 } from "./encoding.ts";
 import { LIMITS } from "./limits.ts";
 
 export interface CodeFor {
@@ -23,7 +23,7 @@ export async function issueCode(db: Db, of: CodeFor, now: Clock, random: (bytes:
   const code = base64Url(bytes);
   await db.delete(signInCode).where(lt(signInCode.expiresAt, new Date(now())));
   await db.insert(signInCode).values({
-    codeHash: await hashOf(code),
+    codeHash: await hexSha256(code),
     sessionId: of.sessionId,
     userId: of.accountId,
     tenantId: of.tenantId,
@@ -42,14 +42,10 @@ export async function redeemCode(
 ): Promise<{ accountId: string; sessionId: string } | null> {
   const [row] = await db
     .delete(signInCode)
-    .where(eq(signInCode.codeHash, await hashOf(input.code)))
+    .where(eq(signInCode.codeHash, await hexSha256(input.code)))
     .returning();
   if (row === undefined || row.expiresAt.getTime() <= now()) return null;
   if (row.host !== input.host || row.tenantId !== input.tenantId) return null;
   if (row.codeChallenge !== base64Url(await sha256(input.verifier))) return null;
   return { accountId: row.userId, sessionId: row.sessionId };
-}
-
-async function hashOf(code: string): Promise<string> {
-  return Array.from(await sha256(code), (byte) => byte.toString(16).padStart(2, "0")).join("");
 }

@@ -7,11 +7,29 @@ export const LIMITS = {
   portalSessionRenewSeconds: 24 * 3_600,
   /** NIST SP 800-63B: at least 8; the maximum bounds what a request can make scrypt chew. */
   passwordMinLength: 8,
+  /** Of passwords that people choose here: there is no list of leaked ones to compare with, so length must do. */
+  newPasswordMinLength: 12,
   passwordMaxLength: 128,
   /** Tries to sign in per address: people mistype, programs guess. */
   signInTries: { max: 10, windowSeconds: 60 },
   /** Failed ones per account, from whatever addresses: 2,000 guesses a day; somebody locked out by others waits a coffee's time. */
   accountTries: { max: 20, windowSeconds: 15 * 60 },
+  /** Mails to one address that somebody may cause: enough to try again, too few to annoy. */
+  mailTries: { max: 5, windowSeconds: 3_600 },
+  /** Forms that cause mail, and links tried, from one address of the network: an office behind one address is not stopped. */
+  addressTries: { max: 60, windowSeconds: 3_600 },
+  /** OWASP: an hour at most; a mail takes minutes. */
+  linkLifetimeSeconds: 30 * 60,
+  /** Invitations wait for people's holidays' end, not for ever. */
+  invitationLifetimeSeconds: 7 * 24 * 3_600,
+  /** Open at once per tenant: each is a mail in the platform's name. */
+  openInvitations: 200,
+  /** A mail service answers in a second; the visitor does not wait for it. */
+  mailTimeoutMs: 10_000,
+  /** Sessions shown on the account page, the newest. */
+  listedSessions: 50,
+  /** Members and invitations told to the console, each. */
+  listedMembers: 1_000,
   /** A sign-in form has three short fields. */
   formBytes: 8 * 1024,
   /** Tenants listed on the start page. */

@@ -18,19 +18,27 @@ export async function ensureMember(
   log: Logger,
   input: EnsureMemberInput,
 ): Promise<{ accountId: string; created: boolean }> {
-  const name = input.cluster === "default" ? input.slug : `${input.slug}@${input.cluster}`;
   const { accountId, created } = await ensureAccount(db, settings, log, input);
   await db.transaction(async (tx) => {
-    await tx
-      .insert(organization)
-      .values({ id: input.tenantId, name, slug: input.tenantId })
-      .onConflictDoUpdate({ target: organization.id, set: { name } });
+    await ensureOrganization(tx, input);
     await tx
       .insert(member)
       .values({ id: newId("key"), organizationId: input.tenantId, userId: accountId, role: input.role })
       .onConflictDoUpdate({ target: [member.organizationId, member.userId], set: { role: input.role } });
   });
   return { accountId, created };
+}
+
+/** The tenant as the portal knows it. */
+export async function ensureOrganization(
+  db: Db,
+  { tenantId, slug, cluster }: Pick<EnsureMemberInput, "tenantId" | "slug" | "cluster">,
+): Promise<void> {
+  const name = cluster === "default" ? slug : `${slug}@${cluster}`;
+  await db
+    .insert(organization)
+    .values({ id: tenantId, name, slug: tenantId })
+    .onConflictDoUpdate({ target: organization.id, set: { name } });
 }
 
 /** Everything that the portal has of a tenant. People's accounts are theirs: they may belong to other tenants too. */
@@ -47,18 +55,16 @@ async function ensureAccount(
   db: Db,
   settings: PortalSettings,
   log: Logger,
-  input: EnsureMemberInput,
+  { email: typed, password }: EnsureMemberInput,
 ): Promise<{ accountId: string; created: boolean }> {
-  const email = input.email.toLowerCase();
+  const email = typed.toLowerCase();
   const existing = await accountIdOf(db, email);
   if (existing !== null) return { accountId: existing, created: false };
 
   let failure: unknown = null;
   let madeId: string | null = null;
   try {
-    const auth = createAuth(db, settings, log, true);
-    const made = await auth.api.signUpEmail({ body: { name: email, email, password: input.password } });
-    madeId = made.user.id;
+    madeId = await makeAccount(db, settings, log, { email, password, isVerified: false });
   } catch (error) {
     failure = error;
   }
@@ -68,7 +74,24 @@ async function ensureAccount(
   return { accountId, created: accountId === madeId };
 }
 
-async function accountIdOf(db: Db, email: string): Promise<string | null> {
+/**
+ * Makes an account with a password and answers its id, which is an invented one when the address is taken. `isVerified`: whoever chose the
+ * password reads the mail of this address. `db`: a transaction, if more must happen with it or not at all.
+ */
+export async function makeAccount(
+  db: Db,
+  settings: PortalSettings,
+  log: Logger,
+  { email, password, isVerified }: { readonly email: string; readonly password: string; readonly isVerified: boolean },
+): Promise<string> {
+  const auth = createAuth(db, settings, log, "sign-up");
+  const made = await auth.api.signUpEmail({ body: { name: email, email, password } });
+  if (isVerified) await db.update(user).set({ emailVerified: true }).where(eq(user.id, made.user.id));
+  return made.user.id;
+}
+
+/** `email`: lower case. */
+export async function accountIdOf(db: Db, email: string): Promise<string | null> {
   const [row] = await db.select({ id: user.id }).from(user).where(eq(user.email, email)).limit(1);
   return row?.id ?? null;
 }

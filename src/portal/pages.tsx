@@ -29,13 +29,25 @@ export function Page({ title, children }: { title: string; children?: Child }) {
   );
 }
 
+/** What is wrong with the form below it; nothing for null. Fields name it in `aria-describedby`. */
+export function Problem({ text }: { text: string | null }) {
+  return text === null ? null : (
+    <p class="error" role="alert" id="problem">
+      {text}
+    </p>
+  );
+}
+
 export interface TenantLink {
   readonly name: string;
   /** Null where its host is not known here. */
   readonly url: string | null;
 }
 
-export function WelcomePage(props: { signedIn: { email: string; tenants: readonly TenantLink[] } | null }) {
+export function WelcomePage(props: {
+  signedIn: { email: string; tenants: readonly TenantLink[] } | null;
+  canSignUp: boolean;
+}) {
   const { signedIn } = props;
   if (signedIn === null) {
     return (
@@ -47,6 +59,11 @@ export function WelcomePage(props: { signedIn: { email: string; tenants: readonl
         <a class="button" href="/sign-in">
           Sign in
         </a>
+        {props.canSignUp ? (
+          <p class="soft">
+            New here? <a href="/sign-up">Sign up</a>
+          </p>
+        ) : null}
       </Page>
     );
   }
@@ -58,14 +75,17 @@ export function WelcomePage(props: { signedIn: { email: string; tenants: readonl
         <p>You are not a member of any tenant yet.</p>
       ) : (
         <>
-          <p>Your tenants:</p>
-          <ul>
+          <h2 id="tenants">Choose a tenant</h2>
+          <ul class="choices" aria-labelledby="tenants">
             {signedIn.tenants.map((tenant) => (
               <li>{tenant.url === null ? tenant.name : <a href={tenant.url}>{tenant.name}</a>}</li>
             ))}
           </ul>
         </>
       )}
+      <p>
+        <a href="/account">Your account</a>
+      </p>
       <SignOutForm />
     </Page>
   );
@@ -103,9 +123,12 @@ export interface SignInPageProps {
   readonly next: string;
   readonly email: string;
   readonly error: string | null;
+  readonly canSignUp: boolean;
+  /** Name of the outside provider on its button; null without one. */
+  readonly provider: string | null;
 }
 
-export function SignInPage({ host, next, email, error }: SignInPageProps) {
+export function SignInPage({ host, next, email, error, canSignUp, provider }: SignInPageProps) {
   return (
     <Page title={error === null ? "Sign in" : "Error: sign in"}>
       <h1>Sign in</h1>
@@ -118,11 +141,7 @@ export function SignInPage({ host, next, email, error }: SignInPageProps) {
           </>
         )}
       </p>
-      {error === null ? null : (
-        <p class="error" role="alert" id="problem">
-          {error}
-        </p>
-      )}
+      <Problem text={error} />
       <form method="post" action="/sign-in">
         <input type="hidden" name="next" value={next} />
         <label for="email">E-mail</label>
@@ -151,6 +170,23 @@ export function SignInPage({ host, next, email, error }: SignInPageProps) {
         />
         <button type="submit">Sign in</button>
       </form>
+      {provider === null ? null : (
+        <form method="post" action="/sign-in/provider">
+          <input type="hidden" name="next" value={next} />
+          <button type="submit" class="plain">
+            Sign in with {provider}
+          </button>
+        </form>
+      )}
+      <p class="soft">
+        <a href="/forgot-password">Forgotten your password?</a>
+        {canSignUp ? (
+          <>
+            {" "}
+            New here? <a href="/sign-up">Sign up</a>
+          </>
+        ) : null}
+      </p>
     </Page>
   );
 }
@@ -200,7 +236,7 @@ export function SignedOutPage() {
   );
 }
 
-function SignOutForm() {
+export function SignOutForm() {
   return (
     <form method="post" action="/sign-out">
       <button type="submit" class="plain">

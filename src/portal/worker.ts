@@ -1,13 +1,21 @@
 import { WorkerEntrypoint } from "cloudflare:workers";
+import { z } from "zod";
 import { connect, type Db } from "../db/client.ts";
-import { parseBaseDomains } from "../policy/host.ts";
 import { directoryRecord, directoryShard, type DirectoryRpc } from "../policy/record.ts";
 import {
   ensureMemberInput,
+  inviteInput,
   redeemInput,
+  roleName,
   type EnsureMemberInput,
+  type InvitationView,
+  type InviteInput,
+  type InviteResult,
+  type MemberChange,
   type MembersRpc,
+  type MemberView,
   type RedeemInput,
+  type RoleName,
   type SessionsRpc,
 } from "../protocol/portal-rpc.ts";
 import { systemClock } from "../shared/clock.ts";
@@ -17,44 +25,59 @@ import { createAccounts } from "./accounts.ts";
 import { createPortal } from "./app.tsx";
 import { issueCode, redeemCode } from "./codes.ts";
 import { errorFields } from "./error-fields.ts";
+import {
+  acceptInvitation,
+  invite,
+  peekInvitation,
+  resendInvitation,
+  revokeInvitation,
+  type InvitationPorts,
+} from "./invitations.ts";
+import { createSendMail } from "./mail/send.ts";
+import { createMailTries } from "./mail-tries.ts";
+import { createMailedAccounts } from "./mailed-accounts.ts";
+import { listMembers, removeMember, setRole } from "./member-changes.ts";
 import { ensureMember, removeTenant } from "./members.ts";
 import { signSessionToken } from "./session-token.ts";
-import type { PortalSettings } from "./settings.ts";
+import { readSettings, type PortalSettings, type SettingsEnv } from "./settings.ts";
 
-export interface PortalEnv {
-  readonly BASE_DOMAINS: string;
-  readonly PUBLIC_SCHEME: string;
-  readonly PUBLIC_PORT: string;
-  readonly AUTH_SECRET: string;
+export interface PortalEnv extends SettingsEnv {
   readonly SESSION_PRIVATE_KEY: string;
   readonly PORTAL_DB: Hyperdrive;
   readonly DIRECTORY: { getByName(name: string): DirectoryRpc };
 }
 
 const log = createLogger("portal", (line) => console.log(line));
+const anId = z.string().min(1).max(64);
 const random = (bytes: Uint8Array) => void crypto.getRandomValues(bytes);
-
-function settingsOf(env: PortalEnv): PortalSettings {
-  if (env.PUBLIC_SCHEME !== "http" && env.PUBLIC_SCHEME !== "https") throw new Error("PUBLIC_SCHEME is http or https");
-  if (!/^[0-9]{0,5}$/.test(env.PUBLIC_PORT)) throw new Error("PUBLIC_PORT is a port or empty");
-  return {
-    baseDomains: parseBaseDomains(env.BASE_DOMAINS),
-    publicScheme: env.PUBLIC_SCHEME,
-    publicPort: env.PUBLIC_PORT,
-    authSecret: env.AUTH_SECRET,
-  };
-}
 
 const database = (env: PortalEnv): Db => connect(env.PORTAL_DB.connectionString).db;
 
 export default {
   async fetch(request: Request, env: PortalEnv, context: ExecutionContext): Promise<Response> {
-    const settings = settingsOf(env);
-    let db: Db | null = null; // opened by pages that need it, once an invocation
+    const settings = readSettings(env);
+    let opened: Db | null = null; // By pages that need it, once an invocation.
+    const db = () => (opened ??= database(env));
     const app = createPortal(
       {
-        accounts: () => createAccounts((db ??= database(env)), settings, log, systemClock),
-        issueCode: (of) => issueCode((db ??= database(env)), of, systemClock, random),
+        accounts: () => createAccounts(db(), settings, log, systemClock),
+        mailed() {
+          const sendMail = createSendMail(settings.mail, log, fetch);
+          const ports = { db: db(), log, now: systemClock, random };
+          return sendMail === null ? null : createMailedAccounts({ ...ports, sendMail }, settings);
+        },
+        mailTries: () => createMailTries(db(), systemClock),
+        invitations: () => ({
+          peek: (token) => peekInvitation(db(), token, systemClock),
+          accept: (token, session, password) =>
+            acceptInvitation(invitationPorts(db(), settings), settings, token, session, password),
+        }),
+        later(call, work) {
+          context.waitUntil(
+            work().catch((error: unknown) => log.error("call failed", { call, ...errorFields(error) })),
+          );
+        },
+        issueCode: (of) => issueCode(db(), of, systemClock, random),
         async lookup(host) {
           const record = await env.DIRECTORY.getByName(directoryShard(host)).lookup(host);
           return directoryRecord.nullable().parse(record);
@@ -68,18 +91,68 @@ export default {
   },
 };
 
+const invitationPorts = (db: Db, settings: PortalSettings): InvitationPorts => ({
+  db,
+  sendMail: createSendMail(settings.mail, log, fetch),
+  log,
+  now: systemClock,
+  random,
+});
+
 /** For the console and the provisioner: accounts and memberships that operators make, and their end with the tenant. */
 export class Members extends WorkerEntrypoint<PortalEnv> implements MembersRpc {
   async ensureMember(input: EnsureMemberInput): Promise<{ accountId: string; created: boolean }> {
     const parsed = ensureMemberInput.parse(input);
     return await withoutDetails("ensureMember", () =>
-      ensureMember(database(this.env), settingsOf(this.env), log, parsed),
+      ensureMember(database(this.env), readSettings(this.env), log, parsed),
     );
   }
 
   async removeTenant(tenantId: string): Promise<void> {
     if (!isId("ten", tenantId)) throw new Error("not a tenant id");
     await withoutDetails("removeTenant", () => removeTenant(database(this.env), tenantId));
+  }
+
+  async invite(input: InviteInput): Promise<InviteResult> {
+    const parsed = inviteInput.parse(input);
+    const settings = readSettings(this.env);
+    return await withoutDetails("invite", () =>
+      invite(invitationPorts(database(this.env), settings), settings, parsed),
+    );
+  }
+
+  async resend(tenantId: string, invitationId: string): Promise<InviteResult | { kind: "not-found" }> {
+    const settings = readSettings(this.env);
+    return await withoutDetails("resend", () =>
+      resendInvitation(
+        invitationPorts(database(this.env), settings),
+        settings,
+        anId.parse(tenantId),
+        anId.parse(invitationId),
+      ),
+    );
+  }
+
+  async revokeInvitation(tenantId: string, invitationId: string): Promise<boolean> {
+    return await withoutDetails("revokeInvitation", () =>
+      revokeInvitation(database(this.env), anId.parse(tenantId), anId.parse(invitationId)),
+    );
+  }
+
+  async listMembers(tenantId: string): Promise<{ members: MemberView[]; invitations: InvitationView[] }> {
+    return await withoutDetails("listMembers", () => listMembers(database(this.env), anId.parse(tenantId)));
+  }
+
+  async setRole(tenantId: string, accountId: string, role: RoleName): Promise<MemberChange> {
+    return await withoutDetails("setRole", () =>
+      setRole(database(this.env), anId.parse(tenantId), anId.parse(accountId), roleName.parse(role)),
+    );
+  }
+
+  async removeMember(tenantId: string, accountId: string): Promise<MemberChange> {
+    return await withoutDetails("removeMember", () =>
+      removeMember(database(this.env), anId.parse(tenantId), anId.parse(accountId)),
+    );
   }
 }
 
@@ -92,13 +165,13 @@ export class Sessions extends WorkerEntrypoint<PortalEnv> implements SessionsRpc
 
   async isLive(sessionId: string): Promise<boolean> {
     return await withoutDetails("isLive", () =>
-      createAccounts(database(this.env), settingsOf(this.env), log, systemClock).isLive(sessionId),
+      createAccounts(database(this.env), readSettings(this.env), log, systemClock).isLive(sessionId),
     );
   }
 
   async end(sessionId: string): Promise<void> {
     await withoutDetails("end", () =>
-      createAccounts(database(this.env), settingsOf(this.env), log, systemClock).endSession(sessionId),
+      createAccounts(database(this.env), readSettings(this.env), log, systemClock).endSession(sessionId),
     );
   }
 
@@ -108,7 +181,7 @@ export class Sessions extends WorkerEntrypoint<PortalEnv> implements SessionsRpc
     if (redeemed === null) return null;
     const { accountId, sessionId } = redeemed;
     // Asked again: a membership may have ended between the code and now.
-    const accounts = createAccounts(db, settingsOf(this.env), log, systemClock);
+    const accounts = createAccounts(db, readSettings(this.env), log, systemClock);
     if (!(await accounts.isMember(accountId, parsed.tenantId))) return null;
     const { tenantId, accessRevision } = parsed;
     const of = { tenantId, accountId, sessionId, accessRevision };

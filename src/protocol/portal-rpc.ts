@@ -5,6 +5,10 @@ import { z } from "zod";
  * edge.
  * Callers validate with these schemas first; invalid input is a bug and rejects.
  */
+/** What a member may do, most first. The portal keeps it; what it means is the console's and the services' matter. */
+export const roleName = z.enum(["owner", "admin", "member", "viewer"]);
+export type RoleName = z.infer<typeof roleName>;
+
 export const ensureMemberInput = z.strictObject({
   tenantId: z.string().min(1).max(64),
   slug: z.string().min(1).max(40),
@@ -12,15 +16,64 @@ export const ensureMemberInput = z.strictObject({
   email: z.email().max(254),
   /** For a new account only: an existing one keeps its password, whoever asks. */
   password: z.string().min(8).max(128),
-  role: z.enum(["owner", "admin", "member"]),
+  role: roleName,
 });
 export type EnsureMemberInput = z.infer<typeof ensureMemberInput>;
+
+export const inviteInput = z.strictObject({
+  tenantId: z.string().min(1).max(64),
+  slug: z.string().min(1).max(40),
+  cluster: z.string().min(1).max(40),
+  email: z.email().max(254),
+  role: roleName,
+});
+export type InviteInput = z.infer<typeof inviteInput>;
+
+export type InviteResult =
+  | { readonly kind: "invited"; readonly invitationId: string; readonly expiresAtMs: number }
+  | { readonly kind: "already-member" }
+  /** The tenant has as many open ones as it may. */
+  | { readonly kind: "too-many" }
+  /** The portal is set up without mail. */
+  | { readonly kind: "no-mail" };
+
+export interface MemberView {
+  readonly accountId: string;
+  readonly email: string;
+  readonly role: string;
+  readonly sinceMs: number;
+}
+
+export interface InvitationView {
+  readonly invitationId: string;
+  readonly email: string;
+  readonly role: string;
+  /** May be in the past: an invitation that nobody took, to be sent again or revoked. */
+  readonly expiresAtMs: number;
+}
+
+/** `last-owner`: it would leave the tenant without an owner, so nothing was changed. */
+export type MemberChange = "done" | "not-found" | "last-owner";
 
 export interface MembersRpc {
   /** Makes organisation, account and membership as far as they are missing; safe to repeat. `created`: the account is new. */
   ensureMember(input: EnsureMemberInput): Promise<{ accountId: string; created: boolean }>;
   /** Forgets a tenant: its organisation, memberships, invitations and codes under way; accounts stay. Safe to repeat. */
   removeTenant(tenantId: string): Promise<void>;
+  /** Mails an invitation: good once, for 7 days, for this address. Inviting again replaces the open one. The token is in the mail only. */
+  invite(input: InviteInput): Promise<InviteResult>;
+  /** Mails an open invitation anew; its old link stops working. */
+  resend(tenantId: string, invitationId: string): Promise<InviteResult | { readonly kind: "not-found" }>;
+  /** Answers whether there was an open one. */
+  revokeInvitation(tenantId: string, invitationId: string): Promise<boolean>;
+  /** Members and open invitations, by address; at most 1,000 of each. */
+  listMembers(tenantId: string): Promise<{ members: MemberView[]; invitations: InvitationView[] }>;
+  setRole(tenantId: string, accountId: string, role: RoleName): Promise<MemberChange>;
+  /**
+   * Ends a membership, and codes under way with it. Sessions on the tenant's hosts are signed tokens: the caller ends them by the directory
+   * record's `notBefore` for this account.
+   */
+  removeMember(tenantId: string, accountId: string): Promise<MemberChange>;
 }
 
 /** Of a session on a tenant host, from its sign-in: a working day. Whoever lists revocations keeps them this long. */

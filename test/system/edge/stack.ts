@@ -37,7 +37,12 @@ export async function newKey(kid: string): Promise<{ private: string; public: Pu
   return { private: JSON.stringify({ ...key, d }), public: key };
 }
 
-export async function startEdgeStack(databaseUrl: string, vars: Record<string, string> = {}): Promise<EdgeStack> {
+/** `portalVars`: for the portal alone, over its wrangler file's. */
+export async function startEdgeStack(
+  databaseUrl: string,
+  vars: Record<string, string> = {},
+  portalVars: Record<string, string> = {},
+): Promise<EdgeStack> {
   const folder = mkdtempSync(join(tmpdir(), "causeway-edge-"));
   const [port = 0] = await freePorts(1);
   const proof = await newKey("proof-1");
@@ -92,6 +97,7 @@ export async function startEdgeStack(databaseUrl: string, vars: Record<string, s
           bindings: {
             ...portal.bindings,
             ...shared,
+            ...portalVars,
             AUTH_SECRET: "a secret of at least thirty-two characters",
             SESSION_PRIVATE_KEY: session.private,
           },

@@ -1,0 +1,111 @@
+/** @jsxRuntime automatic */
+/** @jsxImportSource hono/jsx */
+import type { PortalSession, SessionView } from "./accounts.ts";
+import { LIMITS } from "./limits.ts";
+import { NewPasswordField } from "./mail-pages.tsx";
+import { Page, Problem, SignOutForm } from "./pages.tsx";
+
+export interface AccountPageProps {
+  readonly session: PortalSession;
+  readonly sessions: readonly SessionView[];
+  readonly hasPassword: boolean;
+  readonly hasMail: boolean;
+  readonly error: string | null;
+  /** What was just done; null for nothing. */
+  readonly notice: string | null;
+}
+
+export function AccountPage({ session, sessions, hasPassword, hasMail, error, notice }: AccountPageProps) {
+  return (
+    <Page title={error === null ? "Your account" : "Error: your account"}>
+      <h1>Your account</h1>
+      <p class="soft">{session.email}</p>
+      {notice === null ? null : <p role="status">{notice}</p>}
+      <Problem text={error} />
+      {session.isVerified || !hasMail ? null : (
+        <form method="post" action="/account/verify">
+          <p>Your address is not confirmed yet.</p>
+          <button type="submit" class="plain">
+            Send a mail to confirm it
+          </button>
+        </form>
+      )}
+      {hasPassword ? <ChangePassword email={session.email} hasError={error !== null} /> : null}
+      <h2 id="sessions">Where you are signed in</h2>
+      <ul class="rows" aria-labelledby="sessions">
+        {sessions.map((each) => (
+          <li>
+            <SessionRow session={each} isThis={each.id === session.sessionId} />
+          </li>
+        ))}
+      </ul>
+      <form method="post" action="/account/sign-out-everywhere">
+        <button type="submit">Sign out everywhere</button>
+      </form>
+      <SignOutForm />
+      <p>
+        <a href="/">Your tenants</a>
+      </p>
+    </Page>
+  );
+}
+
+function ChangePassword({ email, hasError }: { readonly email: string; readonly hasError: boolean }) {
+  return (
+    <>
+      <h2>Change the password</h2>
+      <form method="post" action="/account/password">
+        <input type="hidden" name="username" value={email} autocomplete="username" />
+        <label for="current-password">Current password</label>
+        <input
+          id="current-password"
+          name="current"
+          type="password"
+          autocomplete="current-password"
+          maxlength={LIMITS.passwordMaxLength}
+          required
+          {...(hasError ? { "aria-describedby": "problem" } : {})}
+        />
+        <NewPasswordField hasError={hasError} />
+        <button type="submit">Change the password</button>
+      </form>
+    </>
+  );
+}
+
+function SessionRow({ session, isThis }: { readonly session: SessionView; readonly isThis: boolean }) {
+  const since = session.createdAt.toISOString();
+  const name = browserName(session.userAgent);
+  return (
+    <>
+      <strong>{name}</strong>
+      {isThis ? " (this browser)" : ""}
+      <br />
+      <span class="soft">
+        since{" "}
+        <time datetime={since}>
+          {since.slice(0, 10)} {since.slice(11, 16)} UTC
+        </time>
+        {session.address === null || session.address === "" ? "" : `, from ${session.address}`}
+      </span>
+      {isThis ? null : (
+        <form method="post" action="/account/end-session">
+          <input type="hidden" name="session" value={session.id} />
+          <button type="submit" class="plain" aria-label={`End the session of ${name} since ${since.slice(0, 16)}`}>
+            End this session
+          </button>
+        </form>
+      )}
+    </>
+  );
+}
+
+/** Enough to tell one's own devices apart; a user agent says what it likes. */
+function browserName(userAgent: string | null): string {
+  const text = userAgent ?? "";
+  const browser = /(Edg|OPR|Firefox|Chrome|Safari)\b/.exec(text)?.[1];
+  const system = /(Android|iPhone|iPad|Windows|Mac OS X|Linux)/.exec(text)?.[1];
+  const names: Record<string, string> = { Edg: "Edge", OPR: "Opera", "Mac OS X": "macOS" };
+  const shown = [browser, system].flatMap((each) => (each === undefined ? [] : [names[each] ?? each]));
+  return shown.length === 0 ? "Another program" : shown.join(" on ");
+}

@@ -100,6 +100,9 @@ export const BODY_READ_LEAST_BYTES = 4 * KIB;
 /** Of a request's body, so that it can be sent again to another connector. */
 export const REPLAY_BYTES = 64 * KIB;
 
+/** Interim heads (103 and the like) of one answer: a handful are real. No window holds them back, so endless ones would fill the memory of a lane whose visitor does not read. */
+export const INTERIMS_MAX = 32;
+
 /** What a visitor's WebSocket sent and the connector has not given credit for. There is no way to make a browser wait. */
 export const WS_QUEUE_BYTES = 8 * MIB;
 /** What waits for a visitor's WebSocket before the target is made to wait, where the platform tells. */

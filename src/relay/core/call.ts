@@ -7,7 +7,7 @@ import type {
   StreamOutcome,
   TunnelledMessage,
 } from "../../protocol/tunnel/session.ts";
-import { ATTEMPTS_MAX, REPLAY_BYTES, WS_QUEUE_BYTES } from "../limits.ts";
+import { ATTEMPTS_MAX, INTERIMS_MAX, REPLAY_BYTES, WS_QUEUE_BYTES } from "../limits.ts";
 import { answerReserve, type SendAccount } from "./account.ts";
 import { brokenOff, failureOf, finalRefusal, refusal, type LaneFailure } from "./failures.ts";
 import type { LiveLink } from "./links.ts";
@@ -76,6 +76,7 @@ export class CallCore implements Call {
   #trailers: HeaderList = [];
   #wantsWritable = false;
   #interimSent = false;
+  #interims = 0;
   #charged = 0;
   #bytesUp = 0;
   #bytesDown = 0;
@@ -266,6 +267,11 @@ export class CallCore implements Call {
   interim(head: ResponseHead): void {
     if (this.#phase !== "waiting") return;
     this.#progressMs = this.#ports.now();
+    this.#interims += 1;
+    if (this.#interims > INTERIMS_MAX) {
+      const text = "too many interim answers";
+      return this.#break("protocol", text, failureOf("protocol", this.#request.target, text));
+    }
     if (head.status === 100) return; // of this hop
     this.#interimSent = true;
     this.#answer.interim?.(head);

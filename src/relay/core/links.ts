@@ -163,6 +163,8 @@ class LinkCore implements LiveLink {
   #askedMs: number | null = null;
   /** What was pushed last, to push changes only. */
   #pushed = NOTHING_PUSHED;
+  /** Pushes whose answer has not come. After a sleep there may be one. */
+  #answersDue: number;
 
   constructor(hub: Hub, socket: Socket, admitted: Admitted, restored: RestoredLink | null) {
     this.#hub = hub;
@@ -176,6 +178,7 @@ class LinkCore implements LiveLink {
       unhealthy: [],
     };
     this.#greetingSinceMs = hub.now();
+    this.#answersDue = restored === null ? 0 : 1;
     this.sessionId = admitted.sessionId;
     this.connectorId = admitted.connectorId;
     this.sinceMs = this.#note.sinceMs;
@@ -211,6 +214,9 @@ class LinkCore implements LiveLink {
         token: (token) => void this.#renew(token),
         configAcknowledged: (ack) => {
           this.configured = ack;
+          // One line for each push: a connector that repeats itself must not fill the log.
+          if (this.#answersDue === 0) return;
+          this.#answersDue -= 1;
           if (!ack.ok) hub.log.warn("a connector refused its settings", { ...this.#names(), reason: ack.reason });
         },
         draining: () => this.#remember({ state: "draining" }),
@@ -354,6 +360,7 @@ class LinkCore implements LiveLink {
       reconnectMaxMs,
       leaveInMs: expiresAtMs === null ? null : Math.max(0, expiresAtMs - this.#hub.wallNow()),
     };
+    this.#answersDue += 1;
     this.session.pushConfig(pushed);
   }
 

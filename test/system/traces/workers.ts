@@ -41,12 +41,13 @@ export async function startWorkers(vars: Record<string, string>): Promise<Worker
 
   async function worker(name: string, config: string, bindings: Record<string, string>): Promise<V4WorkerOptions> {
     const { workerOptions, main = "" } = readOptions(config);
-    const { modulesRules: _rules, rootPath: _root, ...options } = workerOptions;
+    const { modulesRules: _rules, rootPath: _root, ...rest } = workerOptions;
+    const options: Partial<V4WorkerOptions> = structuredClone(rest);
     const outDir = join(folder, name);
     await bundleWorker(main, outDir);
     const placed = { scriptPath: join(outDir, "worker.js"), modulesRoot: outDir, rootPath: outDir };
     return {
-      ...structuredClone(options),
+      ...options,
       bindings: { ...options.bindings, ...bindings },
       name,
       modules: true,

@@ -2,7 +2,16 @@ import { describe, expect, it } from "vitest";
 import { Scheduler } from "./scheduler.ts";
 import type { Sender } from "./scheduler.ts";
 
-const sender = (name: string, urgency: number): Sender & { name: string } => ({ name, urgency, place: "nowhere" });
+interface Named extends Sender<Named> {
+  readonly name: string;
+}
+const sender = (name: string, urgency: number): Named => ({
+  name,
+  urgency,
+  place: "nowhere",
+  before: null,
+  after: null,
+});
 
 /** Names in the order of `turns` turns, each coming back at once as one that still has bytes does. */
 function order(scheduler: Scheduler<ReturnType<typeof sender>>, turns: number): string[] {

@@ -1,7 +1,8 @@
+import { LinkedList, type Linked } from "../../shared/linked-list.ts";
 import { URGENCY_MAX } from "./limits.ts";
 
-/** What is scheduled. `place` belongs to the scheduler; a new one stands "nowhere". */
-export interface Sender {
+/** What is scheduled. `place` and the links belong to the scheduler; a new one stands "nowhere". */
+export interface Sender<T> extends Linked<T> {
   /** 0 first to 7 last (RFC 9218). */
   readonly urgency: number;
   place: "nowhere" | "front" | "heads" | "bodies" | "credit";
@@ -14,12 +15,12 @@ const URGENT_TURNS = 8;
  * Whose turn it is. Heads come before all bodies, in the order in which they came: ids of new streams must rise on the wire. Among bodies the more
  * urgent come first, within one urgency each in turn. While the less urgent wait, every ninth turn of the bodies is theirs, each urgency of them in turn. Who waits for session credit stands aside.
  */
-export class Scheduler<T extends Sender> {
+export class Scheduler<T extends Sender<T>> {
   #front: T | null = null;
-  readonly #heads = new Set<T>();
+  readonly #heads = new LinkedList<T>();
   /** By urgency. Made when they are needed: a relay holds ten thousand idle sessions. */
-  readonly #bodies: (Set<T> | undefined)[] = [];
-  readonly #credit = new Set<T>();
+  readonly #bodies: (LinkedList<T> | undefined)[] = [];
+  readonly #credit = new LinkedList<T>();
   #size = 0;
   #urgentTurns = 0;
   #lastTrickled = 0;
@@ -52,7 +53,7 @@ export class Scheduler<T extends Sender> {
   }
 
   creditCame(): void {
-    for (const sender of this.#credit) this.#put(sender, "bodies");
+    for (const sender of this.#credit.all()) this.#put(sender, "bodies");
   }
 
   remove(sender: T): void {
@@ -60,19 +61,19 @@ export class Scheduler<T extends Sender> {
     if (place === "nowhere") return;
     sender.place = "nowhere";
     if (place === "credit") {
-      this.#credit.delete(sender);
+      this.#credit.remove(sender);
       return;
     }
     this.#size -= 1;
     if (place === "front") this.#front = null;
-    else if (place === "heads") this.#heads.delete(sender);
-    else this.#bodies[sender.urgency]?.delete(sender);
+    else if (place === "heads") this.#heads.remove(sender);
+    else this.#bodies[sender.urgency]?.remove(sender);
   }
 
   /** The next one; it stands nowhere afterwards. `head`: it was among the heads. */
   next(): { readonly sender: T; readonly head: boolean } | null {
     if (this.#size === 0) return null;
-    const sender = this.#front ?? front(this.#heads) ?? this.#nextBody();
+    const sender = this.#front ?? this.#heads.first ?? this.#nextBody();
     if (sender === null) return null;
     const head = sender.place === "heads";
     this.remove(sender);
@@ -86,15 +87,15 @@ export class Scheduler<T extends Sender> {
     const less = this.#lessUrgent(top);
     if (less === null) {
       this.#urgentTurns = 0;
-      return front(this.#bodies[top]);
+      return this.#bodies[top]?.first ?? null;
     }
     if (this.#urgentTurns < URGENT_TURNS) {
       this.#urgentTurns += 1;
-      return front(this.#bodies[top]);
+      return this.#bodies[top]?.first ?? null;
     }
     this.#urgentTurns = 0;
     this.#lastTrickled = less;
-    return front(this.#bodies[less]);
+    return this.#bodies[less]?.first ?? null;
   }
 
   /** The urgency below `top` whose trickle is next: the one after the last, around. */
@@ -117,11 +118,6 @@ export class Scheduler<T extends Sender> {
     }
     this.#size += 1;
     if (place === "heads") this.#heads.add(sender);
-    else (this.#bodies[sender.urgency] ??= new Set()).add(sender);
+    else (this.#bodies[sender.urgency] ??= new LinkedList<T>()).add(sender);
   }
-}
-
-function front<T>(level: Set<T> | undefined): T | null {
-  if (level !== undefined) for (const sender of level) return sender;
-  return null;
 }

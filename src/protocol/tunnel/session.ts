@@ -15,6 +15,7 @@ import type { SessionFramePort } from "./session-frames.ts";
 import { StreamCore } from "./stream.ts";
 import type { StreamPort } from "./stream.ts";
 import { creditOf, streamFrame } from "./stream-frames.ts";
+import { StreamTable } from "./stream-table.ts";
 import type { ByteBudget, OpenRefusal, PeerHello, Session, SessionOptions } from "./types.ts";
 import { firstWindowBytes, SessionWindow, StreamWindow } from "./window.ts";
 import type { WindowPolicy } from "./window.ts";
@@ -34,7 +35,7 @@ export function createSession(options: SessionOptions): Session {
   const carrier: Carrier = { creditBytes: 0, peerMessageBytes: UNKNOWN_PEER_MESSAGE_BYTES };
   const outbox = new Outbox(send, carrier, options.allocate, () => events.flushNeeded());
   const roundTrip = new RoundTrip();
-  const streams = new Map<number, StreamCore>();
+  const streams = new StreamTable<StreamCore>();
 
   let state: Session["state"] = "greeting";
   let peer: PeerHello | null = null;
@@ -62,7 +63,7 @@ export function createSession(options: SessionOptions): Session {
     endStreams(text);
   };
   const endStreams = (text: string): void => {
-    for (const stream of streams.values()) stream.close({ kind: "reset", by: "session", reason: "session-lost", text });
+    for (const stream of streams.all()) stream.close({ kind: "reset", by: "session", reason: "session-lost", text });
   };
 
   // ---- sending
@@ -216,7 +217,7 @@ export function createSession(options: SessionOptions): Session {
       window: new StreamWindow(ends ? 0 : limits.streamWindowBytes, windows),
       creditBytes: Math.min(windowBytes, CREDIT_BYTES_MAX),
     });
-    streams.set(streamId, stream);
+    streams.add(stream);
     stream.attach(events.open(stream, { ...request, end: ends, upgrade: upgrade ? "websocket" : null }));
   };
 
@@ -288,7 +289,7 @@ export function createSession(options: SessionOptions): Session {
     get lastReceivedMs() {
       return lastReceivedMs;
     },
-    streams: () => streams.values(),
+    streams: () => streams.all(),
     receive(message) {
       if (state === "closed") return;
       lastReceivedMs = now();
@@ -319,7 +320,7 @@ export function createSession(options: SessionOptions): Session {
       });
       nextId += 2;
       stream.attach(streamEvents);
-      streams.set(stream.id, stream);
+      streams.add(stream);
       stream.addOpen((request.end ? FLAG.end : 0) | (request.upgrade === null ? 0 : FLAG.upgrade), encoded.payload);
       return { ok: true, stream };
     },

@@ -55,10 +55,12 @@ export type FrameVerdict = "ok" | "flow-control" | "malformed";
  * One stream. Each direction is open or over; the stream finishes when both are. The relay's receiving direction waits for a head first.
  * An upgraded stream carries messages in both directions after the head with status 101.
  */
-export class StreamCore implements Stream, Sender {
+export class StreamCore implements Stream, Sender<StreamCore> {
   readonly id: number;
   readonly urgency: number;
-  place: Sender["place"] = "nowhere";
+  place: Sender<StreamCore>["place"] = "nowhere";
+  before: StreamCore | null = null;
+  after: StreamCore | null = null;
   closed = false;
   lastProgressMs: number;
   readonly #port: StreamPort;

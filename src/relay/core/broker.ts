@@ -1,5 +1,6 @@
 import { CLOSE } from "../../protocol/tunnel/close-codes.ts";
 import type { HeaderList } from "../../protocol/tunnel/session.ts";
+import { LinkedList } from "../../shared/linked-list.ts";
 import { BUSY_RETRY_AFTER_SECONDS, STALLED_MS } from "../limits.ts";
 import { answerReserve, createSendAccount } from "./account.ts";
 import { bodyTooLarge, CallCore, type CallLimits, type CallPorts } from "./call.ts";
@@ -15,7 +16,7 @@ export function createBroker(ports: BrokerPorts): Broker {
   const { now, log, grants, settings, limits, budget } = ports;
   const account = createSendAccount(limits, budget.totalBytes);
   const rates = createRates();
-  const running = new Set<CallCore>();
+  const running = new LinkedList<CallCore>();
   const thirsty = new Set<CallCore>();
   const queued = new Set<CallCore>();
   const links = createLinks({
@@ -66,7 +67,7 @@ export function createBroker(ports: BrokerPorts): Broker {
 
   const fits = (bytes: number): boolean => {
     if (account.fits(bytes)) return true;
-    for (const call of running) call.recharge();
+    for (const call of running.all()) call.recharge();
     return account.fits(bytes);
   };
 
@@ -150,7 +151,7 @@ export function createBroker(ports: BrokerPorts): Broker {
 
     sweep() {
       const nowMs = now();
-      for (const call of running) call.sweep(nowMs);
+      for (const call of running.all()) call.sweep(nowMs);
       links.sweep();
       drain.sweep(nowMs);
     },
@@ -200,7 +201,7 @@ export function createBroker(ports: BrokerPorts): Broker {
       return running.size;
     },
     get accountedBytes() {
-      for (const call of running) call.recharge();
+      for (const call of running.all()) call.recharge();
       return budget.committedBytes + account.usedBytes + links.bufferedBytes;
     },
   };

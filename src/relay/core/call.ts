@@ -7,6 +7,7 @@ import type {
   StreamOutcome,
   TunnelledMessage,
 } from "../../protocol/tunnel/session.ts";
+import type { LinkedList, Linked } from "../../shared/linked-list.ts";
 import { ATTEMPTS_MAX, INTERIMS_MAX, REPLAY_BYTES, WS_QUEUE_BYTES } from "../limits.ts";
 import { answerReserve, type SendAccount } from "./account.ts";
 import { brokenOff, failureOf, finalRefusal, refusal, type LaneFailure } from "./failures.ts";
@@ -20,13 +21,13 @@ export interface CallPorts {
   readonly now: () => number;
   readonly account: SendAccount;
   /** Requests under way, this one included until its last byte was taken. */
-  readonly running: Set<CallCore>;
+  readonly running: LinkedList<CallCore>;
   /** Requests that the account holds back: they are asked again when messages went out. */
   readonly thirsty: Set<CallCore>;
   /** Requests that wait for a connector. */
   readonly queued: Set<CallCore>;
   /** Another connector for it, or why there is none. */
-  choose(request: BrokerRequest, tried: ReadonlySet<LiveLink>): LiveLink | LaneFailure;
+  choose(request: BrokerRequest, tried: readonly LiveLink[]): LiveLink | LaneFailure;
   /** Name of a connector, for people. */
   connectorName(connectorId: string): string;
   ended(record: CallRecord): void;
@@ -52,14 +53,16 @@ type Phase =
   | "over";
 
 /** One request, over as many connectors as it takes (docs/protocol.md, "Streams"; D14). */
-export class CallCore implements Call {
+export class CallCore implements Call, Linked<CallCore> {
+  before: CallCore | null = null;
+  after: CallCore | null = null;
   readonly #ports: CallPorts;
   readonly #limits: CallLimits;
   readonly #request: BrokerRequest;
   readonly #answer: AnswerEvents;
   readonly #startedMs: number;
   readonly #headBytes: number;
-  readonly #tried = new Set<LiveLink>();
+  readonly #tried: LiveLink[] = [];
   #phase: Phase = "queued";
   #attempt: Attempt | null = null;
   #attempts = 0;
@@ -183,7 +186,7 @@ export class CallCore implements Call {
         if (found.code === "no-connector" && this.#mayWait()) return this.#wait();
         return this.#fail(this.#lastFailure ?? found);
       }
-      this.#tried.add(found);
+      this.#tried.push(found);
       if (this.#ask(found)) return;
       if (this.closed) return;
     }
@@ -418,7 +421,7 @@ export class CallCore implements Call {
   #fits(bytes: number): boolean {
     const { account, running } = this.#ports;
     if (account.fits(bytes)) return true;
-    for (const call of running) call.recharge();
+    for (const call of running.all()) call.recharge();
     return account.fits(bytes);
   }
 
@@ -503,7 +506,7 @@ export class CallCore implements Call {
     const isStreamOver = stream === undefined || stream === null || (stream.closed && stream.heldBytes === 0);
     if (this.#phase !== "over" || !isStreamOver) return;
     this.#recorded = true;
-    this.#ports.running.delete(this);
+    this.#ports.running.remove(this);
     this.#ports.account.reserve(-answerReserve(this.#request.body));
     this.#ports.thirsty.delete(this);
     this.#ports.queued.delete(this);

@@ -11,7 +11,7 @@ type Wanted = Pick<BrokerRequest, "target" | "method" | "body">;
 /** Who may be asked for a target. Rights are looked at here, for every request, not only when the connector dialled (T15). */
 export interface Candidates {
   /** The one to ask next, or why there is none. */
-  choose(request: Wanted, tried: ReadonlySet<LiveLink>): LiveLink | LaneFailure;
+  choose(request: Wanted, tried: readonly LiveLink[]): LiveLink | LaneFailure;
   /** Whether a request for the target would be started now. */
   anyFor(target: string): boolean;
 }
@@ -69,7 +69,7 @@ export function createCandidates(links: Links, ports: Pick<BrokerPorts, "grants"
       const announced = announcedAs(target);
       const found: LiveLink[] = [];
       for (const link of links.all()) {
-        if (tried.has(link) || !isReady(link, announced)) continue;
+        if (tried.includes(link) || !isReady(link, announced)) continue;
         const grant = serves(link, target, announced, nowMs);
         if (grant !== null && (!grant.readOnly || changesNothing(method, body))) found.push(link);
       }

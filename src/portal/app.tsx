@@ -16,9 +16,11 @@ import type { AcceptOutcome, OpenInvitation } from "./invitations.ts";
 import type { MailTries } from "./mail-tries.ts";
 import type { MailedAccounts } from "./mailed-accounts.ts";
 import { NotMemberPage, SignedOutPage, SignInPage, SignOutPage, UnknownHostPage, WelcomePage } from "./pages.tsx";
+import type { ProviderSignIn } from "./provider-sign-in.ts";
 import { addAccountRoutes } from "./routes/account.tsx";
 import { addInvitationRoutes } from "./routes/invitation.tsx";
 import { addMailRoutes } from "./routes/mail.tsx";
+import { addProviderRoutes } from "./routes/provider.ts";
 import { portalOrigin, publicOrigin, type PortalSettings } from "./settings.ts";
 
 export interface PortalPorts extends Omit<AuthorizePorts, "isMember"> {
@@ -31,6 +33,8 @@ export interface PortalPorts extends Omit<AuthorizePorts, "isMember"> {
     readonly peek: (token: string) => Promise<OpenInvitation | null>;
     readonly accept: (token: string, session: PortalSession | null, password: string | null) => Promise<AcceptOutcome>;
   };
+  /** Null without an outside provider. */
+  readonly provider: () => ProviderSignIn | null;
   /** Does `work` after the answer; its failure is logged as `call`. */
   readonly later: (call: string, work: () => Promise<void>) => void;
   readonly newId: (kind: IdKind) => string;
@@ -85,7 +89,12 @@ export function createPortal(ports: PortalPorts, settings: PortalSettings): Hono
 
   app.get("/sign-in", (c) => {
     const next = nextPath.safeParse(c.req.query("next") ?? "/");
-    return c.html(<SignInPage {...signInPage} next={next.success ? next.data : "/"} />);
+    // Why it failed is the provider's and the account's matter; the page tells the same for all reasons, so nothing of an account.
+    const error =
+      c.req.query("error") === undefined
+        ? null
+        : "Signing in with that account did not work. Use your password, confirm your address on your account page, and try again.";
+    return c.html(<SignInPage {...signInPage} error={error} next={next.success ? next.data : "/"} />);
   });
 
   app.post("/sign-in", async (c) => {
@@ -141,6 +150,7 @@ export function createPortal(ports: PortalPorts, settings: PortalSettings): Hono
     return c.html(<NotMemberPage email={session.email} host={host} requestId={c.get("requestId")} />, 403);
   });
 
+  addProviderRoutes(app, ports, settings);
   addMailRoutes(app, ports, settings);
   addInvitationRoutes(app, ports, settings);
   addAccountRoutes(app, ports, settings);

@@ -38,6 +38,7 @@ import { createMailTries } from "./mail-tries.ts";
 import { createMailedAccounts } from "./mailed-accounts.ts";
 import { listMembers, removeMember, setRole } from "./member-changes.ts";
 import { ensureMember, removeTenant } from "./members.ts";
+import { createProviderSignIn } from "./provider-sign-in.ts";
 import { signSessionToken } from "./session-token.ts";
 import { readSettings, type PortalSettings, type SettingsEnv } from "./settings.ts";
 
@@ -72,6 +73,7 @@ export default {
           accept: (token, session, password) =>
             acceptInvitation(invitationPorts(db(), settings), settings, token, session, password),
         }),
+        provider: () => (settings.oidc === null ? null : createProviderSignIn(db(), settings, log)),
         later(call, work) {
           context.waitUntil(
             work().catch((error: unknown) => log.error("call failed", { call, ...errorFields(error) })),

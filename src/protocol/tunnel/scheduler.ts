@@ -1,4 +1,4 @@
-import { LinkedList, type Linked } from "../../shared/linked-list.ts";
+import { LinkedList, type Linked } from "../linked-list.ts";
 import { URGENCY_MAX } from "./limits.ts";
 
 /** What is scheduled. `place` and the links belong to the scheduler; a new one stands "nowhere". */

@@ -3,7 +3,7 @@ const FIRST_SLOTS = 16;
 
 /**
  * A session's streams by id. Ids rise, so slots by their low bits are nearly always free. (Not a `Map`, whose outgrown tables keep the streams
- * of many requests from being collected: src/shared/linked-list.ts.)
+ * of many requests from being collected: src/protocol/linked-list.ts.)
  */
 export class StreamTable<T extends { readonly id: number }> {
   size = 0;

@@ -1,6 +1,6 @@
 import { CLOSE } from "../../protocol/tunnel/close-codes.ts";
 import type { HeaderList } from "../../protocol/tunnel/session.ts";
-import { LinkedList } from "../../shared/linked-list.ts";
+import { LinkedList } from "../../protocol/linked-list.ts";
 import { BUSY_RETRY_AFTER_SECONDS, STALLED_MS } from "../limits.ts";
 import { answerReserve, createSendAccount } from "./account.ts";
 import { bodyTooLarge, CallCore, type CallLimits, type CallPorts } from "./call.ts";

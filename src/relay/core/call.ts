@@ -7,7 +7,7 @@ import type {
   StreamOutcome,
   TunnelledMessage,
 } from "../../protocol/tunnel/session.ts";
-import type { LinkedList, Linked } from "../../shared/linked-list.ts";
+import type { LinkedList, Linked } from "../../protocol/linked-list.ts";
 import { ATTEMPTS_MAX, INTERIMS_MAX, REPLAY_BYTES, WS_QUEUE_BYTES } from "../limits.ts";
 import { answerReserve, type SendAccount } from "./account.ts";
 import { brokenOff, failureOf, finalRefusal, refusal, type LaneFailure } from "./failures.ts";

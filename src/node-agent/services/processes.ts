@@ -19,7 +19,9 @@ function startFromProc(pid: number): string | null {
   const stat = readFileSync(`/proc/${pid}/stat`, "utf8");
   const fields = stat.slice(stat.lastIndexOf(")") + 2).split(" ");
   const [state] = fields;
-  return state === "Z" || state === "X" ? null : (fields[19] ?? null);
+  // The first thread may be a zombie while others still end: until the last is gone, the process has its files and ports.
+  const isGone = state === "X" || (state === "Z" && Number(fields[17]) <= 1);
+  return isGone ? null : (fields[19] ?? null);
 }
 
 function startFromPs(pid: number): string | null {

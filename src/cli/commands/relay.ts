@@ -1,4 +1,4 @@
-import { existsSync } from "node:fs";
+import { existsSync, mkdirSync } from "node:fs";
 import { dirname, join, resolve } from "node:path";
 import process from "node:process";
 import { defineCommand } from "citty";
@@ -33,8 +33,13 @@ function init(args: { "base-domain": string; tenant: string; connector: string; 
       );
   }
   const fresh = freshRelay({ baseDomain, tenant: args.tenant, connector: args.connector, port });
-  writeFileAtomic(config, fresh.relayYaml, 0o644);
-  writeFileAtomic(credentials, fresh.credentialsJson);
+  try {
+    mkdirSync(dirname(config), { recursive: true });
+    writeFileAtomic(config, fresh.relayYaml, 0o644);
+    writeFileAtomic(credentials, fresh.credentialsJson);
+  } catch (error) {
+    throw new CliError(EXIT.environment, `${dirname(config)} can't be written to (${codeOf(error)})`);
+  }
   process.stdout.write(`${config}\n${credentials}\n`);
   const talk = [
     "The second file holds a private key: keep it as a password, and out of version control.",
@@ -44,6 +49,8 @@ function init(args: { "base-domain": string; tenant: string; connector: string; 
   ];
   process.stderr.write(`${talk.join("\n")}\n`);
 }
+
+const codeOf = (error: unknown): string => (error instanceof Error && "code" in error ? String(error.code) : "unknown");
 
 /** `causeway relay`: the relay alone, on Node. Its log, JSON lines, is on stderr. */
 export default defineCommand({
@@ -111,7 +118,8 @@ export default defineCommand({
 function check(configFile: string, lane: "a" | "b" | "both"): void {
   const read = readRelayConfig(configFile, { lane, revision: 0 });
   if (!read.ok) throw new CliError(EXIT.usage, `${configFile}: ${read.error}`);
-  process.stdout.write(`${configFile} is right: ${read.value.tenants.length} tenants\n`);
+  const { length } = read.value.tenants;
+  process.stdout.write(`${configFile} is right: ${length} ${length === 1 ? "tenant" : "tenants"}\n`);
 }
 
 const listenTo =

@@ -1,4 +1,5 @@
 import type { Exchange, ExchangeEvents, HeaderList } from "../../http1/types.ts";
+import { requestRule, responseRule } from "../../policy/header-names.ts";
 import { forwardedFields, returnedFields } from "../../policy/headers.ts";
 import type { AnswerEvents, BrokerRequest, Call } from "../core/types.ts";
 import type { LaneFailure } from "../core/failures.ts";
@@ -169,7 +170,8 @@ export function carry(exchange: Exchange, visit: Visit, to: ToTarget, ports: Car
       if (waiting === null) pass(bytes);
       else waiting.chunks.push(bytes);
     },
-    end(trailers) {
+    end(sent) {
+      const trailers = fromOutside(sent, responseRule);
       over = true;
       if (waiting === null || trailers.length > 0 || waiting.chunks.length > 1) {
         flush();
@@ -257,8 +259,8 @@ export function carry(exchange: Exchange, visit: Visit, to: ToTarget, ports: Car
       exchange.pause();
     },
     end(trailers) {
-      bodyTrailers = trailers;
-      call?.end(trailers);
+      bodyTrailers = fromOutside(trailers, requestRule);
+      call?.end(bodyTrailers);
     },
     writable() {
       const bytes = owed;
@@ -292,6 +294,10 @@ function requestFields(headers: HeaderList, host: string, visit: Visit, to: ToTa
   fields.push(["host", hostWithPort]);
   return to.access === "token" ? fields.filter(([name]) => name.toLowerCase() !== "authorization") : fields;
 }
+
+/** Trailers that are no business of ours: some servers merge them with the fields, where ours would be forged by them. */
+const fromOutside = (trailers: HeaderList, rule: (name: string) => string): HeaderList =>
+  trailers.length === 0 ? trailers : trailers.filter(([name]) => rule(name) === "pass");
 
 /** RFC 9218: `u=0` (first) to `u=7`; 3 where nothing is said. */
 function urgencyOf(priority: string | null): number {

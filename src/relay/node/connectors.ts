@@ -5,6 +5,8 @@ import { newId } from "../../shared/ids.ts";
 import { bearerToken, claimedIdentity } from "../admission/identity.ts";
 import type { Admitted, Broker, BrokerPorts, Link, Socket } from "../core/types.ts";
 import type { Admissions } from "./admission.ts";
+import { createAdmissionGate } from "./admission-gate.ts";
+import { handshakeFault } from "./handshake.ts";
 import type { LaneName } from "./lane-choice.ts";
 import { CONNECTOR_HIGH_WATER_BYTES, RETRY_AFTER_SECONDS, brokerLimits } from "./limits.ts";
 import type { Slabs } from "./slabs.ts";
@@ -17,6 +19,8 @@ export interface ConnectorPorts {
   readonly admissions: Admissions;
   readonly slabs: Slabs;
   readonly draining: () => boolean;
+  /** Milliseconds of a clock that never jumps. */
+  readonly monotonic: () => number;
   readonly log: Logger;
   readonly ended: (exchange: Exchange, visit: Visit) => void;
 }
@@ -33,6 +37,7 @@ export interface Connectors {
 const BUSY = { headers: { "retry-after": String(RETRY_AFTER_SECONDS) } };
 
 export function createConnectors(ports: ConnectorPorts): Connectors {
+  const gate = createAdmissionGate(ports.monotonic);
   /** By session: under which origin it was dialled, which is what tokens in band are good for. */
   const origins = new Map<string, string>();
   const server = new WebSocketServer({
@@ -91,18 +96,21 @@ export function createConnectors(ports: ConnectorPorts): Connectors {
       };
       if (!ports.lanes.includes(lane)) {
         refuse(exchange, visit, "not-found", `This process serves no lane ${lane}.`);
-      } else if (
-        exchange.request.upgrade !== "websocket" ||
-        headerOf(exchange.request.headers, "sec-websocket-key") === null
-      ) {
+      } else if (exchange.request.upgrade !== "websocket" || handshakeFault(exchange.request.headers) !== null) {
         refuse(exchange, visit, "bad-request", "Connectors dial in by WebSocket.");
       } else if (ports.draining()) {
         refuse(exchange, visit, "not-available", "This lane of the relay is about to be replaced.", BUSY);
       } else {
-        admit(exchange, visit, lane).catch((error: unknown) => {
-          ports.log.error("admitting a connector failed", { error: String(error), requestId: visit.requestId });
-          refuse(exchange, visit, "internal-error", "Something went wrong on our side.");
-        });
+        const admitted = (): Promise<void> =>
+          admit(exchange, visit, lane).catch((error: unknown) => {
+            ports.log.error("admitting a connector failed", { error: String(error), requestId: visit.requestId });
+            refuse(exchange, visit, "internal-error", "Something went wrong on our side.");
+          });
+        const laterSeconds = gate.enter(admitted, () => exchange.closed);
+        if (laterSeconds !== null)
+          refuse(exchange, visit, "over-capacity", "Too many connectors come in just now.", {
+            headers: { "retry-after": String(laterSeconds) },
+          });
       }
       return events;
     },

@@ -20,6 +20,9 @@ export const WS_HIGH_WATER_BYTES = 256 * KIB;
 /** Longest message of a visitor's WebSocket: it is put together in memory. As in a lane's HELLO. */
 const WS_MESSAGE_BYTES = 8 * MIB;
 
+/** Of all visitors together, of messages whose end has not come: eight of the longest at a time. Senders that stop in the middle would fill the memory. */
+export const WS_UNFINISHED_BYTES = 8 * WS_MESSAGE_BYTES;
+
 /** Bytes of a request kept so that it can be offered to the other lane: the broker keeps as many for another connector. */
 export const REPLAY_BYTES = 64 * KIB;
 /** A body or answer beyond this is bulk: small requests are sent by the other lane meanwhile. */
@@ -59,6 +62,20 @@ export const PEER_IDLE_SOCKETS = 64;
 
 /** Said to visitors and connectors while the process or a tenant is at its limit. */
 export const RETRY_AFTER_SECONDS = 5;
+
+/**
+ * Connections to one address: 10,000 connectors with a socket for each lane, and as many visitors; about 10 KiB each while idle. Below what a
+ * service's LimitNOFILE=65536 lets be open.
+ */
+export const CONNECTIONS_MAX = 40_000;
+/** Dials that are proved at the same time. Signatures are checked in the four threads of Node's pool; a few more keep them busy. */
+export const ADMISSIONS_AT_ONCE = 8;
+/** The longest that a dial waits for its turn, well within the connectors' 10 s; whoever would wait longer is told to come later. */
+export const ADMISSION_WAIT_MS = 3_000;
+/** Dials that wait, however fast they are admitted: their connections hold memory. */
+export const ADMISSIONS_WAITING_MAX = 4_096;
+/** The latest time that a dial is sent away to: a fleet of 10,000 is back by then on a slow machine. */
+export const RETRY_AFTER_MAX_SECONDS = 20;
 
 /** Requests and WebSockets under way of one tenant at one lane: a process has no isolate's 128 MB, but each costs its 16 KiB window. */
 const IN_FLIGHT_MAX = 4_000;

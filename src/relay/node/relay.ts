@@ -18,11 +18,19 @@ import { createConnectors } from "./connectors.ts";
 import { createDirectory, type Directory } from "./directory.ts";
 import { answerOwnEndpoint } from "./endpoints.ts";
 import type { LaneName } from "./lane-choice.ts";
-import { brokerLimits, DRAIN_QUIET_MS, DRAIN_SETTLE_MAX_MS, DRAIN_SETTLE_MS, SOFTWARE } from "./limits.ts";
+import {
+  brokerLimits,
+  CONNECTIONS_MAX,
+  DRAIN_QUIET_MS,
+  DRAIN_SETTLE_MAX_MS,
+  DRAIN_SETTLE_MS,
+  SOFTWARE,
+} from "./limits.ts";
 import type { LogLines } from "./log-lines.ts";
 import { createMetrics } from "./metrics.ts";
 import { createPeer } from "./peer.ts";
 import { PEER_HEADER, verifyPassedOn } from "./peer-proof.ts";
+import { handshakeFault } from "./handshake.ts";
 import { destinationOf } from "./routing.ts";
 import { createSlabs } from "./slabs.ts";
 import { createTenants } from "./tenants.ts";
@@ -144,12 +152,13 @@ export async function startRelay(first: RelayConfig, lanes: readonly LaneName[],
     admissions,
     slabs,
     draining: () => draining,
+    monotonic: ports.monotonic,
     log,
     ended,
   });
   const failedTokens = createAttempts(FAILED_TOKENS);
   const pairAttempts = createAttempts(PAIR_ATTEMPTS);
-  const visitorSockets = createVisitorSockets();
+  const visitorSockets = createVisitorSockets(ports.monotonic);
   const peer = config.peer === null ? null : createPeer(config.peer.url, config.peer.secret, now);
   const carryPorts: CarryPorts = {
     lanes,
@@ -191,6 +200,12 @@ export async function startRelay(first: RelayConfig, lanes: readonly LaneName[],
           });
           break;
         }
+        const fault = exchange.request.upgrade === null ? null : handshakeFault(exchange.request.headers);
+        if (fault !== null) {
+          visit.seen.tenant = to.tenant.slug;
+          refuse(exchange, visit, "bad-request", fault, { headers: { "sec-websocket-version": "13" } });
+          break;
+        }
         return carry(exchange, visit, to, carryPorts);
       }
       case "connect":
@@ -228,6 +243,7 @@ export async function startRelay(first: RelayConfig, lanes: readonly LaneName[],
     onRequest,
     onRefused,
     log,
+    limits: { connections: CONNECTIONS_MAX },
     ...(tls === null ? {} : { tls: tls.options }),
   };
   const listen = async ({ host, port }: Address): Promise<Address> => {

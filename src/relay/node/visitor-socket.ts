@@ -3,7 +3,8 @@ import type { IncomingMessage } from "node:http";
 import { WebSocketServer, type WebSocket } from "ws";
 import type { Exchange, HeaderList } from "../../http1/types.ts";
 import type { Call } from "../core/types.ts";
-import { brokerLimits, WS_HIGH_WATER_BYTES } from "./limits.ts";
+import { brokerLimits, WS_HIGH_WATER_BYTES, WS_UNFINISHED_BYTES } from "./limits.ts";
+import { createUnfinishedMessages } from "./unfinished-messages.ts";
 
 /** Takes a visitor's connection over once the target has said 101. Null: the visitor is gone. */
 export type WebSocketBridge = (
@@ -26,6 +27,7 @@ const NO_CODE = 1005;
 const ABNORMAL = 1006;
 const INVALID_TEXT = 1007;
 const FAILED = 1011;
+const TRY_AGAIN_LATER = 1013;
 
 /** `ws` writes the 101 with these itself. */
 const HANDSHAKE = /^(?:connection|upgrade|content-length|transfer-encoding|sec-websocket-.*)$/i;
@@ -36,7 +38,9 @@ export interface VisitorSockets {
   close(): void;
 }
 
-export function createVisitorSockets(): VisitorSockets {
+/** `now`: milliseconds of a clock that never jumps. */
+export function createVisitorSockets(now: () => number): VisitorSockets {
+  const unfinished = createUnfinishedMessages(WS_UNFINISHED_BYTES, now);
   const answers = new WeakMap<IncomingMessage, { readonly fields: HeaderList; readonly protocol: string | null }>();
   const server = new WebSocketServer({
     noServer: true,
@@ -58,6 +62,15 @@ export function createVisitorSockets(): VisitorSockets {
       answers.set(taken.message, { fields, protocol });
       let bridged: VisitorSocket | null = null;
       server.handleUpgrade(taken.message, taken.socket, taken.head, (socket) => {
+        const message = unfinished.open(() => {
+          socket.close(TRY_AGAIN_LATER, "too many messages are under way");
+          socket.terminate(); // else it keeps what it has
+        });
+        // Before the listener of ws, which finds out what the bytes are.
+        taken.socket.prependListener("data", (bytes: Buffer) => message.received(bytes.length));
+        for (const name of ["ping", "pong"]) socket.on(name, (data: Buffer) => message.control(data.length));
+        socket.on("message", (data) => data instanceof Buffer && message.finished(data.length));
+        socket.on("close", () => message.gone());
         bridged = bridgeSocket(socket, call, events);
       });
       return bridged;

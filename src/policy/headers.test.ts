@@ -213,6 +213,8 @@ describe("response headers for the visitor", () => {
     upstream.append("set-cookie", "a=1; Path=/, /x");
     upstream.append("set-cookie", "__Host-causeway=fixed; Path=/; Secure");
     upstream.append("set-cookie", "causeway=fixed");
+    upstream.append("set-cookie", "=causeway=nameless");
+    upstream.append("set-cookie", " = __Host-causeway-x=nameless; Path=/");
     upstream.append("set-cookie", "b=2; Expires=Wed, 21 Oct 2026 07:28:00 GMT");
     expect(returnedHeaders(upstream, { requestId: "req_1" }).getSetCookie()).toEqual([
       "a=1; Path=/, /x",

@@ -269,7 +269,8 @@ function keepOtherSetCookies(headers: Headers, { withoutCookies }: Returning): b
   return kept.length > 0;
 }
 
-const setsOwnCookie = (cookie: string): boolean => isOwnCookie(cookie.slice(0, cookie.indexOf("=")).trim());
+/** A cookie without a name is sent back as its value alone, which reads as a name again ("=causeway=x"; RFC 6265bis, section 5.7). */
+const setsOwnCookie = (cookie: string): boolean => isOwnCookie(/^[\s=]*([^=;]*)/.exec(cookie)?.[1]?.trim() ?? "");
 const firstValue = (value: string): string => value.split(",", 1)[0]?.trim() ?? "";
 
 /** Value of the first cookie of that name in a Cookie header. */

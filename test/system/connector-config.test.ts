@@ -79,7 +79,7 @@ describe("a configuration file", () => {
     expect(relay.dials.length).toBe(1);
   });
 
-  test("takes a new key from the credentials file for the next dial", async () => {
+  test("takes a new key from the credentials file for the next dial; one that is refused is no end, the right one is shown at once", async () => {
     const stranger = createSite();
     try {
       write("targets: { ping: debug:ping }\nlanes: a\n");
@@ -91,7 +91,11 @@ describe("a configuration file", () => {
       running.child.kill("SIGHUP");
       await until("the key to be taken", () => running.output().includes('"newKey":true'));
       link.socket.terminate();
-      expect(await running.exit).toBe(5);
+      await until("the new key to be refused", () => running.output().includes("refused the credential"));
+      expect(running.child.exitCode).toBe(null);
+      writeFileSync(site.credentials, credentials);
+      running.child.kill("SIGHUP");
+      await relay.link("a", { not: link });
     } finally {
       await stranger.close();
     }

@@ -8,7 +8,13 @@ import type { Result } from "../shared/result.ts";
 import { localhostLookup } from "../shared/localhost-lookup.node.ts";
 import { retryAfterMs } from "./backoff.ts";
 import { lossOfNetwork, lossOfRefusal, type LinkLoss } from "./ending.ts";
-import { DIAL_TIMEOUT_MS, REFUSAL_BODY_BYTES, SESSION_LIMITS, TCP_CONNECT_TIMEOUT_MS } from "./limits.ts";
+import {
+  ADDRESS_TIMEOUT_MS,
+  DIAL_TIMEOUT_MS,
+  REFUSAL_BODY_BYTES,
+  SESSION_LIMITS,
+  TCP_CONNECT_TIMEOUT_MS,
+} from "./limits.ts";
 import { networkError } from "./network-errors.ts";
 import { proxyFor } from "./proxy.ts";
 
@@ -61,7 +67,7 @@ export function dial(options: DialOptions, events: DialEvents): () => void {
     const servername = /^[\d.]+$|^\[/.test(url.hostname) ? "" : url.hostname;
     const through = (inner: Socket): Socket => (secure ? tlsConnect({ socket: inner, servername, ...trust }) : inner);
     const directly = (): Socket => {
-      const where = { host: url.hostname.replace(/^\[|\]$/g, ""), port: portOf(url), lookup: localhostLookup };
+      const where = { host: url.hostname.replace(/^\[|\]$/g, ""), port: portOf(url), ...RESOLVING };
       const direct = secure ? tlsConnect({ ...where, servername, ...trust }) : connectTcp(where);
       const text = `no TCP connection within ${TCP_CONNECT_TIMEOUT_MS} ms`;
       const late = setTimeout(
@@ -121,7 +127,7 @@ export function connectThrough(
     port: proxy.port === "" ? (proxy.protocol === "https:" ? 443 : 80) : Number(proxy.port),
     method: "CONNECT",
     path: authority,
-    lookup: localhostLookup,
+    ...RESOLVING,
     headers: {
       host: authority,
       "user-agent": software,
@@ -149,6 +155,8 @@ export function connectThrough(
   request.end();
   return request;
 }
+
+const RESOLVING = { lookup: localhostLookup, autoSelectFamilyAttemptTimeout: ADDRESS_TIMEOUT_MS };
 
 const portOf = ({ port, protocol }: URL): number => (port === "" ? (protocol === "wss:" ? 443 : 80) : Number(port));
 

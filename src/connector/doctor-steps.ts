@@ -3,7 +3,7 @@ import { connect as tcpConnect, type Socket } from "node:net";
 import { connect as tlsConnect, getCACertificates, type TLSSocket } from "node:tls";
 import { localhostLookup } from "../shared/localhost-lookup.node.ts";
 import { connectThrough } from "./dial.ts";
-import { DIAL_TIMEOUT_MS } from "./limits.ts";
+import { ADDRESS_TIMEOUT_MS, DIAL_TIMEOUT_MS } from "./limits.ts";
 import { networkError, type NetworkFault } from "./network-errors.ts";
 
 /** The way to the relay in single steps, for the doctor. Each rejects with what the system says. */
@@ -19,7 +19,12 @@ export const resolveHost = (host: string): Promise<string[]> =>
 
 export function connectTcp(host: string, port: number): Promise<Socket> {
   const { promise, resolve, reject } = Promise.withResolvers<Socket>();
-  const socket = tcpConnect({ host, port, lookup: localhostLookup });
+  const socket = tcpConnect({
+    host,
+    port,
+    lookup: localhostLookup,
+    autoSelectFamilyAttemptTimeout: ADDRESS_TIMEOUT_MS,
+  });
   socket.setTimeout(DIAL_TIMEOUT_MS, () => socket.destroy(timedOut()));
   socket.once("connect", () => {
     socket.setTimeout(0);

@@ -3,7 +3,7 @@ import { Agent, ProxyAgent, request, type Dispatcher } from "undici";
 import { localhostLookup } from "../shared/localhost-lookup.node.ts";
 import { err, ok, type Result } from "../shared/result.ts";
 import { lossOfNetwork, type LinkLoss } from "./ending.ts";
-import { ANSWER_BYTES, DIAL_TIMEOUT_MS } from "./limits.ts";
+import { ADDRESS_TIMEOUT_MS, ANSWER_BYTES, DIAL_TIMEOUT_MS } from "./limits.ts";
 import { networkError } from "./network-errors.ts";
 import { proxyFor } from "./proxy.ts";
 
@@ -34,7 +34,12 @@ export interface HttpAnswer {
 export async function call(asked: HttpCall, way: Way): Promise<Result<HttpAnswer, LinkLoss>> {
   const trust = way.ca === null ? {} : { ca: [...getCACertificates("default"), way.ca] };
   const proxy = proxyFor(asked.url, way.proxyEnv);
-  const connect = { timeout: DIAL_TIMEOUT_MS, lookup: localhostLookup, ...trust };
+  const connect = {
+    timeout: DIAL_TIMEOUT_MS,
+    lookup: localhostLookup,
+    autoSelectFamilyAttemptTimeout: ADDRESS_TIMEOUT_MS,
+    ...trust,
+  };
   const dispatcher: Dispatcher =
     proxy === null
       ? new Agent({ connect })

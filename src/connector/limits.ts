@@ -53,6 +53,11 @@ export const SLABS_KEPT = 8;
 export const DIAL_TIMEOUT_MS = 10_000;
 /** TCP alone, of a direct connection: a first packet that was lost is sent again after 1 and 3 s; with the network back, a new dial is sooner there. */
 export const TCP_CONNECT_TIMEOUT_MS = 5_000;
+/**
+ * Of it for one address while the name has more of them: Node's 250 ms are over before a first packet that was lost is sent again (1 s), and
+ * before anything comes back over a satellite; then it takes the next address, which often is one of a family without a way.
+ */
+export const ADDRESS_TIMEOUT_MS = 2_000;
 /** The relay's HELLO comes with the upgrade; without it the socket is of no use. */
 export const HELLO_TIMEOUT_MS = 10_000;
 /** First pause after a loss is a random part of this. */

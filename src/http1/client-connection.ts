@@ -4,7 +4,7 @@ import { checkAnswer } from "./answer-checks.ts";
 import type { Call, CallCarrier } from "./client-call.ts";
 import { connectFailure, failure } from "./client-errors.ts";
 import type { ClientFailureKind, OriginClientOptions } from "./client-types.ts";
-import type { ClientLimits, ClientTimeouts } from "./limits.ts";
+import { ADDRESS_TIMEOUT_MS, type ClientLimits, type ClientTimeouts } from "./limits.ts";
 import { createResponseParser, type Parser } from "./parser.ts";
 import { readBuffer } from "./read-buffer.ts";
 import type { HeaderList } from "./types.ts";
@@ -156,6 +156,7 @@ export class ClientConnection implements CallCarrier {
     const common = {
       host,
       port,
+      autoSelectFamilyAttemptTimeout: ADDRESS_TIMEOUT_MS,
       highWaterMark: this.#host.limits.unsentBytes,
       ...(lookup === undefined ? {} : { lookup }),
     };

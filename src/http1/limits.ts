@@ -8,6 +8,8 @@ export interface ServerLimits {
   /** Trailers of one body. */
   readonly trailerBytes: number;
   readonly connections: number;
+  /** New connections that the system keeps while the loop is busy; what comes beyond is not heard and asks again after 1, 3, 7 s. */
+  readonly acceptQueue: number;
   /** Requests of one connection before it is closed. */
   readonly requestsPerConnection: number;
   /** Unsent bytes at which `write` says stop. */
@@ -22,6 +24,7 @@ export const SERVER_LIMITS: ServerLimits = {
   targetBytes: 16 * 1024, // the longest that common servers take (8 to 16 KiB)
   trailerBytes: 8 * 1024, // checksums and grpc-status; nothing real is larger
   connections: 10_000, // about 10 KiB each while idle
+  acceptQueue: 4096, // Linux's own bound; with Node's 511 a fleet of clients that dials after a restart waits for its second and third try
   requestsPerConnection: 1_000_000, // no reason to close earlier: clients are spread by the load balancer before
   unsentBytes: 64 * 1024, // one socket buffer; more only delays what is urgent
   drainBytes: 256 * 1024, // what a client has typically in flight when it is told no
@@ -92,6 +95,12 @@ export const CLIENT_TIMEOUTS: ClientTimeouts = {
   bodyIdleMs: 0, // none: an event stream may be silent for hours; the lane's idle timer is the judge
   idleMs: 4_000, // below the 5 s after which Node's own server (and many others) closes
 };
+
+/**
+ * One address of an origin that has several gets this long before the next one is tried. Node's 250 ms are shorter than the second after
+ * which a lost first packet is sent again, so a busy origin would be given up for an address where nothing listens.
+ */
+export const ADDRESS_TIMEOUT_MS = 2_000;
 
 /** A server's `Keep-Alive: timeout=` is shortened by this, for the way there and the clock's grain. */
 export const KEEP_ALIVE_MARGIN_MS = 1_000;

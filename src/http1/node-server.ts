@@ -128,7 +128,7 @@ export function createNodeServer(options: Http1ServerOptions): Http1Server {
     listen: (port, hostname) =>
       new Promise((resolve, reject) => {
         server.once("error", reject);
-        server.listen(port, hostname, () => {
+        server.listen({ port, host: hostname, backlog: limits.acceptQueue }, () => {
           server.off("error", reject);
           server.on("error", (error) => options.log.error("the server's socket failed", { reason: error.message }));
           sweeper = setInterval(() => {

@@ -60,7 +60,7 @@ function createLlhttpServer(options: Http1ServerOptions): Http1Server {
     listen: (port, host) =>
       new Promise((resolve, reject) => {
         server.once("error", reject);
-        server.listen(port, host, () => {
+        server.listen({ port, host, backlog: limits.acceptQueue }, () => {
           server.off("error", reject);
           server.on("error", (error) => options.log.error("the server's socket failed", { reason: error.message }));
           const { headMs, idleMs, bodyIdleMs } = timeouts;

@@ -2,7 +2,7 @@ import { connect } from "node:net";
 import type { HeaderList } from "../../protocol/tunnel/session.ts";
 import { localhostLookup } from "../../shared/localhost-lookup.node.ts";
 import type { Logger } from "../../shared/log.ts";
-import { REDIRECT_BODY_BYTES } from "../limits.ts";
+import { ADDRESS_TIMEOUT_MS, REDIRECT_BODY_BYTES } from "../limits.ts";
 import { networkError } from "../network-errors.ts";
 import { afterCheck, UNKNOWN } from "./health-state.ts";
 import type { OriginPort } from "./origin-client.ts";
@@ -111,7 +111,7 @@ function checkHttp(
 function checkTcp(url: URL, settle: (verdict: Verdict) => void): () => void {
   const port = url.port === "" ? (url.protocol === "https:" ? 443 : 80) : Number(url.port);
   const host = url.hostname.replace(/^\[|\]$/g, "");
-  const socket = connect({ host, port, lookup: localhostLookup });
+  const socket = connect({ host, port, lookup: localhostLookup, autoSelectFamilyAttemptTimeout: ADDRESS_TIMEOUT_MS });
   socket.once("connect", () => settle(null));
   socket.on("error", (error) => {
     const { fault, code } = networkError(error);

@@ -4,7 +4,7 @@ import { WebSocket, type RawData } from "ws";
 import type { HeaderList, OpenRequest, Stream, StreamEvents } from "../../protocol/tunnel/session.ts";
 import type { Logger } from "../../shared/log.ts";
 import { localhostLookup } from "../../shared/localhost-lookup.node.ts";
-import { TARGET_HEAD_BYTES, TARGET_WS_MESSAGE_BYTES } from "../limits.ts";
+import { ADDRESS_TIMEOUT_MS, TARGET_HEAD_BYTES, TARGET_WS_MESSAGE_BYTES } from "../limits.ts";
 import { applyRules, type CompiledRules } from "./header-rules.ts";
 import { rewriteForVisitor } from "./locations.ts";
 import type { WebTargetConfig } from "./target-config.ts";
@@ -114,6 +114,8 @@ export function openTargetSocket(origin: SocketOrigin, stream: Stream, request: 
   };
 }
 
+const RESOLVING = { lookup: localhostLookup, autoSelectFamilyAttemptTimeout: ADDRESS_TIMEOUT_MS };
+
 function connect(origin: SocketOrigin, protocols: string[], headers: Record<string, string[]>): WebSocket {
   const { config, path } = origin;
   return new WebSocket(new URL(config.url.origin.replace(/^http/, "ws")), protocols, {
@@ -121,7 +123,7 @@ function connect(origin: SocketOrigin, protocols: string[], headers: Record<stri
     maxPayload: TARGET_WS_MESSAGE_BYTES,
     maxHeaderSize: TARGET_HEAD_BYTES,
     handshakeTimeout: Math.max(config.connectTimeoutMs, config.timeoutMs),
-    lookup: localhostLookup,
+    ...RESOLVING,
     ...origin.tls,
     finishRequest(request) {
       request.path = path; // ws would normalise it

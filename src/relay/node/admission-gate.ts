@@ -21,6 +21,8 @@ interface Waiting {
 const FIRST_ADMISSION_MS = 1;
 /** Weight of the newest measurement: some tens of dials tell how fast this machine is just now. */
 const SMOOTHING = 0.05;
+/** What took longer was no admission: the whole process stood still. */
+const SLOWEST_ADMISSION_MS = 100;
 
 /** `now`: milliseconds of a clock that never jumps. `admit` must not reject. */
 export function createAdmissionGate(now: () => number): AdmissionGate {
@@ -34,11 +36,11 @@ export function createAdmissionGate(now: () => number): AdmissionGate {
 
   const isQueueEmpty = (): boolean => next >= waiting.length;
 
-  function done(): void {
+  function left(): void {
     running -= 1;
     const nowMs = now();
     // Only while others waited does the time since the last one say how long one takes.
-    if (!isQueueEmpty()) eachMs += SMOOTHING * (nowMs - lastDoneMs - eachMs);
+    if (!isQueueEmpty()) eachMs += SMOOTHING * (Math.min(nowMs - lastDoneMs, SLOWEST_ADMISSION_MS) - eachMs);
     lastDoneMs = nowMs;
     start();
   }
@@ -50,7 +52,7 @@ export function createAdmissionGate(now: () => number): AdmissionGate {
       if (first === undefined || first.isGone()) continue;
       if (running === 0) lastDoneMs = now();
       running += 1;
-      void first.admit().then(done);
+      void first.admit().then(left);
     }
     if (!isQueueEmpty()) return;
     waiting = [];

@@ -67,7 +67,11 @@ export async function proxyToTarget(
   const repeated: Attempt = mayRepeat ? await attemptOn(otherLane(lane)) : { kind: "lost" };
   if (repeated.kind === "answer") {
     // It is drained, or has no connector of this target: the next ones need not ask it first.
-    if (attempt.kind === "refused") load.suspect(tenantId, lane, ports.now() + LIMITS.laneRefusedMs);
+    if (attempt.kind === "refused") {
+      load.suspect(tenantId, lane, ports.now() + LIMITS.laneRefusedMs);
+      // An answer that nobody reads would keep the lane's object until it is collected.
+      attempt.response.body?.cancel().catch(() => undefined);
+    }
     return repeated.response;
   }
 

@@ -22,6 +22,8 @@ test("paths are relative to the file, everything else has a default", () => {
       envoy: { binary: null, address: "127.0.0.1", port: 1, adminPort: 2, concurrency: null },
       healthPort: null,
       commands: {},
+      docker: null,
+      images: {},
       servicePorts: { from: 21_000, to: 30_999 },
       stopServices: false,
     },
@@ -54,4 +56,21 @@ test("sockets are beside the state, or in the temporary directory when that path
   const long = agentPaths(`/${"x".repeat(120)}`).envoyPaths.probeSocket;
   expect(long.length).toBeLessThan(104);
   expect(long).not.toBe(agentPaths(`/${"y".repeat(120)}`).envoyPaths.probeSocket);
+});
+
+test("images need an engine and a tag; passwords of registries are files beside the configuration", () => {
+  const images = { web: { image: "ghcr.io/acme/web:1", port: 8080 } };
+  expect(readAgentConfig(write({ ...least, images }))).toMatchObject({
+    ok: false,
+    error: expect.stringContaining("no docker"),
+  });
+  const untagged = { web: { image: "ghcr.io/acme/web", port: 8080 } };
+  expect(readAgentConfig(write({ ...least, docker: {}, images: untagged }))).toMatchObject({
+    ok: false,
+    error: expect.stringContaining("names no tag or digest"),
+  });
+  const registries = { "ghcr.io": { username: "bot", passwordFile: "ghcr" } };
+  const taken = readAgentConfig(write({ ...least, docker: { registries }, images }));
+  expect(taken).toMatchObject({ ok: true, value: { images: { web: { memoryMib: 512, readOnly: false } } } });
+  expect(taken.ok && taken.value.docker?.registries["ghcr.io"]?.passwordFile).toMatch(/^\/.*\/ghcr$/);
 });

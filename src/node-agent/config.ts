@@ -35,6 +35,43 @@ const agentFile = z.strictObject({
       }),
     )
     .default({}),
+  /** The engine of the `docker` driver; null: none. */
+  docker: z
+    .strictObject({
+      socketPath: z.string().startsWith("/").default("/var/run/docker.sock"),
+      /** Network of the engine in which Envoy reaches the containers by name; null: by ports of the host's loopback. */
+      network: z.string().min(1).nullable().default(null),
+      /** `stateDir` as the engine sees it, when the agent runs in a container itself; null: the same. */
+      stateDirOnHost: z.string().startsWith("/").nullable().default(null),
+      /** Logins by registry (`docker.io`, `ghcr.io`). */
+      registries: z
+        .record(z.string().min(1), z.strictObject({ username: z.string().min(1), passwordFile: z.string().min(1) }))
+        .default({}),
+    })
+    .nullable()
+    .default(null),
+  /** What the `docker` driver may run, by name. */
+  images: z
+    .record(
+      z.string().regex(/^[a-z0-9][a-z0-9-]{0,63}$/),
+      z.strictObject({
+        image: z.string().regex(/(?::[\w.-]{1,128}|@sha256:[0-9a-f]{64})$/, "names no tag or digest"),
+        port,
+        command: z.array(z.string()).min(1).optional(),
+        env: z.record(z.string(), z.string()).default({}),
+        user: z
+          .string()
+          .regex(/^\d{1,10}(?::\d{1,10})?$/, "is not uid or uid:gid")
+          .optional(),
+        memoryMib: z.number().int().min(16).default(512),
+        cpus: z.number().min(0.05).default(1),
+        processes: z.number().int().min(1).default(512),
+        readOnly: z.boolean().default(false),
+        data: z.string().startsWith("/").optional(),
+        pull: z.enum(["missing", "always", "never"]).default("missing"),
+      }),
+    )
+    .default({}),
   servicePorts: z
     .strictObject({ from: port, to: port })
     .refine(({ from, to }) => from <= to, "from is greater than to")
@@ -67,8 +104,13 @@ export function readAgentConfig(path: string): Result<AgentConfig, string> {
   const parsed = readJson(path, agentFile);
   if (!parsed.ok) return parsed;
   const from = (relative: string): string => resolve(dirname(path), relative);
-  const { stateDir, credentialsFile, ...rest } = parsed.value;
-  return ok({ ...rest, stateDir: from(stateDir), credentialsFile: from(credentialsFile) });
+  const { stateDir, credentialsFile, docker, ...rest } = parsed.value;
+  if (docker === null && Object.keys(rest.images).length > 0)
+    return err(
+      `${path} is not valid: images are there, but no docker: say {"docker": {}} for the engine of this machine`,
+    );
+  for (const registry of Object.values(docker?.registries ?? {})) registry.passwordFile = from(registry.passwordFile);
+  return ok({ ...rest, docker, stateDir: from(stateDir), credentialsFile: from(credentialsFile) });
 }
 
 export const readCredentials = (path: string): Result<NodeCredentials, string> => readJson(path, nodeCredentials);

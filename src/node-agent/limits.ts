@@ -45,6 +45,16 @@ export const LIMITS = {
   /** Ports for services: below Linux's ephemeral range (32768), so that no outgoing connection takes one between two starts. */
   servicePortFrom: 21_000,
   servicePortTo: 30_999,
+  /** A call of the engine takes milliseconds; with many containers starting on a small machine, seconds. */
+  engineTimeoutMs: 30_000,
+  /** Gigabytes from a registry over a slow line. */
+  pullTimeoutMs: 15 * 60_000,
+  /** Calls under way at the engine: it does them nearly one after another anyway. */
+  engineConnections: 8,
+  /** How often it is looked whether containers were stopped or removed by hand: one call for all of them. */
+  containersWatchMs: 2_000,
+  /** Ports that somebody else took between our look and the start. */
+  portTries: 5,
 
   /** Reconnects: full jitter up to 0.5 s, doubling up to 30 s. */
   reconnectMinMs: 500,

@@ -24,7 +24,7 @@ import { LIMITS } from "./limits.ts";
 import { lockHolder, takeLock } from "./lock.ts";
 import { agentPaths, type AgentPaths } from "./paths.ts";
 import { endRecorded, keepProcess, type KeptProcess } from "./services/kept-process.ts";
-import { createProcessDriver } from "./services/process-driver.ts";
+import { openDrivers } from "./services/drivers.ts";
 import { openStore, type ChannelRecord } from "./store.ts";
 import { takeSocketDir } from "./socket-dir.ts";
 import { createTenants } from "./tenants.ts";
@@ -65,19 +65,12 @@ export async function startNodeAgent(config: AgentConfig, log: Logger): Promise<
 
   const planner = createPlanner(LIMITS);
   let xds: XdsServer | null = null;
-  const driver = createProcessDriver({
-    dir: paths.services,
-    node: credentials.node,
-    catalogue: new Map(Object.entries(config.commands)),
-    ports: config.servicePorts,
-    random: Math.random,
-    log,
-    onMoved: (tenantId) => tenants.onServiceMoved(tenantId),
-  });
+  const onMoved = (tenantId: string): void => tenants.onServiceMoved(tenantId);
+  const driver = openDrivers(config, credentials, paths, log, onMoved);
   const tenants = createTenants({
     store,
     driver,
-    commands: new Set(Object.keys(config.commands)),
+    catalogue: { commands: new Set(Object.keys(config.commands)), images: new Set(Object.keys(config.images)) },
     planner,
     run: (effects) => xds?.run(effects),
     probe: (host, expected, signal) => probeUntil(paths.envoyPaths.probeSocket, host, expected, signal),

@@ -8,6 +8,8 @@ export interface AgentPaths {
   readonly lock: string;
   readonly store: string;
   readonly services: string;
+  /** Secrets of containers. */
+  readonly containers: string;
   /** Envoy's files, log and process record. */
   readonly envoy: string;
   readonly bootstrap: string;
@@ -25,6 +27,7 @@ export function agentPaths(stateDir: string): AgentPaths {
     lock: join(stateDir, "agent.lock"),
     store: join(stateDir, "store"),
     services: join(stateDir, "services"),
+    containers: join(stateDir, "containers"),
     envoy,
     bootstrap: join(envoy, "bootstrap.json"),
     envoyCommand: join(envoy, "command.json"),

@@ -19,7 +19,7 @@ const tenant = (change: Partial<NodeTenant>): NodeTenant => ({
   ...change,
 });
 const check = (change: Partial<NodeTenant>, owners: Record<string, string> = {}): string | null =>
-  checkTenant(tenant(change), new Set(["demo"]), (host) => owners[host]);
+  checkTenant(tenant(change), { commands: new Set(["demo"]), images: new Set(["web"]) }, (host) => owners[host]);
 
 test("a sound tenant is taken, also again and with services in several workspaces", () => {
   expect(check({})).toBeNull();
@@ -30,6 +30,7 @@ test("a sound tenant is taken, also again and with services in several workspace
 
 test.each([
   [{ services: [{ ...app, driver: { kind: "process", command: "rm" } as const }] }, /no command "rm"/],
+  [{ services: [{ ...app, driver: { kind: "docker", image: "rm" } as const }] }, /no image "rm"/],
   [{ services: [] }, /route \/app names service app/],
   [{ services: [app, app] }, /app is there twice/],
   [{ services: [{ ...app, workspace: "../.." }] }, /not a valid name/],

@@ -1,9 +1,15 @@
 import type { NodeTenant } from "../protocol/node-channel.ts";
 
+/** Names of what the node's operator lets tenants' services be. */
+export interface Catalogue {
+  readonly commands: ReadonlySet<string>;
+  readonly images: ReadonlySet<string>;
+}
+
 /** What the agent refuses before anything is started: a sentence, or null when the tenant can be served. `ownerOf` tells who holds a host on this node. */
 export function checkTenant(
   tenant: NodeTenant,
-  commands: ReadonlySet<string>,
+  { commands, images }: Catalogue,
   ownerOf: (host: string) => string | undefined,
 ): string | null {
   const services = new Set<string>();
@@ -15,6 +21,9 @@ export function checkTenant(
     services.add(name);
     if (driver.kind === "process" && !commands.has(driver.command)) {
       return `this node's catalogue has no command "${driver.command}" for service ${name}`;
+    }
+    if (driver.kind === "docker" && !images.has(driver.image)) {
+      return `this node's catalogue has no image "${driver.image}" for service ${name}`;
     }
   }
   const prefixes = new Set<string>();

@@ -4,9 +4,9 @@ import { err, ok, type Result } from "../shared/result.ts";
 import { probeAnswer, renderTenant, type Endpoint } from "./envoy/render.ts";
 import { createHostClaims } from "./host-claims.ts";
 import { LIMITS } from "./limits.ts";
-import type { ProcessDriver, ServiceInstance } from "./services/process-driver.ts";
+import type { ServiceDriver, ServiceInstance } from "./services/service-driver.ts";
 import type { AgentStore, TenantRecord } from "./store.ts";
-import { checkTenant } from "./tenant-check.ts";
+import { checkTenant, type Catalogue } from "./tenant-check.ts";
 import { encodeTenant } from "./xds/codec.ts";
 import type { Planner, PlannerEffect, TenantUnit } from "./xds/planner.ts";
 
@@ -34,8 +34,8 @@ export interface Tenants {
 
 export interface TenantsPorts {
   readonly store: AgentStore;
-  readonly driver: ProcessDriver;
-  readonly commands: ReadonlySet<string>;
+  readonly driver: ServiceDriver;
+  readonly catalogue: Catalogue;
   readonly planner: Planner;
   /** Carries out the planner's effects. */
   readonly run: (effects: readonly PlannerEffect[]) => void;
@@ -148,7 +148,7 @@ export function createTenants(ports: TenantsPorts): Tenants {
 
   const bringUp = async (tenant: Tenant, want: NodeTenant, signal: AbortSignal): Promise<void> => {
     const { tenantId } = want;
-    const objection = checkTenant(want, ports.commands, (host) => hosts.ownerOf(host));
+    const objection = checkTenant(want, ports.catalogue, (host) => hosts.ownerOf(host));
     if (objection !== null) {
       conflicted.add(tenantId);
       await settle(tenant, signal, "rejected", objection);
@@ -371,8 +371,6 @@ export function createTenants(ports: TenantsPorts): Tenants {
 
 function instancesOf({ tenantId, slug, services }: NodeTenant): ServiceInstance[] {
   return services.flatMap(({ name, workspace, driver, healthPath, secrets }) =>
-    driver.kind === "process"
-      ? [{ tenantId, slug, workspace, service: name, command: driver.command, healthPath, secrets }]
-      : [],
+    driver.kind === "external" ? [] : [{ tenantId, slug, workspace, service: name, driver, healthPath, secrets }],
   );
 }

@@ -13,6 +13,8 @@ export const nodeService = z.object({
   driver: z.discriminatedUnion("kind", [
     /** A command of the node operator's own catalogue, by name; the control plane can't name executables. */
     z.object({ kind: z.literal("process"), command: z.string().max(64) }),
+    /** An image of that catalogue, by name too. */
+    z.object({ kind: z.literal("docker"), image: z.string().max(64) }),
     z.object({ kind: z.literal("external"), address: z.string().max(255), port: z.number().int().min(1).max(65535) }),
   ]),
   healthPath: z.string().startsWith("/").max(255).nullable(),
@@ -25,6 +27,21 @@ export const nodeRoute = z.object({
   /** Segment-aware prefix, "/" or without a trailing slash. */
   prefix: z.string().startsWith("/").max(255),
   service: z.string(),
+  /** What the service sees in place of the prefix, and of the visitor's Host. Default: both as they came. */
+  rewrite: z
+    .object({
+      prefix: z
+        .string()
+        .max(255)
+        .regex(/^\/$|^(\/[A-Za-z0-9._~-]+)+$/)
+        .optional(),
+      host: z
+        .string()
+        .max(253)
+        .regex(/^[a-z0-9.-]+(?::[0-9]{1,5})?$/)
+        .optional(),
+    })
+    .optional(),
 });
 
 /** All that a node needs to know of one tenant. A higher revision replaces the whole of a lower one. */

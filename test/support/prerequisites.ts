@@ -36,7 +36,7 @@ export function missingForBrowser(): string | null {
 }
 
 /** Base images of the compose project: the defaults in the compose file, or those that the environment names. */
-function baseImages(): string[] {
+export function baseImages(): string[] {
   const text = readFileSync("local-stack/compose.yaml", "utf8");
   const found = [...text.matchAll(/\$\{(CAUSEWAY_[A-Z]+_IMAGE):-([^}]+)\}/g)];
   return [...new Set(found.map(([, name = "", image = ""]) => process.env[name] ?? image))];

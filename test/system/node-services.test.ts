@@ -5,11 +5,8 @@ import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { LIMITS } from "../../src/node-agent/limits.ts";
 import { keepProcess } from "../../src/node-agent/services/kept-process.ts";
-import {
-  createProcessDriver,
-  type ProcessDriver,
-  type ServiceInstance,
-} from "../../src/node-agent/services/process-driver.ts";
+import { createProcessDriver } from "../../src/node-agent/services/process-driver.ts";
+import type { ServiceDriver, ServiceInstance } from "../../src/node-agent/services/service-driver.ts";
 import { processStart } from "../../src/node-agent/services/processes.ts";
 import { createLogger } from "../../src/shared/log.ts";
 import { until } from "../support/until.ts";
@@ -28,7 +25,7 @@ const SERVICE = `
 `;
 
 let dir: string;
-let drivers: ProcessDriver[];
+let drivers: ServiceDriver[];
 let lines: string[];
 let moved: string[];
 
@@ -44,7 +41,7 @@ afterEach(async () => {
   for (const driver of drivers) await driver.endStrays(new Set());
 });
 
-function newDriver(env: Record<string, string> = {}): ProcessDriver {
+function newDriver(env: Record<string, string> = {}): ServiceDriver {
   const driver = createProcessDriver({
     dir: join(dir, "services"),
     node: "walter-white",
@@ -67,12 +64,12 @@ const app: ServiceInstance = {
   slug: "a",
   workspace: "main",
   service: "app",
-  command: "good",
+  driver: { kind: "process", command: "good" },
   healthPath: "/healthz",
   secrets: { API_KEY: "sesame" },
 };
 const bound = (ms = 10_000): AbortSignal => AbortSignal.timeout(ms);
-const up = async (driver: ProcessDriver, instance: ServiceInstance): Promise<number> => {
+const up = async (driver: ServiceDriver, instance: ServiceInstance): Promise<number> => {
   const ensured = await driver.ensure(instance);
   if (!ensured.ok) throw new Error(ensured.error);
   const healthy = await driver.healthy(instance, bound());
@@ -222,8 +219,9 @@ describe("a service", () => {
     "that can't run (%s) is tried again with growing pauses, not in a tight loop",
     async (command) => {
       const driver = newDriver();
-      await driver.ensure({ ...app, command });
-      const health = await driver.healthy({ ...app, command }, bound(2_500));
+      const instance = { ...app, driver: { kind: "process" as const, command } };
+      await driver.ensure(instance);
+      const health = await driver.healthy(instance, bound(2_500));
       expect(health).toMatchObject({ ok: false });
       const tries = lines.filter((line) => /process started|could not be started/.test(line)).length;
       expect(tries).toBeGreaterThanOrEqual(2);
@@ -232,7 +230,7 @@ describe("a service", () => {
   );
 
   test("whose command is not in the catalogue is refused", async () => {
-    expect(await newDriver().ensure({ ...app, command: "rm" })).toEqual({
+    expect(await newDriver().ensure({ ...app, driver: { kind: "process", command: "rm" } })).toEqual({
       ok: false,
       error: 'this node\'s catalogue has no command "rm"',
     });

@@ -23,6 +23,7 @@ export interface RouteConfig {
   readonly name: string;
   readonly match: {
     readonly prefix?: string;
+    readonly path?: string;
     readonly path_separated_prefix?: string;
     readonly headers?: readonly { readonly name: string; readonly present_match: true }[];
   };
@@ -30,7 +31,9 @@ export interface RouteConfig {
     readonly cluster: string;
     readonly timeout: Seconds;
     readonly idle_timeout: Seconds;
-    readonly host_rewrite_header: string;
+    readonly host_rewrite_header?: string;
+    readonly host_rewrite_literal?: string;
+    readonly prefix_rewrite?: string;
     readonly retry_policy: { readonly retry_on: string; readonly num_retries: { readonly value: number } };
   };
   readonly direct_response?: { readonly status: number; readonly body?: { readonly inline_string: string } };
@@ -78,28 +81,49 @@ export function renderTenant(tenant: NodeTenant, endpoints: ReadonlyMap<string, 
   const byLength = tenant.routes.toSorted(
     (a, b) => b.prefix.length - a.prefix.length || (a.prefix < b.prefix ? -1 : 1),
   );
-  for (const { prefix, service } of byLength) {
+  for (const { prefix, service, rewrite } of byLength) {
     const endpoint = endpoints.get(service);
     if (endpoint === undefined) continue;
     const cluster = renderCluster(clusterName(tenant.tenantId, service, endpoint), endpoint);
     clusters.set(cluster.name, cluster);
-    routes.push({
-      name: `service${prefix}`,
-      match: prefix === "/" ? { prefix } : { path_separated_prefix: prefix },
-      route: {
-        cluster: cluster.name,
-        timeout: { seconds: 0 },
-        idle_timeout: { seconds: LIMITS.routeIdleTimeoutSeconds },
-        host_rewrite_header: HOST_HEADER,
-        retry_policy: { retry_on: "connect-failure", num_retries: { value: LIMITS.connectRetries } },
-      },
-    });
+    const action = {
+      cluster: cluster.name,
+      timeout: { seconds: 0 },
+      idle_timeout: { seconds: LIMITS.routeIdleTimeoutSeconds },
+      ...(rewrite?.host === undefined ? { host_rewrite_header: HOST_HEADER } : { host_rewrite_literal: rewrite.host }),
+      retry_policy: { retry_on: "connect-failure", num_retries: { value: LIMITS.connectRetries } },
+    };
+    for (const { name, match, prefixRewrite } of matchesOf(prefix, rewrite?.prefix)) {
+      const route = prefixRewrite === null ? action : { ...action, prefix_rewrite: prefixRewrite };
+      routes.push({ name: `service${name}`, match, route });
+    }
   }
   const probe = probeAnswer(tenant.tenantId, tenant.revision);
   const scopes = [...new Set(tenant.hosts.map((host) => host.toLowerCase()))]
     .toSorted()
     .map((host) => renderScope(host, probe, routes));
   return { clusters: [...clusters.values()], scopes };
+}
+
+interface RouteMatch {
+  readonly name: string;
+  readonly match: RouteConfig["match"];
+  /** Null: the path goes on as it came. */
+  readonly prefixRewrite: string | null;
+}
+
+/** Envoy puts the new prefix in the place of just the characters that matched, so their last slash must be alike. */
+function matchesOf(prefix: string, rewritten: string | undefined): readonly RouteMatch[] {
+  if (rewritten === undefined || rewritten === prefix) {
+    const match = prefix === "/" ? { prefix } : { path_separated_prefix: prefix };
+    return [{ name: prefix, match, prefixRewrite: null }];
+  }
+  if (prefix === "/") return [{ name: prefix, match: { prefix }, prefixRewrite: `${rewritten}/` }];
+  if (rewritten !== "/") return [{ name: prefix, match: { path_separated_prefix: prefix }, prefixRewrite: rewritten }];
+  return [
+    { name: `${prefix}/`, match: { prefix: `${prefix}/` }, prefixRewrite: "/" },
+    { name: prefix, match: { path: prefix }, prefixRewrite: "/" },
+  ];
 }
 
 /**

@@ -1,52 +1,20 @@
-import { createHash } from "node:crypto";
 import { existsSync, readFileSync } from "node:fs";
 import { mkdir, readdir, rm } from "node:fs/promises";
-import { request } from "node:http";
 import { join } from "node:path";
-import { setTimeout as sleep } from "node:timers/promises";
 import type { Logger } from "../../shared/log.ts";
 import { err, ok, type Result } from "../../shared/result.ts";
 import { replaceFile } from "../envoy/files.ts";
 import type { Endpoint } from "../envoy/render.ts";
-import { LIMITS } from "../limits.ts";
 import { endRecorded, keepProcess, type KeptProcess } from "./kept-process.ts";
+import { described, keyOf as instanceKey, nameOf, ownEnvironment, untilHealthy, writeSecrets } from "./instance.ts";
 import { chooseServicePort, portIsFree } from "./ports.ts";
+import type { ServiceDriver, ServiceInstance } from "./service-driver.ts";
 
 /** A command of the node operator's own catalogue (agent configuration). The control plane can only name it. */
 export interface CatalogueCommand {
   readonly argv: readonly string[];
   readonly cwd?: string | undefined;
   readonly env: Readonly<Record<string, string>>;
-}
-
-/** One service of one workspace of one tenant, in one form: other secrets or another command make another instance beside it. */
-export interface ServiceInstance {
-  readonly tenantId: string;
-  readonly slug: string;
-  readonly workspace: string;
-  readonly service: string;
-  readonly command: string;
-  readonly healthPath: string | null;
-  readonly secrets: Readonly<Record<string, string>>;
-}
-
-/**
- * Tenant services as child processes, one per tenant, workspace and service. They listen on a loopback port that they are given as PORT,
- * and outlive the agent.
- */
-export interface ProcessDriver {
-  /** Sees to it that the instance runs, and says where. Idempotent. Fails when the command is not in the catalogue or no port is free. */
-  ensure(instance: ServiceInstance): Promise<Result<Endpoint, string>>;
-  /** Waits until it answers its health check (or accepts connections when it has none). */
-  healthy(instance: ServiceInstance, signal: AbortSignal): Promise<Result<null, string>>;
-  /** Ends all instances of the tenant but these. */
-  keepOnly(tenantId: string, instances: readonly ServiceInstance[]): Promise<void>;
-  /** Ends what an earlier agent left behind for tenants that are not these. */
-  endStrays(tenantIds: ReadonlySet<string>): Promise<void>;
-  /** Directory keys and pids of what runs. */
-  running(): { readonly name: string; readonly pid: number | null; readonly port: number }[];
-  /** Ends everything, or leaves it running for the next agent. */
-  close(end: boolean): Promise<void>;
 }
 
 interface Running {
@@ -67,15 +35,15 @@ export interface ProcessDriverOptions {
   readonly onMoved: (tenantId: string) => void;
 }
 
-export function createProcessDriver(options: ProcessDriverOptions): ProcessDriver {
+/** Services as child processes. They listen on a loopback port that they are given as PORT. */
+export function createProcessDriver(options: ProcessDriverOptions): ServiceDriver {
   const { dir, node, catalogue, ports, random, log } = options;
   const running = new Map<string, Running>();
   const opening = new Map<string, Promise<Result<Endpoint, string>>>();
 
-  const keyOf = (instance: ServiceInstance): string => {
-    const { tenantId, workspace, service } = instance;
-    return join(tenantId, workspace, service, formOf(instance, catalogue.get(instance.command)));
-  };
+  const commandOf = ({ driver }: ServiceInstance): CatalogueCommand | undefined =>
+    driver.kind === "process" ? catalogue.get(driver.command) : undefined;
+  const keyOf = (instance: ServiceInstance): string => instanceKey(instance, commandOf(instance));
   const taken = (): Set<number> => new Set([...running.values()].map(({ port }) => port));
 
   const open = async (
@@ -95,10 +63,9 @@ export function createProcessDriver(options: ProcessDriverOptions): ProcessDrive
     };
     const first = readPort(portFile) ?? (await choose());
     if (first === null) return err("no port is free for the service");
-    const name = `${instance.tenantId}/${instance.workspace}/${instance.service}`;
-    const serviceLog = log.with({ service: name });
+    const serviceLog = log.with({ service: nameOf(instance) });
     let port = first;
-    const process = await keepProcess({
+    const kept = await keepProcess({
       dir: home,
       log: serviceLog,
       command: async () => {
@@ -113,11 +80,22 @@ export function createProcessDriver(options: ProcessDriverOptions): ProcessDrive
             options.onMoved(instance.tenantId);
           }
         }
-        return { argv: command.argv, cwd: command.cwd, env: environment(instance, node, port, secretsDir, command) };
+        // Only what a service needs: nothing of the agent's own environment but the path to programs.
+        const env = {
+          PATH: process.env["PATH"] ?? "",
+          ...command.env,
+          ...ownEnvironment(instance, node, port, secretsDir),
+        };
+        return { argv: command.argv, cwd: command.cwd, env };
       },
     });
-    running.set(key, { instance, process, port });
+    running.set(key, { instance, process: kept, port });
     return ok({ address: "127.0.0.1", port });
+  };
+
+  const endpointOf = (key: string): Endpoint | null => {
+    const found = running.get(key);
+    return found === undefined ? null : { address: "127.0.0.1", port: found.port };
   };
 
   const end = async (key: string): Promise<void> => {
@@ -130,31 +108,18 @@ export function createProcessDriver(options: ProcessDriverOptions): ProcessDrive
 
   return {
     async ensure(instance) {
-      const command = catalogue.get(instance.command);
-      if (command === undefined) return err(`this node's catalogue has no command "${instance.command}"`);
+      const command = commandOf(instance);
+      if (command === undefined) return err(`this node's catalogue has no ${described(instance)}`);
       const key = keyOf(instance);
-      const found = running.get(key);
-      if (found !== undefined) return ok({ address: "127.0.0.1", port: found.port });
+      const found = endpointOf(key);
+      if (found !== null) return ok(found);
       const under = opening.get(key);
       if (under !== undefined) return under;
       const opened = open(key, instance, command).finally(() => opening.delete(key));
       opening.set(key, opened);
       return opened;
     },
-    async healthy(instance, signal) {
-      let last = "it is not running";
-      while (!signal.aborted) {
-        const port = running.get(keyOf(instance))?.port;
-        if (port !== undefined) {
-          const answer = await check(port, instance.healthPath ?? "/");
-          if (typeof answer === "string") last = answer;
-          else if (instance.healthPath === null || (answer >= 200 && answer < 300)) return ok(null);
-          else last = `${instance.healthPath} answered ${answer}`;
-        }
-        await sleep(LIMITS.healthCheckIntervalMs, undefined, { signal }).catch(() => undefined);
-      }
-      return err(`service ${instance.service} did not become healthy: ${last}`);
-    },
+    healthy: (instance, signal) => untilHealthy(instance, () => endpointOf(keyOf(instance)), signal),
     async keepOnly(tenantId, instances) {
       const keep = new Set(instances.map(keyOf));
       const all = new Set([...running.keys()].filter((key) => key.startsWith(`${tenantId}/`)));
@@ -169,7 +134,7 @@ export function createProcessDriver(options: ProcessDriverOptions): ProcessDrive
     },
     running: () =>
       [...running.values()].map(({ instance, process, port }) => ({
-        name: `${instance.tenantId}/${instance.workspace}/${instance.service}`,
+        name: nameOf(instance),
         pid: process.pid(),
         port,
       })),
@@ -179,43 +144,6 @@ export function createProcessDriver(options: ProcessDriverOptions): ProcessDrive
       else for (const { process } of all) process.leave();
     },
   };
-}
-
-/** Names the form of an instance: whatever changes it needs a new process. */
-function formOf(instance: ServiceInstance, command: CatalogueCommand | undefined): string {
-  const { slug, secrets } = instance;
-  const sorted = Object.keys(secrets)
-    .toSorted()
-    .map((name) => [name, secrets[name]]);
-  const parts = [instance.command, command?.argv, command?.cwd, command?.env, slug, sorted];
-  return createHash("sha256").update(JSON.stringify(parts)).digest("hex").slice(0, 16);
-}
-
-/** Only what a service needs: nothing of the agent's own environment but the path to programs. */
-function environment(
-  instance: ServiceInstance,
-  node: string,
-  port: number,
-  secretsDir: string,
-  command: CatalogueCommand,
-): Record<string, string> {
-  return {
-    PATH: process.env["PATH"] ?? "",
-    ...command.env,
-    PORT: String(port),
-    CAUSEWAY_TENANT: instance.slug,
-    CAUSEWAY_TENANT_ID: instance.tenantId,
-    CAUSEWAY_WORKSPACE: instance.workspace,
-    CAUSEWAY_SERVICE: instance.service,
-    CAUSEWAY_NODE: node,
-    CAUSEWAY_SECRETS_DIR: secretsDir,
-  };
-}
-
-/** One file a secret, so that none is in an environment that others could read. */
-async function writeSecrets(secretsDir: string, secrets: Readonly<Record<string, string>>): Promise<void> {
-  await mkdir(secretsDir, { recursive: true, mode: 0o700 });
-  for (const [name, value] of Object.entries(secrets)) await replaceFile(join(secretsDir, name), value, 0o600);
 }
 
 function readPort(portFile: string): number | null {
@@ -233,18 +161,3 @@ async function instancesOnDisk(dir: string, tenantId: string): Promise<string[]>
   const services = (await Promise.all((await below(tenantId)).map(below))).flat();
   return (await Promise.all(services.map(below))).flat();
 }
-
-/** Status code of a GET, or a sentence about why there is none. */
-const check = (port: number, path: string): Promise<number | string> =>
-  new Promise((resolve) => {
-    const asked = request(
-      { host: "127.0.0.1", port, path, timeout: LIMITS.healthCheckTimeoutMs, agent: false },
-      (response) => {
-        response.resume();
-        resolve(response.statusCode ?? 0);
-      },
-    );
-    asked.on("timeout", () => asked.destroy(new Error("no answer in time")));
-    asked.on("error", (error) => resolve(error.message));
-    asked.end();
-  });

@@ -15,6 +15,8 @@ import { MAX_ROUTES_PER_TENANT } from "./limits.ts";
 import { routeRow } from "./route-list.ts";
 
 export interface TenantRequest {
+  /** Default: a new one. */
+  readonly id?: string;
   readonly slug: string;
   readonly cluster: string | undefined;
   readonly node: string | undefined;
@@ -92,7 +94,7 @@ export async function createTenant(tx: Db, request: TenantRequest, now: Date): P
     .where(sql`${clusters.baseDomains} && ${`{${tenantHosts.join(",")}}`}::text[]`);
   if (domain !== undefined) return fail("conflict", `"${slug}" is the domain of cluster "${domain.name}".`);
 
-  const tenantId = newId("ten");
+  const tenantId = request.id ?? newId("ten");
   const [tenant] = await tx
     .insert(tenants)
     .values({

@@ -1,10 +1,22 @@
-import { connect } from "../db/client.ts";
+import { WorkerEntrypoint } from "cloudflare:workers";
+import { z } from "zod";
+import { connect, sqlState } from "../db/client.ts";
 import type { LaneRpc } from "../protocol/lane.ts";
 import type { MembersRpc } from "../protocol/portal-rpc.ts";
 import type { ProvisioningMessage } from "../protocol/queue-messages.ts";
+import {
+  createOwnTenantInput,
+  endSessionsInput,
+  type CreateOwnTenantInput,
+  type CreateOwnTenantResult,
+  type EndSessionsInput,
+  type TenantsRpc,
+  type TenantStatus,
+} from "../protocol/tenants-rpc.ts";
 import { systemClock } from "../shared/clock.ts";
 import { createLogger } from "../shared/log.ts";
 import { createConsole } from "./app.ts";
+import { createOwnTenant, endSessionsOf, showOwnTenants } from "./own-tenants.ts";
 
 interface Objects<Rpc> {
   getByName(name: string): Rpc;
@@ -38,3 +50,43 @@ export default {
     });
   },
 } satisfies ExportedHandler<Env>;
+
+const tenantIds = z.array(z.string().min(1).max(64)).max(100);
+
+/** For the portal: what people do with their own tenants. */
+export class Tenants extends WorkerEntrypoint<Env> implements TenantsRpc {
+  async create(input: CreateOwnTenantInput): Promise<CreateOwnTenantResult> {
+    const parsed = createOwnTenantInput.parse(input);
+    return await withoutDetails("create", () => createOwnTenant(this.#ports(), parsed));
+  }
+
+  async show(ids: readonly string[]): Promise<TenantStatus[]> {
+    const parsed = tenantIds.parse(ids);
+    return await withoutDetails("show", () => showOwnTenants(this.#ports().db, parsed));
+  }
+
+  async endSessions(input: EndSessionsInput): Promise<boolean> {
+    const parsed = endSessionsInput.parse(input);
+    return await withoutDetails("endSessions", () => endSessionsOf(this.#ports(), parsed));
+  }
+
+  #ports() {
+    const { db } = connect(this.env.CONTROL_DB.connectionString);
+    const send = async (message: ProvisioningMessage) => {
+      await this.env.PROVISIONING.send(message);
+    };
+    return { db, send, clock: systemClock, log };
+  }
+}
+
+/** A failed query's error quotes its parameters; they don't travel. */
+async function withoutDetails<T>(call: string, work: () => Promise<T>): Promise<T> {
+  try {
+    return await work();
+  } catch (error) {
+    const failed = { call, error: error instanceof Error ? error.name : typeof error, sqlState: sqlState(error) };
+    log.error("call failed", failed);
+    // oxlint-disable-next-line preserve-caught-error -- the cause is what must not travel
+    throw new Error(`the console could not do ${call}`);
+  }
+}

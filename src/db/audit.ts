@@ -3,7 +3,7 @@ import type { Db } from "./client.ts";
 import { auditEvents } from "./schema.ts";
 
 export interface AuditEvent {
-  /** `token:<id>` or `system:<worker>`. */
+  /** `token:<id>`, `account:<id>` (a person at the portal) or `system:<worker>`. */
   readonly actor: string;
   /** For example tenant.create. */
   readonly action: string;

@@ -20,7 +20,11 @@ export function AccountPage({ session, sessions, hasPassword, hasMail, error, no
     <Page title={error === null ? "Your account" : "Error: your account"}>
       <h1>Your account</h1>
       <p class="soft">{session.email}</p>
-      {notice === null ? null : <p role="status">{notice}</p>}
+      {notice === null ? null : (
+        <p class="notice" role="status">
+          {notice}
+        </p>
+      )}
       <Problem text={error} />
       {session.isVerified || !hasMail ? null : (
         <form method="post" action="/account/verify">
@@ -40,7 +44,9 @@ export function AccountPage({ session, sessions, hasPassword, hasMail, error, no
         ))}
       </ul>
       <form method="post" action="/account/sign-out-everywhere">
-        <button type="submit">Sign out everywhere</button>
+        <button type="submit" class="plain bad">
+          Sign out everywhere
+        </button>
       </form>
       <SignOutForm />
       <p>

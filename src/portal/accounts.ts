@@ -1,6 +1,6 @@
 import { and, desc, eq, gt, sql } from "drizzle-orm";
 import type { Db } from "../db/client.ts";
-import { account, member, organization, session } from "../db/portal-schema.ts";
+import { account, member, session } from "../db/portal-schema.ts";
 import { HEADER } from "../protocol/headers.ts";
 import type { Clock } from "../shared/clock.ts";
 import type { Logger } from "../shared/log.ts";
@@ -44,8 +44,6 @@ export interface Accounts {
   /** Answers the cookies that end the session in the browser. */
   signOut(request: Request): Promise<readonly string[]>;
   isMember(accountId: string, tenantId: string): Promise<boolean>;
-  /** Names (`slug` or `slug@cluster`) of the account's tenants. */
-  tenantsOf(accountId: string): Promise<string[]>;
   /** Whether a portal session has neither ended nor expired. */
   isLive(sessionId: string): Promise<boolean>;
   /** Ends a portal session by its id; unknown ones are fine. */
@@ -117,16 +115,6 @@ export function createAccounts(db: Db, settings: PortalSettings, log: Logger, no
         .where(and(eq(member.userId, accountId), eq(member.organizationId, tenantId)))
         .limit(1);
       return rows.length > 0;
-    },
-    async tenantsOf(accountId) {
-      const rows = await db
-        .select({ name: organization.name })
-        .from(member)
-        .innerJoin(organization, eq(organization.id, member.organizationId))
-        .where(eq(member.userId, accountId))
-        .orderBy(organization.name)
-        .limit(LIMITS.listedTenants);
-      return rows.map((row) => row.name);
     },
     async isLive(sessionId) {
       const rows = await db

@@ -6,6 +6,7 @@ import { PAGE_SECURITY_HEADERS } from "../policy/error-page.ts";
 import { canonicalHost, parseHost } from "../policy/host.ts";
 import { prefersHtml } from "../policy/negotiate.ts";
 import { HEADER } from "../protocol/headers.ts";
+import type { Clock } from "../shared/clock.ts";
 import type { IdKind } from "../shared/ids.ts";
 import type { Logger } from "../shared/log.ts";
 import type { Accounts, PortalSession } from "./accounts.ts";
@@ -15,13 +16,16 @@ import { minutes, nextPath, passwordField, problem, readForm, type App } from ".
 import type { AcceptOutcome, OpenInvitation } from "./invitations.ts";
 import type { MailTries } from "./mail-tries.ts";
 import type { MailedAccounts } from "./mailed-accounts.ts";
+import type { OwnTenants } from "./own-tenants.ts";
 import { NotMemberPage, SignedOutPage, SignInPage, SignOutPage, UnknownHostPage, WelcomePage } from "./pages.tsx";
 import type { ProviderSignIn } from "./provider-sign-in.ts";
 import { addAccountRoutes } from "./routes/account.tsx";
 import { addInvitationRoutes } from "./routes/invitation.tsx";
 import { addMailRoutes } from "./routes/mail.tsx";
 import { addProviderRoutes } from "./routes/provider.ts";
-import { portalOrigin, publicOrigin, type PortalSettings } from "./settings.ts";
+import { addTenantRoutes } from "./routes/tenants.tsx";
+import { portalOrigin, tenantUrl, type PortalSettings } from "./settings.ts";
+import type { TenantMembers } from "./tenant-members.ts";
 
 export interface PortalPorts extends Omit<AuthorizePorts, "isMember"> {
   /** Accounts of this invocation. */
@@ -33,11 +37,16 @@ export interface PortalPorts extends Omit<AuthorizePorts, "isMember"> {
     readonly peek: (token: string) => Promise<OpenInvitation | null>;
     readonly accept: (token: string, session: PortalSession | null, password: string | null) => Promise<AcceptOutcome>;
   };
+  readonly ownTenants: () => OwnTenants;
+  readonly tenantMembers: () => TenantMembers;
   /** Null without an outside provider. */
   readonly provider: () => ProviderSignIn | null;
   /** Does `work` after the answer; its failure is logged as `call`. */
   readonly later: (call: string, work: () => Promise<void>) => void;
   readonly newId: (kind: IdKind) => string;
+  readonly now: Clock;
+  /** Resolves after that many milliseconds. */
+  readonly sleep: (ms: number) => Promise<void>;
   readonly log: Logger;
 }
 
@@ -79,12 +88,16 @@ export function createPortal(ports: PortalPorts, settings: PortalSettings): Hono
     const accounts = ports.accounts();
     const session = await accounts.current(c.req.raw);
     if (session === null) return c.html(<WelcomePage signedIn={null} canSignUp={canSignUp} />);
-    const names = await accounts.tenantsOf(session.accountId);
-    const tenants = names.map((name) => ({
-      name,
-      url: name.includes("@") ? null : `${publicOrigin(settings, `${name}.${settings.baseDomains[0]}`)}/`,
+    const own = await ports.ownTenants().list(session.accountId);
+    const tenants = own.map((tenant) => ({
+      name: tenant.name,
+      url: tenant.status?.state === "provisioning" ? null : tenantUrl(settings, tenant),
+      role: tenant.role,
+      state: tenant.status?.state ?? "active",
+      page: `/tenants/${tenant.tenantId}`,
     }));
-    return c.html(<WelcomePage signedIn={{ email: session.email, tenants }} canSignUp={canSignUp} />);
+    const canCreate = settings.tenantsPerAccount > own.filter(({ role }) => role === "owner").length;
+    return c.html(<WelcomePage signedIn={{ email: session.email, tenants, canCreate }} canSignUp={canSignUp} />);
   });
 
   app.get("/sign-in", (c) => {
@@ -154,6 +167,7 @@ export function createPortal(ports: PortalPorts, settings: PortalSettings): Hono
   addMailRoutes(app, ports, settings);
   addInvitationRoutes(app, ports, settings);
   addAccountRoutes(app, ports, settings);
+  addTenantRoutes(app, ports, settings);
 
   app.notFound((c) => problem(c, "not-found", "The portal has no such page."));
   app.onError((error, c) => {

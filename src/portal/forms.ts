@@ -20,7 +20,9 @@ export function problem(
 export const nextPath = z
   .string()
   .max(2_000)
-  .regex(/^\/(?:account|authorize\?[^\\\s]*|invitation\?token=[A-Za-z0-9_-]{43})?$/);
+  .regex(
+    /^\/(?:account|tenants\/(?:new|ten_[0-9a-z]{20})(?:\/members)?|authorize\?[^\\\s]*|invitation\?token=[A-Za-z0-9_-]{43})?$/,
+  );
 
 export const emailField = z.email().max(254);
 export const passwordField = z.string().max(LIMITS.passwordMaxLength);

@@ -30,6 +30,10 @@ export const LIMITS = {
   listedSessions: 50,
   /** Members and invitations told to the console, each. */
   listedMembers: 1_000,
+  /** How long a page shows a tenant being set up; it takes seconds. */
+  progressMs: 60_000,
+  /** Steps take 10-500 ms. */
+  progressPollMs: 400,
   /** A sign-in form has three short fields. */
   formBytes: 8 * 1024,
   /** Tenants listed on the start page. */

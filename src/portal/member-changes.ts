@@ -33,29 +33,52 @@ export async function listMembers(
   };
 }
 
-export const setRole = (db: Db, tenantId: string, accountId: string, role: RoleName): Promise<MemberChange> =>
-  change(db, tenantId, accountId, role === "owner", async (tx) => {
+/** What a change has to do with besides the database. */
+export interface WithChange<Refusal extends string> {
+  /** Judges by the role that the member has now; null: go on. */
+  readonly judge: (current: string) => Refusal | null;
+  /** Of what fails here, nothing is changed. */
+  readonly beforeCommit: () => Promise<void>;
+}
+const NOTHING: WithChange<never> = { judge: () => null, beforeCommit: async () => undefined };
+
+export const setRole = <Refusal extends string = never>(
+  db: Db,
+  tenantId: string,
+  accountId: string,
+  role: RoleName,
+  also: WithChange<Refusal> = NOTHING,
+): Promise<MemberChange | Refusal> =>
+  change(db, tenantId, accountId, role === "owner", also, async (tx) => {
     await tx.update(member).set({ role }).where(isMember(tenantId, accountId));
   });
 
-export const removeMember = (db: Db, tenantId: string, accountId: string): Promise<MemberChange> =>
-  change(db, tenantId, accountId, false, async (tx) => {
+export const removeMember = <Refusal extends string = never>(
+  db: Db,
+  tenantId: string,
+  accountId: string,
+  also: WithChange<Refusal> = NOTHING,
+): Promise<MemberChange | Refusal> =>
+  change(db, tenantId, accountId, false, also, async (tx) => {
     await tx.delete(member).where(isMember(tenantId, accountId));
     await tx.delete(signInCode).where(and(eq(signInCode.tenantId, tenantId), eq(signInCode.userId, accountId)));
   });
 
 /** Does `work` unless it takes the last owner away. The organisation's row is locked: two owners can't remove each other at once. */
-async function change(
+async function change<Refusal extends string>(
   db: Db,
   tenantId: string,
   accountId: string,
   staysOwner: boolean,
+  { judge, beforeCommit }: WithChange<Refusal>,
   work: (tx: Db) => Promise<void>,
-): Promise<MemberChange> {
-  return await db.transaction(async (tx): Promise<MemberChange> => {
+): Promise<MemberChange | Refusal> {
+  return await db.transaction(async (tx): Promise<MemberChange | Refusal> => {
     await tx.select().from(organization).where(eq(organization.id, tenantId)).for("update");
     const [found] = await tx.select().from(member).where(isMember(tenantId, accountId));
     if (found === undefined) return "not-found";
+    const refusal = judge(found.role);
+    if (refusal !== null) return refusal;
     if (found.role === "owner" && !staysOwner) {
       const owners = await tx
         .select({ id: member.id })
@@ -65,6 +88,7 @@ async function change(
       if (owners.length < 2) return "last-owner";
     }
     await work(tx);
+    await beforeCommit();
     return "done";
   });
 }

@@ -3,10 +3,12 @@
 import type { Child } from "hono/jsx";
 import { raw } from "hono/html";
 import { BRAND_MARK, PAGE_STYLE } from "../policy/error-page.ts";
+import type { TenantStatus } from "../protocol/tenants-rpc.ts";
 import { LIMITS } from "./limits.ts";
+import { STATE_TEXTS } from "./tenant-states.ts";
 
 /** Pages of the portal. They work without a script, on a phone, with a keyboard and a screen reader, in light and dark. */
-export function Page({ title, children }: { title: string; children?: Child }) {
+export function Page({ title, wide = false, children }: { title: string; wide?: boolean; children?: Child }) {
   return (
     <>
       {raw("<!doctype html>")}
@@ -19,7 +21,7 @@ export function Page({ title, children }: { title: string; children?: Child }) {
           <style>{raw(PAGE_STYLE)}</style>
         </head>
         <body>
-          <main>
+          <main {...(wide ? { class: "wide" } : {})}>
             <div class="brand">{raw(BRAND_MARK)}Causeway</div>
             {children}
           </main>
@@ -40,12 +42,16 @@ export function Problem({ text }: { text: string | null }) {
 
 export interface TenantLink {
   readonly name: string;
-  /** Null where its host is not known here. */
+  /** Null where its host is not known here, or where it is not there yet. */
   readonly url: string | null;
+  readonly role: string;
+  readonly state: TenantStatus["state"];
+  /** Path of its page at the portal. */
+  readonly page: string;
 }
 
 export function WelcomePage(props: {
-  signedIn: { email: string; tenants: readonly TenantLink[] } | null;
+  signedIn: { email: string; tenants: readonly TenantLink[]; canCreate: boolean } | null;
   canSignUp: boolean;
 }) {
   const { signedIn } = props;
@@ -78,11 +84,27 @@ export function WelcomePage(props: {
           <h2 id="tenants">Choose a tenant</h2>
           <ul class="choices" aria-labelledby="tenants">
             {signedIn.tenants.map((tenant) => (
-              <li>{tenant.url === null ? tenant.name : <a href={tenant.url}>{tenant.name}</a>}</li>
+              <li>
+                <a class="choice" href={tenant.url ?? tenant.page}>
+                  <strong>{tenant.name}</strong>
+                  <span class="soft">
+                    {tenant.role}
+                    {tenant.state === "active" ? "" : `, ${STATE_TEXTS[tenant.state]}`}
+                  </span>
+                </a>
+                <a href={tenant.page} aria-label={`About ${tenant.name}`}>
+                  About
+                </a>
+              </li>
             ))}
           </ul>
         </>
       )}
+      {signedIn.canCreate ? (
+        <a class="button" href="/tenants/new">
+          New tenant
+        </a>
+      ) : null}
       <p>
         <a href="/account">Your account</a>
       </p>

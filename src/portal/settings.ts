@@ -24,6 +24,8 @@ export interface PortalSettings {
   readonly signUp: SignUpPolicy;
   readonly mail: MailSettings;
   readonly oidc: OidcSettings | null;
+  /** Tenants that somebody with a confirmed address may create; 0: only operators create tenants. */
+  readonly tenantsPerAccount: number;
 }
 
 /** Variables and secrets of src/portal/wrangler.toml. Those that are absent count as empty. */
@@ -37,6 +39,7 @@ export interface SettingsEnv {
   readonly MAIL_KEY?: string;
   readonly OIDC?: string;
   readonly OIDC_CLIENT_SECRET?: string;
+  readonly TENANTS_PER_ACCOUNT?: string;
 }
 
 /** Throws a sentence about the variable that is wrong; values are never quoted. */
@@ -52,6 +55,7 @@ export function readSettings(env: SettingsEnv): PortalSettings {
     signUp: readSignUp(env.SIGN_UP ?? ""),
     mail: readMailSettings(env.MAIL ?? "", env.MAIL_KEY ?? "", baseDomains[0]),
     oidc: readOidc(env.OIDC ?? "", env.OIDC_CLIENT_SECRET ?? ""),
+    tenantsPerAccount: readTenantsPerAccount(env.TENANTS_PER_ACCOUNT ?? ""),
   };
 }
 
@@ -59,6 +63,11 @@ function readSignUp(text: string): SignUpPolicy {
   if (text === "") return "invited";
   if (text === "open" || text === "invited" || text === "closed") return text;
   throw new Error("SIGN_UP is open, invited or closed");
+}
+
+function readTenantsPerAccount(text: string): number {
+  if (!/^[0-9]{0,3}$/.test(text)) throw new Error("TENANTS_PER_ACCOUNT is a number from 0 to 999");
+  return Number(text);
 }
 
 const oidcSettings = z.strictObject({
@@ -88,5 +97,13 @@ function parseJson(text: string): unknown {
 /** Origin of a host of the platform as browsers see it. */
 export function publicOrigin(settings: PortalSettings, host: string): string {
   return `${settings.publicScheme}://${host}${settings.publicPort === "" ? "" : `:${settings.publicPort}`}`;
+}
+/** Where a tenant is; null where that is not known. Of one that the console does not show, its name tells. */
+export function tenantUrl(
+  settings: PortalSettings,
+  { name, status }: { readonly name: string; readonly status: { readonly host: string | null } | null },
+): string | null {
+  const host = status === null ? (name.includes("@") ? null : `${name}.${settings.baseDomains[0]}`) : status.host;
+  return host === null ? null : `${publicOrigin(settings, host)}/`;
 }
 export const portalOrigin = (settings: PortalSettings): string => publicOrigin(settings, settings.baseDomains[0]);

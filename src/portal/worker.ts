@@ -18,6 +18,7 @@ import {
   type RoleName,
   type SessionsRpc,
 } from "../protocol/portal-rpc.ts";
+import type { TenantsRpc } from "../protocol/tenants-rpc.ts";
 import { systemClock } from "../shared/clock.ts";
 import { isId, newId } from "../shared/ids.ts";
 import { createLogger } from "../shared/log.ts";
@@ -38,14 +39,17 @@ import { createMailTries } from "./mail-tries.ts";
 import { createMailedAccounts } from "./mailed-accounts.ts";
 import { listMembers, removeMember, setRole } from "./member-changes.ts";
 import { ensureMember, removeTenant } from "./members.ts";
+import { createOwnTenants } from "./own-tenants.ts";
 import { createProviderSignIn } from "./provider-sign-in.ts";
 import { signSessionToken } from "./session-token.ts";
+import { createTenantMembers } from "./tenant-members.ts";
 import { readSettings, type PortalSettings, type SettingsEnv } from "./settings.ts";
 
 export interface PortalEnv extends SettingsEnv {
   readonly SESSION_PRIVATE_KEY: string;
   readonly PORTAL_DB: Hyperdrive;
   readonly DIRECTORY: { getByName(name: string): DirectoryRpc };
+  readonly TENANTS: TenantsRpc;
 }
 
 const log = createLogger("portal", (line) => console.log(line));
@@ -84,7 +88,12 @@ export default {
           const record = await env.DIRECTORY.getByName(directoryShard(host)).lookup(host);
           return directoryRecord.nullable().parse(record);
         },
+        ownTenants: () => createOwnTenants({ db: db(), tenants: env.TENANTS, log }, settings),
+        tenantMembers: () =>
+          createTenantMembers({ ...invitationPorts(db(), settings), tenants: env.TENANTS }, settings),
         newId,
+        now: systemClock,
+        sleep: (ms) => new Promise((resolve) => setTimeout(resolve, ms)),
         log,
       },
       settings,

@@ -37,6 +37,7 @@ beforeAll(async () => {
       MAIL: JSON.stringify({ kind: "http", url: mailbox.url, from: "no-reply@causeway.example" }),
       MAIL_KEY: "Bearer key",
       SIGN_UP: "open",
+      TENANTS_PER_ACCOUNT: "3",
       OIDC: JSON.stringify({ issuer: "http://127.0.0.1:1", clientId: "causeway", name: "Example ID" }),
       OIDC_CLIENT_SECRET: "secret",
     },
@@ -115,7 +116,7 @@ test("somebody signs up, is invited, joins, opens the tenant and signs out every
   await press(page, "Join");
   expect(await heading(page)).toBe("You are a member of acme");
   await press(page, "Your tenants");
-  expect(await page.locator(".choices a").allTextContents()).toEqual(["acme"]);
+  expect(await page.locator(".choice strong").allTextContents()).toEqual(["acme"]);
   await page.goto(tenantUrl());
   expect(page.url()).toBe(tenantUrl());
 
@@ -171,6 +172,19 @@ async function visitAll(page: Page, look: (name: string) => Promise<void>, perso
   await look("tenants");
   await page.goto(invitation);
   await look("invitation-other-account");
+  await go(`/tenants/${TENANT.tenantId}`);
+  await look("tenant");
+  await page.getByRole("link", { name: "Members", exact: true }).click();
+  await page.waitForURL("**/members");
+  await look("members");
+  await page.fill("#email", `friend-of-${person}`);
+  await page.selectOption("#role", "viewer");
+  await submit("Send the invitation");
+  await look("members-invited");
+  await submit("Leave");
+  await look("members-refused");
+  await go("/tenants/new");
+  await look("tenant-new-unverified");
   await go("/account");
   await look("account");
   await page.fill("#current-password", "not the password");
@@ -185,6 +199,20 @@ async function visitAll(page: Page, look: (name: string) => Promise<void>, perso
   await page.fill("#new-password", PASSWORD);
   await submit("Sign up and join");
   await look("joined");
+  await go("/sign-in");
+  await page.fill("#email", person);
+  await page.fill("#password", PASSWORD);
+  await submit("Sign in");
+  await go("/tenants/new");
+  await look("tenant-new");
+  await page.fill("#slug", "taken");
+  await submit("Create it");
+  await look("tenant-new-refused");
+  await page.fill("#slug", `of-${person.split("@")[0]}`);
+  await submit("Create it");
+  await look("tenant-progress");
+  await page.reload();
+  await look("tenant-new-ready");
 }
 
 const violations = z.array(
@@ -225,6 +253,6 @@ test.each([
     await context.close();
     expect(found).toEqual([]);
     expect(scripts).toEqual([]);
-    expect(pages).toBe(19);
+    expect(pages).toBe(28);
   },
 );

@@ -10,7 +10,7 @@ const EXPORTS = new Map<string, Set<string>>([
   ["causeway-relay-b", new Set(["default", "Lane"])],
   ["causeway-portal", new Set(["default", "Sessions", "Members"])],
   ["causeway-provisioner", new Set(["default"])],
-  ["causeway-console", new Set(["default"])],
+  ["causeway-console", new Set(["default", "Tenants"])],
   ["causeway-edge", new Set(["default"])],
 ]);
 const configs = await readConfigs();

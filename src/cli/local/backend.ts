@@ -121,6 +121,9 @@ function workersConfig(context: StackContext, local: PostgresUrls): WorkersConfi
       "causeway-portal": {
         bindings: {
           ...visible,
+          // What to play with: anybody signs up (mails are in the portal's log) and makes some tenants.
+          SIGN_UP: "open",
+          TENANTS_PER_ACCOUNT: "3",
           AUTH_SECRET: secrets.authSecret,
           SESSION_PRIVATE_KEY: JSON.stringify(secrets.sessionKey),
         },

@@ -16,7 +16,7 @@ export type Fetch = (request: Request) => Promise<Response>;
 
 /** One lane object of one tenant. */
 export interface LanePort {
-  readonly fetch: Fetch;
+  readonly fetch: (request: Request | string, init?: RequestInit) => Promise<Response>;
   readonly accepts: (target: string) => Promise<boolean>;
 }
 

@@ -17,7 +17,7 @@ import { createSessionVerifier } from "./session.ts";
 import { systemTimer } from "./timer.ts";
 
 /** Calls are typed by the protocol's interfaces: roles do not import each other's classes. */
-type ObjectStub<Rpc> = Rpc & { fetch(request: Request): Promise<Response> };
+type ObjectStub<Rpc> = Rpc & { fetch(request: Request | string, init?: RequestInit): Promise<Response> };
 interface ObjectNamespace<Rpc> {
   getByName(name: string): ObjectStub<Rpc>;
 }
@@ -55,7 +55,7 @@ function edgeOf(env: EdgeEnv): Edge {
   const random = (bytes: Uint8Array) => void crypto.getRandomValues(bytes);
   const lane = (namespace: ObjectNamespace<LaneRpc>, tenantId: string): LanePort => {
     const stub = namespace.getByName(tenantId);
-    return { fetch: (request) => stub.fetch(request), accepts: (target) => stub.accepts(target) };
+    return { fetch: (request, init) => stub.fetch(request, init), accepts: (target) => stub.accepts(target) };
   };
   const directory = createDirectoryCache(
     {

@@ -1,6 +1,14 @@
 import * as fc from "fast-check";
 import { expect, test } from "vitest";
-import { decodeVisit, encodeVisit, VISIT_MAX_CHARACTERS, type LaneVisit } from "./visit.ts";
+import {
+  CARRIED_MAX_CHARACTERS,
+  decodeCarried,
+  decodeVisit,
+  encodeVisit,
+  VISIT_MAX_CHARACTERS,
+  withFields,
+  type LaneVisit,
+} from "./visit.ts";
 
 const visit: LaneVisit = {
   requestId: "req_0123456789abcdefghjk",
@@ -78,4 +86,38 @@ test("what is not a visit is none", () => {
 test("it is bounded", () => {
   expect(encodeVisit({ ...visit, path: `/${"x".repeat(VISIT_MAX_CHARACTERS)}` })).toBeNull();
   expect(decodeVisit(`${encodeVisit(visit) ?? ""}${"x".repeat(VISIT_MAX_CHARACTERS)}`)).toBeNull();
+});
+
+test("a visit carries the visitor's fields, whatever they say, in a header that no hop changes", () => {
+  const name = fc.stringMatching(/^[a-z0-9!#$%&'*+.^_`|~-]{1,20}$/);
+  const value = fc.string({ unit: "binary", maxLength: 40 });
+  const said = encodeVisit({ ...visit, path: "/\t\\ü" }) ?? "";
+  const decoded = decodeVisit(said);
+  fc.assert(
+    fc.property(fc.array(fc.tuple(name, value), { maxLength: 8 }), (fields) => {
+      const text = withFields(said, fields) ?? "";
+      expect(new Headers({ "causeway-visit": text }).get("causeway-visit")).toBe(text);
+      expect(decodeCarried(text)).toEqual({ visit: decoded, fields: fields.length === 0 ? null : fields });
+    }),
+  );
+});
+
+test("blanks at the end of the last field stay, as where two of a name were joined", () => {
+  const text = withFields(encodeVisit(visit) ?? "", [["x-two", "a, "]]) ?? "";
+  expect(new Headers({ "causeway-visit": text }).get("causeway-visit")).toBe(text);
+  expect(decodeCarried(text)?.fields).toEqual([["x-two", "a, "]]);
+});
+
+test("fields that were cut, or are too long, are no fields", () => {
+  const text = withFields(encodeVisit(visit) ?? "", [["accept", "text/html"]]) ?? "";
+  for (const wrong of [
+    `${text}x`,
+    text.slice(0, -1),
+    text.replace("6 9", "6 x"),
+    text.slice(0, text.lastIndexOf("\t")),
+  ])
+    expect(decodeCarried(wrong)).toBeNull();
+  expect(withFields("1", [["accept", "x".repeat(CARRIED_MAX_CHARACTERS)]])).toBeNull();
+  expect(decodeCarried(`${text}${"x".repeat(CARRIED_MAX_CHARACTERS)}`)).toBeNull();
+  fc.assert(fc.property(fc.string({ unit: "binary" }), (noise) => void decodeCarried(`${text}${noise}`)));
 });

@@ -1,6 +1,8 @@
 /**
  * What the edge says to a lane about a visitor's request, in one header (`causeway-visit`): the request itself goes on as it came, and the
  * lane cleans it (policy/headers.ts) while it copies it into the tunnel anyway. A lane trusts it, since only the edge reaches lanes.
+ * The fields of a request without a body travel inside that header, too: to copy a request and to read it field by field are calls of the
+ * runtime, which cost more than all that either side does with them.
  */
 export interface LaneVisit {
   readonly requestId: string;
@@ -30,6 +32,12 @@ export interface LaneVisit {
 /** Longest value on the way, in characters: path and prefix of 16 KiB as platforms take them, with room for the escapes of a few. */
 export const VISIT_MAX_CHARACTERS = 32 * 1024;
 
+/** The same with the visitor's fields in it: what does not fit goes as it came. */
+export const CARRIED_MAX_CHARACTERS = 64 * 1024;
+
+/** As they came; names in lower case. */
+export type VisitorFields = readonly (readonly [name: string, value: string])[];
+
 const FIELDS = 12;
 const HTTPS = 1;
 const WITHOUT_COOKIES = 2;
@@ -49,6 +57,60 @@ export function encodeVisit(visit: LaneVisit): string | null {
     visible(visit.path);
   return text.length > VISIT_MAX_CHARACTERS ? null : text;
 }
+
+/**
+ * A value of `encodeVisit` with the visitor's fields behind it: the lengths of names and values, then all of them in one piece. Null: longer
+ * than CARRIED_MAX_CHARACTERS.
+ */
+export function withFields(said: string, fields: VisitorFields): string | null {
+  if (fields.length === 0) return said;
+  let lengths = "";
+  let texts = "";
+  for (const [name, value] of fields) {
+    const text = printable(value);
+    lengths += `${name.length} ${text.length} `;
+    texts += name + text;
+  }
+  const carried = `${said}${BETWEEN}${lengths}${BETWEEN}${texts}${LAST}`;
+  return carried.length > CARRIED_MAX_CHARACTERS ? null : carried;
+}
+
+/** What a header's value says. `fields`: null when they are those of the request itself. */
+export interface Carried {
+  readonly visit: LaneVisit;
+  readonly fields: VisitorFields | null;
+}
+
+/** Null: not a value of `encodeVisit` or `withFields`. */
+export function decodeCarried(text: string): Carried | null {
+  const lengthsAt = text.indexOf(BETWEEN);
+  const visit = decodeVisit(lengthsAt === -1 ? text : text.slice(0, lengthsAt));
+  if (visit === null || lengthsAt === -1) return visit === null ? null : { visit, fields: null };
+  if (text.length > CARRIED_MAX_CHARACTERS) return null;
+  const textsAt = text.indexOf(BETWEEN, lengthsAt + 1);
+  if (textsAt === -1) return null;
+  const lengths = text.slice(lengthsAt + 1, textsAt).split(" ");
+  const escaped = text.includes("\\", textsAt);
+  const fields: [string, string][] = [];
+  let at = textsAt + 1;
+  const take = (length: string | undefined): string => {
+    const end = at + Number(length);
+    const taken = text.slice(at, end);
+    at = end;
+    return taken;
+  };
+  for (let i = 0; i + 1 < lengths.length; i += 2) {
+    const name = take(lengths[i]);
+    const value = take(lengths[i + 1]);
+    fields.push([name, escaped ? plain(value) : value]);
+  }
+  return at === text.length - LAST.length && text.endsWith(LAST) ? { visit, fields } : null;
+}
+
+/** Never in what `visible` and `printable` give. */
+const BETWEEN = "\t";
+/** A header loses blanks at its end, and a field may end with one: the runtime joins two of a name, and the second may be empty. */
+const LAST = ".";
 
 /** Null: not a value of `encodeVisit`. */
 export function decodeVisit(text: string): LaneVisit | null {
@@ -90,12 +152,17 @@ export function decodeVisit(text: string): LaneVisit | null {
   };
 }
 
+/** Like `visible`, but blanks stay: values of fields are full of them. */
+const printable = (text: string): string => (UNPRINTABLE.test(text) ? text.replace(EVERY_UNPRINTABLE, escape) : text);
+const UNPRINTABLE = /[^\x20-\x5b\x5d-\x7e]/;
+const EVERY_UNPRINTABLE = /[^\x20-\x5b\x5d-\x7e]/g;
+
 const ODD = /[^\x21-\x5b\x5d-\x7e]/;
 const EVERY_ODD = /[^\x21-\x5b\x5d-\x7e]/g;
 const EVERY_ESCAPE = /\\u([0-9a-f]{4})/g;
 
-const visible = (text: string): string =>
-  ODD.test(text) ? text.replace(EVERY_ODD, (odd) => `\\u${odd.charCodeAt(0).toString(16).padStart(4, "0")}`) : text;
+const escape = (odd: string): string => `\\u${odd.charCodeAt(0).toString(16).padStart(4, "0")}`;
+const visible = (text: string): string => (ODD.test(text) ? text.replace(EVERY_ODD, escape) : text);
 
 const plain = (text: string): string =>
   text.includes("\\") ? text.replace(EVERY_ESCAPE, (_, hex: string) => String.fromCharCode(parseInt(hex, 16))) : text;

@@ -151,6 +151,14 @@ describe("a request to a target", () => {
     expect(laneEchoOf(answer).headers["x-forwarded-for"]).toBe("127.0.0.1");
   });
 
+  test.each(["GET", "HEAD", "POST", "DELETE"])("odd fields of a %s come through as they were sent", async (method) => {
+    const headers = { "x-odd": "\\u0041\t \\", "zz-two": ["a", ""] };
+    const answer = await ask("acme", "/plant/x", { method, headers });
+    expect(answer.status).toBe(200);
+    if (method !== "HEAD")
+      expect(laneEchoOf(answer).headers).toMatchObject({ "x-odd": "\\u0041\t \\", "zz-two": "a, " });
+  });
+
   test("a GET that says it has a body of no bytes is one without (T14)", async () => {
     expect((await ask("acme", "/plant/x", { headers: { "content-length": "0" } })).status).toBe(200);
   });

@@ -13,7 +13,7 @@ import {
   type TenantSettings,
 } from "../../protocol/lane.ts";
 import type { RelayEvent } from "../../protocol/queue-messages.ts";
-import { decodeVisit, type LaneVisit } from "../../protocol/visit.ts";
+import { decodeCarried, type LaneVisit } from "../../protocol/visit.ts";
 import { systemClock } from "../../shared/clock.ts";
 import { newId } from "../../shared/ids.ts";
 import { createLogger, type Logger } from "../../shared/log.ts";
@@ -165,12 +165,11 @@ export class Lane extends DurableObject<LaneEnv> implements LaneRpc, AdmissionRp
   }
 
   override fetch(request: Request): Promise<Response> {
-    // Once: each look at the runtime's own headers is a call out of the engine.
-    const fields = [...request.headers];
-    const told = valueOf(fields, HEADER.visit);
-    const visit = told === null ? null : decodeVisit(told);
-    if (visit !== null) return this.#carry(request, fields, visit);
-    const audience = valueOf(fields, CONNECT_HEADER);
+    const told = request.headers.get(HEADER.visit);
+    const carried = told === null ? null : decodeCarried(told);
+    // All at once: each look at the runtime's own headers is a call out of the engine.
+    if (carried !== null) return this.#carry(request, carried.fields ?? [...request.headers], carried.visit);
+    const audience = request.headers.get(CONNECT_HEADER);
     if (audience !== null) return this.#admit(request, audience);
     return Promise.resolve(refusal("not-found", "A lane answers the edge and connectors only."));
   }

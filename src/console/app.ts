@@ -16,6 +16,7 @@ import { operationRoutes } from "./routes/operations.ts";
 import { pairingRoutes } from "./routes/pairing.ts";
 import { relayRoutes } from "./routes/relay.ts";
 import { tenantChangeRoutes } from "./routes/tenant-changes.ts";
+import { tenantHostRoutes } from "./routes/tenant-hosts.ts";
 import { tenantPartRoutes } from "./routes/tenant-parts.ts";
 import { tenantRoutes } from "./routes/tenants.ts";
 
@@ -60,6 +61,7 @@ export function createConsole(): ConsoleApp {
   nodeRoutes(app);
   tenantRoutes(app);
   tenantChangeRoutes(app);
+  tenantHostRoutes(app);
   tenantPartRoutes(app);
   relayRoutes(app);
   laneRoutes(app);

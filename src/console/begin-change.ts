@@ -1,7 +1,8 @@
 import { eq, sql } from "drizzle-orm";
 import type { Db } from "../db/client.ts";
 import { cancelOpenOperations, enqueueOperation, openOperation } from "../db/operations.ts";
-import type { OperationKind, StepName } from "../db/operations.ts";
+import type { Enqueued, OperationKind, StepName } from "../db/operations.ts";
+import { enqueueHostsChange } from "../db/hosts.ts";
 import { tenants } from "../db/schema.ts";
 import { findTenant, lockTenant } from "../db/tenants.ts";
 import type { TenantRow } from "../db/tenants.ts";
@@ -31,7 +32,14 @@ interface Applied {
   readonly steps?: readonly StepName[];
   /** For the audit event. */
   readonly details?: Record<string, unknown>;
+  readonly furtherOperations?: readonly Enqueued[];
 }
+
+/**
+ * Operations that nobody waits behind: a suspension must not be held up by a host that waits for its node. They bring the outside in line with
+ * the tenant's rows whatever these are, so one that is cut short is made up for by another one afterwards.
+ */
+const YIELDING: readonly OperationKind[] = ["tenant-hosts"];
 
 /** A change of the tenant's state alone. */
 export const toState = (state: TenantRow["state"]) => async (): Promise<Result<Applied, Failure>> =>
@@ -47,7 +55,8 @@ export async function beginChange(
   ifMatch: IfMatch,
   { kind, from, whileBusy, apply }: TenantChange,
 ): Promise<Result<Written, Failure>> {
-  const cancelled = whileBusy === "supersede" ? await cancelOthers(tx, params.tenant, kind, now) : [];
+  const kinds = whileBusy === "supersede" ? undefined : whileBusy === "refuse" ? YIELDING : [];
+  const cancelled = await cancelOthers(tx, params.tenant, kind, kinds, now);
   const found = await lockTenant(tx, params.tenant);
   if (found === null) return notFound("tenant", params.tenant);
   const matched = ifMatch(etagOf(found.tenant.revision));
@@ -60,7 +69,7 @@ export async function beginChange(
     return fail("conflict", `Operation ${open.id} (${open.kind}) of this tenant is under way. Wait for its end.`);
   const applied = await apply(found.tenant);
   if (!applied.ok) return applied;
-  const { set, steps, details } = applied.value;
+  const { set, steps, details, furtherOperations = [] } = applied.value;
   const [tenant] = await tx
     .update(tenants)
     .set({ ...set, revision: sql`nextval('control.revision')`, updatedAt: now })
@@ -68,6 +77,7 @@ export async function beginChange(
     .returning();
   if (tenant === undefined) return notFound("tenant", params.tenant);
   const operation = await enqueueOperation(tx, { kind, subjectId: id, tenantId: id, now, steps });
+  if (whileBusy === "refuse" && cancelled.length > 0) await enqueueHostsChange(tx, id, now);
   return ok({
     body: {
       operation: await shownOperation(tx, operation),
@@ -81,11 +91,20 @@ export async function beginChange(
       details: { slug: tenant.slug, ...(cancelled.length > 0 && { cancelled }), ...details },
     },
     operation,
+    furtherOperations,
   });
 }
 
-/** Undone with the transaction if the change is refused afterwards. */
-async function cancelOthers(tx: Db, name: string, kind: OperationKind, now: Date): Promise<string[]> {
+/** Undone with the transaction if the change is refused afterwards. `kinds`: default all. */
+async function cancelOthers(
+  tx: Db,
+  name: string,
+  kind: OperationKind,
+  kinds: readonly OperationKind[] | undefined,
+  now: Date,
+): Promise<string[]> {
+  if (kinds?.length === 0) return [];
   const found = await findTenant(tx, name);
-  return found === null ? [] : cancelOpenOperations(tx, found.tenant.id, `cancelled: ${kind} was asked for`, now);
+  if (found === null) return [];
+  return await cancelOpenOperations(tx, found.tenant.id, `cancelled: ${kind} was asked for`, now, kinds);
 }

@@ -55,6 +55,8 @@ export interface Written extends Answer {
   readonly audit: { action: string; subjectId: string; tenantId: string | null; details: Record<string, unknown> };
   /** Work for the provisioner that was written in the same transaction; its message is sent after the commit. */
   readonly operation?: Enqueued;
+  /** More such work, that the answer does not speak of. */
+  readonly furtherOperations?: readonly Enqueued[];
 }
 
 const nothing = z.object({});
@@ -110,7 +112,7 @@ export function write<Params extends z.ZodObject, Query extends z.ZodObject, Bod
         detail: `Idempotency-Key: 1 to ${MAX_IDEMPOTENCY_KEY_LENGTH} visible characters.`,
       });
 
-    let operation: Enqueued | undefined;
+    let enqueued: readonly Enqueued[] = [];
     try {
       const sent = await c.env.db.transaction(async (tx) => {
         const request = { method: c.req.method, path: c.req.path, body: text.value };
@@ -124,10 +126,13 @@ export function write<Params extends z.ZodObject, Query extends z.ZodObject, Bod
         await recordAudit(tx, { actor, requestId: call.requestId, ...written.audit }, call.now);
         const kept = { status: definition.status, headers: written.headers ?? {}, body: written.body };
         await reserved.value.reservation.store(kept);
-        operation = written.operation;
+        enqueued = [
+          ...(written.operation === undefined ? [] : [written.operation]),
+          ...(written.furtherOperations ?? []),
+        ];
         return kept;
       });
-      if (operation !== undefined) c.env.waitUntil(announce(c.env, operation));
+      for (const operation of enqueued) c.env.waitUntil(announce(c.env, operation));
       return answer(c, sent);
     } catch (error) {
       if (error instanceof Refused) return refuse(c, error.failure);

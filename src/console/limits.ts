@@ -25,6 +25,8 @@ export const EVENTS_MAX_MS = 10 * 60 * 1000;
 
 /** As the directory record and the node's configuration have them. */
 export const MAX_ROUTES_PER_TENANT = 200;
+/** A node takes 100 hosts of a tenant (protocol/node-channel.ts); up to ten are below base domains of its cluster. */
+export const MAX_CUSTOM_HOSTS_PER_TENANT = 90;
 export const MAX_KEYS_PER_CONNECTOR = 8;
 export const MAX_TARGETS_PER_CONNECTOR = 256;
 /** As the lanes take (protocol/lane.ts): room for a change of secret with instances at several sites. */

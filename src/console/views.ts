@@ -110,9 +110,6 @@ export const viewTenant = (
 export const workspaceView = z
   .object({ id: z.string(), name: z.string(), isDefault: z.boolean(), createdAt: time })
   .openapi("Workspace");
-export const hostView = z
-  .object({ host: z.string(), kind: z.enum(["primary", "custom"]), createdAt: time })
-  .openapi("Host");
 export const routeView = tenantRoute.openapi("Route");
 export const serviceView = z
   .object({

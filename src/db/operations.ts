@@ -24,10 +24,13 @@ export const PLANS = {
   "tenant-suspend": ["publish"],
   "tenant-resume": ["publish"],
   "tenant-routes": ["push", "publish"],
+  // What leaves goes from visitors first; what comes works at the node before visitors are sent there.
+  "tenant-hosts": ["withdraw-old-hosts", "push", "publish", "front-hosts", "settle-hosts"],
   "tenant-revoke-sessions": ["publish"],
   "tenant-delete": [
     "withdraw-host",
     "remove-from-node",
+    "remove-fronts",
     "remove-connectors",
     "remove-members",
     "drop-schema",
@@ -38,6 +41,8 @@ export const PLANS = {
   "relay-settings-publish": ["publish-settings"],
   "node-publish": ["publish-node"],
   "relay-drain": ["drain-lane"],
+  "host-check": ["check-host"],
+  "host-withdraw": ["withdraw-old-hosts"],
 } as const satisfies Record<OperationKind, readonly string[]>;
 
 export type StepName = (typeof PLANS)[OperationKind][number];
@@ -92,13 +97,25 @@ export async function openOperation(tx: Db, subjectId: string): Promise<{ id: st
 /**
  * Ends a subject's open operations as failed, because what comes next makes them moot. A run that is at one of them has lost its lease: it
  * writes nothing any more, and what it still publishes carries an older revision than what comes next. `leaseUntil` stays: until then it may
- * still be in the middle of a step. Call it before the subject's row is locked: runs lock in that order. Answers their ids.
+ * still be in the middle of a step. Call it before the subject's row is locked: runs lock in that order. `kinds`: default all. Answers their ids.
  */
-export async function cancelOpenOperations(tx: Db, subjectId: string, reason: string, now: Date): Promise<string[]> {
+export async function cancelOpenOperations(
+  tx: Db,
+  subjectId: string,
+  reason: string,
+  now: Date,
+  kinds?: readonly OperationKind[],
+): Promise<string[]> {
   const open = await tx
     .select({ id: operations.id })
     .from(operations)
-    .where(and(eq(operations.subjectId, subjectId), inArray(operations.state, ["pending", "running"])))
+    .where(
+      and(
+        eq(operations.subjectId, subjectId),
+        inArray(operations.state, ["pending", "running"]),
+        kinds === undefined ? undefined : inArray(operations.kind, [...kinds]),
+      ),
+    )
     .orderBy(asc(operations.seq))
     .for("update");
   const ids = open.map(({ id }) => id);
@@ -142,6 +159,18 @@ export const relaySubject = {
   of: (tenantId: string): string => `relay:${tenantId}`,
   tenantOf: (subjectId: string): string => subjectId.replace(/^relay:/, ""),
 };
+
+/** Subject of checks of a claimed host: apart from the tenant's own operations, which don't wait for somebody's DNS. */
+export const claimSubject = {
+  of: (tenantId: string, host: string): string => `host:${tenantId}:${host}`,
+  parse(subjectId: string): { tenantId: string; host: string } {
+    const [, tenantId = "", host = ""] = subjectId.split(":");
+    return { tenantId, host };
+  },
+};
+
+/** Subject of withdrawals of hosts that can't wait for what else is under way for the tenant. */
+export const withdrawalSubject = (tenantId: string): string => `withdraw:${tenantId}`;
 
 /** Subject of drains: one for both sides, so that never both are drained at once. */
 export const DRAIN_SUBJECT = "relay-lanes";

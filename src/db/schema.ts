@@ -14,6 +14,7 @@ import {
   unique,
   uniqueIndex,
 } from "drizzle-orm/pg-core";
+import type { DnsRecord } from "../policy/custom-host.ts";
 import type { AccessMode, TenantState } from "../policy/record.ts";
 import type { IssuerJwk, PublicJwk } from "../protocol/jwk.ts";
 import type { RelaySettings } from "../protocol/lane.ts";
@@ -156,13 +157,6 @@ export const workspaces = control.table(
 
 /** State of a custom hostname at the front's provider: being set up, serving, or refused. */
 export const FRONT_STATES = ["pending", "active", "failed"] as const;
-
-/** A DNS record that the owner of a domain is to set. */
-export interface DnsRecord {
-  readonly type: "TXT" | "CNAME";
-  readonly name: string;
-  readonly value: string;
-}
 
 /** Every host that leads to a tenant; the key makes them unique over all clusters. A custom one comes here when it was proven. */
 export const hosts = control.table(
@@ -432,6 +426,7 @@ export const OPERATION_KINDS = [
   "tenant-suspend",
   "tenant-resume",
   "tenant-routes",
+  "tenant-hosts",
   "tenant-revoke-sessions",
   "tenant-delete",
   "connector-publish",
@@ -439,6 +434,8 @@ export const OPERATION_KINDS = [
   "relay-settings-publish",
   "node-publish",
   "relay-drain",
+  "host-check",
+  "host-withdraw",
 ] as const;
 
 /** What an operation of kind relay-drain is to do, and how far it is. A retried one starts over. */

@@ -1,4 +1,4 @@
-import { and, asc, eq } from "drizzle-orm";
+import { and, asc, eq, isNull } from "drizzle-orm";
 import type { TenantRoute } from "../policy/record.ts";
 import type { Db } from "./client.ts";
 import { clusters, hosts, routes, tenants } from "./schema.ts";
@@ -8,6 +8,7 @@ export const tenantName = (slug: string, cluster: { name: string; isDefault: boo
   cluster.isDefault ? slug : `${slug}@${cluster.name}`;
 
 export type TenantRow = typeof tenants.$inferSelect;
+export type HostRow = typeof hosts.$inferSelect;
 export type ClusterRow = typeof clusters.$inferSelect;
 export interface TenantAndCluster {
   readonly tenant: TenantRow;
@@ -44,8 +45,10 @@ export async function tenantById(db: Db, id: string): Promise<TenantAndCluster |
   return row ?? null;
 }
 
-export async function hostsOf(db: Db, tenantId: string): Promise<(typeof hosts.$inferSelect)[]> {
-  return await db.select().from(hosts).where(eq(hosts.tenantId, tenantId)).orderBy(asc(hosts.host));
+/** The hosts that are the tenant's; what is on its way out is not. */
+export async function hostsOf(db: Db, tenantId: string): Promise<HostRow[]> {
+  const current = and(eq(hosts.tenantId, tenantId), isNull(hosts.leavingSince));
+  return await db.select().from(hosts).where(current).orderBy(asc(hosts.host));
 }
 
 export async function routesOf(db: Db, tenantId: string): Promise<TenantRoute[]> {

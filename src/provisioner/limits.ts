@@ -65,3 +65,50 @@ export const DRAIN_PEER_WAIT_MS = 60_000;
 export const DRAIN_HOLD_MS = 5 * 60_000;
 /** Lanes begin a moment after they are asked, and the last one is asked last: a drain may take so much longer than its grace. */
 export const DRAIN_SLACK_MS = 60_000;
+
+/** A resolver answers from its cache in milliseconds, and asks servers that are far away within some seconds. */
+export const DNS_TIMEOUT_MS = 5_000;
+/** The longest DNS message. */
+export const DNS_ANSWER_BYTES = 65_535;
+/** Aliases of aliases that are followed; resolvers stop at about as many. */
+export const DNS_ALIASES = 8;
+
+/**
+ * A claimed host is looked at every minute at first (its owner sits there and waits), then less and less often, each step up to this age of
+ * the claim.
+ */
+export const CLAIM_CHECKS = [
+  { untilAgeMs: 15 * 60_000, everyMs: 60_000 },
+  { untilAgeMs: 2 * 60 * 60_000, everyMs: 5 * 60_000 },
+  { untilAgeMs: 7 * 24 * 60 * 60_000, everyMs: 60 * 60_000 },
+] as const;
+/** A proven host is looked at again four times a day: a domain that changed hands is noticed within hours, and DNS is hardly bothered. */
+export const PROOF_RECHECK_MS = 6 * 60 * 60_000;
+/** One whose proof is gone more often, so that it is back soon after its owner mended it. */
+export const PROOF_MISSING_RECHECK_MS = 15 * 60_000;
+/** It is withdrawn when the proof was missing so long: a mishap on a Friday evening can be mended on Monday. */
+export const PROOF_MISSING_MAX_MS = 72 * 60 * 60_000;
+/** Times are spread by this share, so that hosts that were added together are not always checked together. */
+export const CHECK_SPREAD = 0.1;
+/** Checks in one run of the cron, and at the same time: two or three questions each, most of them answered within 50 ms. */
+export const HOST_CHECKS = 100;
+export const HOST_CHECKS_PARALLEL = 10;
+
+/** Cloudflare's API answers within a second or two, also when it has to start a certificate. */
+export const FRONT_TIMEOUT_MS = 10_000;
+/** One page of custom hostnames with their certificates. */
+export const FRONT_ANSWER_BYTES = 256 * 1024;
+/** Without a Retry-After: its limit counts over five minutes. */
+export const FRONT_RETRY_AFTER_MS = 60_000;
+export const FRONT_RETRY_AFTER_MAX_MS = 15 * 60_000;
+/** A custom hostname that is being set up is looked at every minute in its first hour, then less often... */
+export const FRONT_POLL_MS = 60_000;
+export const FRONT_POLL_FIRST_MS = 60 * 60_000;
+export const FRONT_POLL_LATER_MS = 15 * 60_000;
+/** ...one that serves once a day: its certificate is renewed by the provider, and somebody may remove it there. */
+export const FRONT_RECHECK_MS = 24 * 60 * 60_000;
+/** Looked at in one run of the cron, one after another: far below the API's 1,200 requests in five minutes. */
+export const FRONT_CHECKS = 30;
+/** A host that should be gone is gone within seconds; one that is not after this had an operation that failed, and gets a new one. */
+export const HOST_LEAVING_MAX_MS = 10 * 60_000;
+export const HOST_REPAIRS = 20;

@@ -2,15 +2,18 @@ import type { StepName } from "../db/operations.ts";
 import type { Step } from "./step.ts";
 import { activate } from "./steps/activate.ts";
 import { chooseNode } from "./steps/choose-node.ts";
+import { checkHost } from "./steps/check-host.ts";
 import { credentials, publishConnector, removeConnector, removeConnectors } from "./steps/connectors.ts";
 import { dropSchema, forget, removeFromNode, removeMembers, withdrawHost } from "./steps/delete-tenant.ts";
 import { drainLane } from "./steps/drain-lane.ts";
+import { frontHosts, removeFronts } from "./steps/fronts.ts";
 import { publishNode } from "./steps/publish-node.ts";
 import { publishSettingsStep } from "./steps/publish-settings.ts";
 import { publish } from "./steps/publish.ts";
 import { push } from "./steps/push.ts";
 import { reserveHost } from "./steps/reserve-host.ts";
 import { schema } from "./steps/schema.ts";
+import { settleHosts, withdrawOldHosts } from "./steps/tenant-hosts.ts";
 
 /** What does each step of src/db/operations.ts, PLANS. */
 const STEPS: Readonly<Record<StepName, Step>> = {
@@ -23,6 +26,7 @@ const STEPS: Readonly<Record<StepName, Step>> = {
   activate,
   "withdraw-host": withdrawHost,
   "remove-from-node": removeFromNode,
+  "remove-fronts": removeFronts,
   "remove-connectors": removeConnectors,
   "remove-members": removeMembers,
   "drop-schema": dropSchema,
@@ -32,6 +36,10 @@ const STEPS: Readonly<Record<StepName, Step>> = {
   "publish-settings": publishSettingsStep,
   "publish-node": publishNode,
   "drain-lane": drainLane,
+  "withdraw-old-hosts": withdrawOldHosts,
+  "front-hosts": frontHosts,
+  "settle-hosts": settleHosts,
+  "check-host": checkHost,
 };
 
 const steps: ReadonlyMap<string, Step> = new Map(Object.entries(STEPS));

@@ -7,6 +7,8 @@ import type { MembersRpc } from "../protocol/portal-rpc.ts";
 import type { ProvisioningMessage } from "../protocol/queue-messages.ts";
 import type { Clock } from "../shared/clock.ts";
 import type { Logger } from "../shared/log.ts";
+import type { DnsLookup } from "./dns-over-https.ts";
+import type { HostFront } from "./host-front.ts";
 
 /** All that the provisioner needs of its platform, made anew for each invocation. */
 export interface ProvisionerPorts {
@@ -24,6 +26,10 @@ export interface ProvisionerPorts {
   /** Encrypts credentials at rest. */
   sealingKey(): Promise<SealingKey>;
   send(message: ProvisioningMessage, delaySeconds: number): Promise<void>;
+  /** Looks for the proof of custom hosts. */
+  readonly dns: DnsLookup;
+  /** Who has certificates for custom hosts at the provider of the front; null: nobody has to be told of them. */
+  readonly front: HostFront | null;
   /** To outside issuers. */
   fetch(url: string, init: RequestInit): Promise<Response>;
   readonly clock: Clock;

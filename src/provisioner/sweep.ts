@@ -2,6 +2,8 @@ import { and, asc, inArray, isNotNull, isNull, lt } from "drizzle-orm";
 import { markSent } from "../db/operations.ts";
 import { connectorSessions, idempotencyKeys, operations, outbox } from "../db/schema.ts";
 import { OUTBOX_RETENTION_MS, SESSION_RETENTION_MS, SWEEP_BATCH, SWEEP_GRACE_MS } from "./limits.ts";
+import { checkDueClaims } from "./check-claim.ts";
+import { checkDueFronts, repairLeavingHosts } from "./front-checks.ts";
 import { refreshDueIssuers } from "./issuer-keys.ts";
 import type { ProvisionerPorts } from "./ports.ts";
 import { checkConnectors, checkNodes } from "./presence-check.ts";
@@ -53,6 +55,9 @@ export async function sweep(ports: ProvisionerPorts): Promise<number> {
   await checkConnectors(ports);
   await checkNodes(ports);
   await refreshDueIssuers(ports);
+  await repairLeavingHosts(ports);
+  await checkDueClaims(ports);
+  await checkDueFronts(ports);
 
   await db
     .delete(outbox)

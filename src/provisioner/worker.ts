@@ -9,7 +9,10 @@ import type { MembersRpc } from "../protocol/portal-rpc.ts";
 import type { ProvisioningMessage } from "../protocol/queue-messages.ts";
 import { systemClock } from "../shared/clock.ts";
 import { createLogger } from "../shared/log.ts";
+import { createCloudflareFront } from "./cloudflare-hostnames.ts";
 import { consume, onDeadLetter, onEvent, onProvisioning } from "./consume.ts";
+import { createDnsLookup } from "./dns-over-https.ts";
+import type { HostFront } from "./host-front.ts";
 import type { ProvisionerPorts } from "./ports.ts";
 import { sweep } from "./sweep.ts";
 
@@ -27,6 +30,13 @@ export interface Env {
   readonly LANE_B: Objects<LaneRpc>;
   readonly PORTAL_MEMBERS: Pick<MembersRpc, "removeTenant">;
   readonly CREDENTIAL_KEY: string;
+  /** Resolver for DNS over HTTPS; empty: custom hosts can't be proven. */
+  readonly DNS_RESOLVER_URL: string;
+  /** Optional, all of them or none: Cloudflare for SaaS gets certificates for custom hosts. */
+  readonly CUSTOM_HOSTNAMES_ZONE_ID?: string;
+  readonly CUSTOM_HOSTNAMES_TOKEN?: string;
+  /** Optional: default is Cloudflare's API. */
+  readonly CUSTOM_HOSTNAMES_API_URL?: string;
   /** A database a cluster, named in its row. */
   readonly [binding: `CLUSTER_DB_${string}`]: Hyperdrive;
 }
@@ -52,11 +62,24 @@ function portsOf(env: Env): ProvisionerPorts {
     send: async (message, delaySeconds) => {
       await env.PROVISIONING.send(message, { delaySeconds });
     },
+    dns: createDnsLookup(env.DNS_RESOLVER_URL, (url, init) => fetch(url, init)),
+    front: frontOf(env),
     fetch: (url, init) => fetch(url, init),
     clock: systemClock,
     random: () => Math.random(),
     log,
   };
+}
+
+const CLOUDFLARE_API_URL = "https://api.cloudflare.com/client/v4";
+
+/** A zone without a token is a setting that was forgotten, and nothing of it should be guessed. */
+function frontOf(env: Env): HostFront | null {
+  const { CUSTOM_HOSTNAMES_ZONE_ID: zoneId = "", CUSTOM_HOSTNAMES_TOKEN: token = "" } = env;
+  if (zoneId === "" && token === "") return null;
+  if (zoneId === "" || token === "") throw new Error("set both CUSTOM_HOSTNAMES_ZONE_ID and CUSTOM_HOSTNAMES_TOKEN");
+  const apiUrl = env.CUSTOM_HOSTNAMES_API_URL || CLOUDFLARE_API_URL;
+  return createCloudflareFront({ apiUrl, zoneId, token }, (url, init) => fetch(url, init));
 }
 
 const isClusterBinding = (name: string): name is `CLUSTER_DB_${string}` => name.startsWith("CLUSTER_DB_");

@@ -139,7 +139,11 @@ export function clusterRoutes(app: ConsoleApp): void {
       const [held] = await tx
         .select()
         .from(hosts)
-        .where(sql`${hosts.host} = any(${domains}::text[])`);
+        .where(
+          sql`exists (select 1 from unnest(${domains}::text[]) domain
+            where ${hosts.host} = domain or (${hosts.kind} = 'custom' and ${hosts.host} like '%.' || domain))`,
+        )
+        .limit(1);
       if (held !== undefined) return fail("conflict", `A tenant has the host "${held.host}".`);
       const [row] = await tx
         .insert(clusters)

@@ -1,7 +1,7 @@
 import { z } from "@hono/zod-openapi";
 import { asc, eq } from "drizzle-orm";
 import { services, workspaces } from "../../db/schema.ts";
-import { findTenant, hostsOf, lockTenant, routesOf } from "../../db/tenants.ts";
+import { findTenant, lockTenant, routesOf } from "../../db/tenants.ts";
 import { ensureMemberInput } from "../../protocol/portal-rpc.ts";
 import { newId } from "../../shared/ids.ts";
 import { ok } from "../../shared/result.ts";
@@ -9,36 +9,13 @@ import { etagOf, NO_INPUT, read, write } from "../endpoint.ts";
 import { fail, notFound } from "../failure.ts";
 import { label } from "../names.ts";
 import type { ConsoleApp } from "../respond.ts";
-import { hostView, routeView, serviceView, workspaceView } from "../views.ts";
+import { routeView, serviceView, workspaceView } from "../views.ts";
 import { tenantParams as params } from "./tenants.ts";
 
 const tag = "tenants";
 const listOf = <T extends z.ZodType>(item: T) => z.object({ items: z.array(item) });
 
 export function tenantPartRoutes(app: ConsoleApp): void {
-  read(
-    app,
-    {
-      ...NO_INPUT,
-      method: "get",
-      path: "/tenants/{tenant}/hosts",
-      tag,
-      summary: "List its hosts",
-      scope: "read",
-      status: 200,
-      params,
-      answer: listOf(hostView),
-      refusals: ["not-found"],
-    },
-    async (db, { params }) => {
-      const found = await findTenant(db, params.tenant);
-      if (found === null) return notFound("tenant", params.tenant);
-      const rows = await hostsOf(db, found.tenant.id);
-      const items = rows.map(({ host, kind, createdAt }) => ({ host, kind, createdAt: createdAt.toISOString() }));
-      return ok({ body: { items } });
-    },
-  );
-
   read(
     app,
     {

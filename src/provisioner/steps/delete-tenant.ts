@@ -1,8 +1,9 @@
 import { eq, sql } from "drizzle-orm";
+import { allHostsOf } from "../../db/hosts.ts";
 import { cancelledRunMayLive } from "../../db/operations.ts";
 import { tenants } from "../../db/schema.ts";
 import { dropTenantSchema } from "../../db/tenant-database.ts";
-import { hostsOf, tenantById } from "../../db/tenants.ts";
+import { tenantById } from "../../db/tenants.ts";
 import { PUSH_WAIT_MS } from "../limits.ts";
 import { DONE, tenantOf } from "../step.ts";
 import type { Step } from "../step.ts";
@@ -15,7 +16,7 @@ export const withdrawHost: Step = async ({ ports, operation, commit }) => {
       .set({ revision: sql`nextval('control.revision')` })
       .where(eq(tenants.id, operation.subjectId))
       .returning();
-    return { hosts: await hostsOf(tx, operation.subjectId), revision: tenant?.revision ?? 0 };
+    return { hosts: await allHostsOf(tx, operation.subjectId), revision: tenant?.revision ?? 0 };
   });
   for (const { host } of hosts) await ports.directory(host).withdraw(host, operation.subjectId, revision);
   return DONE;

@@ -53,6 +53,7 @@ test("route first, then services, then data; other tenants untouched, and the na
   expect(steps.map(({ name }) => name)).toEqual([
     "withdraw-host",
     "remove-from-node",
+    "remove-fronts",
     "remove-connectors",
     "remove-members",
     "drop-schema",

@@ -17,6 +17,7 @@ import type { ProvisionerPorts } from "../../../src/provisioner/ports.ts";
 import type { Env } from "../../../src/provisioner/worker.ts";
 import { newId } from "../../../src/shared/ids.ts";
 import { createLogger } from "../../../src/shared/log.ts";
+import { err } from "../../../src/shared/result.ts";
 import type * as Control from "./fixtures/control.ts";
 import type * as Lanes from "./fixtures/lane.ts";
 
@@ -65,6 +66,8 @@ export function world(): World {
     members: bindings.PORTAL_MEMBERS,
     sealingKey: () => importSealingKey(bindings.CREDENTIAL_KEY),
     send: async (message, delaySeconds) => void sent.push({ message, delaySeconds }),
+    dns: async () => err("the test has no resolver"),
+    front: null,
     fetch: (url, init) => fetch(url, init),
     clock: () => Date.now() + offsetMs,
     random: () => 0.5,

@@ -95,7 +95,7 @@ export default defineProject({
   test: {
     name: "workerd-provisioner",
     include: ["**/*.test.ts"],
-    globalSetup: ["../../support/postgres-setup.ts"],
+    globalSetup: ["../../support/postgres-setup.ts", "../../support/host-peers-setup.ts"],
     testTimeout: 30_000,
     hookTimeout: 60_000,
   },

@@ -1,0 +1,53 @@
+import { type DnsRecord, proofRecords } from "../policy/custom-host.ts";
+import { err, ok, type Result } from "../shared/result.ts";
+import type { DnsLookup } from "./dns-over-https.ts";
+import { DNS_ALIASES } from "./limits.ts";
+
+/** What DNS says of a claimed host. `unknown`: it can't be told now; nothing changes by that. */
+export type Verdict =
+  | { readonly kind: "proven"; readonly method: "txt" | "cname" }
+  | { readonly kind: "missing"; readonly reason: string }
+  | { readonly kind: "unknown"; readonly reason: string };
+
+/** Looks for either proof of a host (src/policy/custom-host.ts). `base`: the cluster's first base domain. Never rejects. */
+export async function lookForProof(
+  lookup: DnsLookup,
+  claim: { readonly host: string; readonly token: string },
+  base: string,
+): Promise<Verdict> {
+  const { txt, cname } = proofRecords(claim.host, claim.token, base);
+  const texts = await lookup(txt.name, "TXT");
+  if (texts.ok && texts.value.txt.some((text) => text.trim() === txt.value)) return { kind: "proven", method: "txt" };
+  const alias = await aliasOf(lookup, claim.host, cname.value);
+  if (alias.ok && alias.value === cname.value) return { kind: "proven", method: "cname" };
+  if (!texts.ok) return { kind: "unknown", reason: texts.error };
+  if (!alias.ok) return { kind: "unknown", reason: alias.error };
+  return { kind: "missing", reason: `${wordsOnTxt(txt, texts.value.txt)}, and ${wordsOnCname(cname, alias.value)}` };
+}
+
+/** Follows aliases from the host until the wanted name, or the last one; null when it has none. */
+async function aliasOf(lookup: DnsLookup, host: string, wanted: string): Promise<Result<string | null, string>> {
+  let last: string | null = null;
+  let cnames: ReadonlyMap<string, string> = new Map();
+  for (let hop = 0; hop < DNS_ALIASES; hop++) {
+    const name: string = last ?? host;
+    // A resolver may have sent several of a chain at once.
+    let next = cnames.get(name);
+    if (next === undefined) {
+      const asked = await lookup(name, "CNAME");
+      if (!asked.ok) return err(asked.error);
+      ({ cnames } = asked.value);
+      next = cnames.get(name);
+    }
+    if (next === undefined) return ok(last);
+    last = next;
+    if (last === wanted) break;
+  }
+  return ok(last);
+}
+
+const wordsOnTxt = ({ name }: DnsRecord, found: readonly string[]): string =>
+  found.length === 0 ? `there is no TXT record at ${name}` : `the TXT record at ${name} has another value`;
+
+const wordsOnCname = ({ name }: DnsRecord, found: string | null): string =>
+  found === null ? `${name} has no CNAME` : `the CNAME of ${name} leads to ${found}`;

@@ -34,6 +34,11 @@ export interface WebTargetConfig {
   readonly idleTimeoutMs: number | null;
   /** Of the Host field: "target" is the URL's own, "preserve" the visitor's, else that name. */
   readonly host: string;
+  /**
+   * Of the Origin field of the visitor's own pages: "preserve" leaves it, "target" makes it the target's own address, "auto" does that only
+   * to WebSockets that the target refuses otherwise.
+   */
+  readonly origin: "auto" | "preserve" | "target";
   /** Cut off a request's path where it is its beginning. */
   readonly stripPrefix: string | null;
   /** Requests and WebSockets at once; null: as many as come. */
@@ -114,6 +119,7 @@ function webTarget(name: string, url: URL, settings: WebSettings): WebTargetConf
     connectTimeoutMs: settings.connectTimeout,
     idleTimeoutMs: settings.idleTimeout,
     host,
+    origin: settings.origin,
     stripPrefix,
     maxConcurrent,
     readOnly,

@@ -108,6 +108,7 @@ const common = {
   /** Without a byte of an answer that has begun; null: for ever. */
   idleTimeout: seconds(DAY_S).nullable().default(null),
   host: z.union([z.enum(["target", "preserve"]), hostName]).default("target"),
+  origin: z.enum(["auto", "preserve", "target"]).default("auto"),
   stripPrefix: z
     .string()
     .regex(/^(?:\/[\x21\x24-\x2e\x30-\x3e\x40-\x7e]+)+$/)

@@ -17,6 +17,10 @@ export interface SocketOrigin {
   readonly path: string;
   /** As the target gets them. */
   readonly headers: HeaderList;
+  /** What is tried once if the target answers 403 (its check of Origin); null: nothing. */
+  readonly otherwise: HeaderList | null;
+  /** The target took the WebSocket with these fields. */
+  readonly taken: (headers: HeaderList) => void;
   readonly tls: ConnectionOptions;
   readonly responseRules: CompiledRules | null;
   readonly log: Logger;
@@ -24,7 +28,7 @@ export interface SocketOrigin {
 
 /**
  * A visitor's WebSocket to a web target: messages, close codes and subprotocol go through; pings are answered on each hop. An answer other
- * than 101 goes back as an ordinary one.
+ * than 101 goes back as an ordinary one, but a 403 only after `otherwise` was tried.
  */
 export function openTargetSocket(origin: SocketOrigin, stream: Stream, request: OpenRequest): StreamEvents {
   const { config, log } = origin;
@@ -33,12 +37,6 @@ export function openTargetSocket(origin: SocketOrigin, stream: Stream, request: 
     .flatMap((value) => value.split(","))
     .map((p) => p.trim());
   const protocols = [...new Set(offered.filter((protocol) => protocol !== ""))];
-  const fields: Record<string, string[]> = {};
-  for (const [field, value] of origin.headers) {
-    const lower = field.toLowerCase();
-    if (lower !== "sec-websocket-protocol") (fields[lower] ??= []).push(value);
-  }
-
   let answer: IncomingMessage | null = null; // of a target that does not want a WebSocket
   let opened = false;
 
@@ -50,47 +48,60 @@ export function openTargetSocket(origin: SocketOrigin, stream: Stream, request: 
     stream.reset(reason, text);
   };
 
+  const limitMs = Math.min(config.timeoutMs, request.deadlineMs > 0 ? request.deadlineMs : Number.POSITIVE_INFINITY);
   let socket: WebSocket;
   try {
-    socket = connect(origin, protocols, fields);
+    socket = dial(origin.headers, origin.otherwise);
   } catch (error) {
     log.warn("WebSocket to the target can't be asked for", { reason: error instanceof Error ? error.message : "" });
     stream.reset("protocol", `the WebSocket request can't be sent to target "${name}"`);
     return {};
   }
-  const limitMs = Math.min(config.timeoutMs, request.deadlineMs > 0 ? request.deadlineMs : Number.POSITIVE_INFINITY);
   const connecting = setTimeout(() => {
     fail(Object.assign(new Error(`no answer within ${limitMs} ms`), { code: "ETIMEDOUT" }));
     socket.terminate();
   }, limitMs);
 
-  socket.once("upgrade", (response) => {
-    clearTimeout(connecting);
-    if (stream.closed) return socket.terminate();
-    // A server may pick none of the offered subprotocols (RFC 6455, section 4.2.2); ws wants one, so it is shown the first one, and only it.
-    const [first] = protocols;
-    if (first !== undefined) response.headers["sec-websocket-protocol"] ??= first;
-    opened = true;
-    stream.respond({ status: 101, headers: fieldsOf(origin, request, response) }, false);
-  });
-  socket.on("message", (data: RawData, isBinary: boolean) => {
-    if (data instanceof Buffer && stream.sendMessage(isBinary ? "binary" : "text", data) <= 0) socket.pause();
-  });
-  socket.once("unexpected-response", (_request, response) => {
-    clearTimeout(connecting);
-    answer = response;
-    stream.respond({ status: response.statusCode ?? 502, headers: fieldsOf(origin, request, response) }, false);
-    passBody(response, stream, fail);
-  });
-  socket.on("error", (error) => {
-    clearTimeout(connecting);
-    if (!opened) fail(error);
-    else log.info("WebSocket of the target broke", { reason: error.message });
-  });
-  socket.once("close", (code, reason) => {
-    clearTimeout(connecting);
-    if (opened) stream.sendMessageClose(code, reason.toString());
-  });
+  function dial(headers: HeaderList, otherwise: HeaderList | null): WebSocket {
+    const own = connect(origin, protocols, headers);
+    own.once("upgrade", (response) => {
+      clearTimeout(connecting);
+      if (stream.closed) return own.terminate();
+      // A server may pick none of the offered subprotocols (RFC 6455, section 4.2.2); ws wants one, so it is shown the first one, and only it.
+      const [first] = protocols;
+      if (first !== undefined) response.headers["sec-websocket-protocol"] ??= first;
+      opened = true;
+      origin.taken(headers);
+      stream.respond({ status: 101, headers: fieldsOf(origin, request, response) }, false);
+    });
+    own.on("message", (data: RawData, isBinary: boolean) => {
+      if (data instanceof Buffer && stream.sendMessage(isBinary ? "binary" : "text", data) <= 0) own.pause();
+    });
+    own.once("unexpected-response", (_request, response) => {
+      if (response.statusCode === 403 && otherwise !== null && !stream.closed) {
+        // A handshake that was refused has done nothing, so it may be repeated.
+        response.destroy();
+        socket = dial(otherwise, null);
+        return own.terminate();
+      }
+      clearTimeout(connecting);
+      answer = response;
+      stream.respond({ status: response.statusCode ?? 502, headers: fieldsOf(origin, request, response) }, false);
+      passBody(response, stream, fail);
+    });
+    own.on("error", (error) => {
+      if (own !== socket) return;
+      clearTimeout(connecting);
+      if (!opened) fail(error);
+      else log.info("WebSocket of the target broke", { reason: error.message });
+    });
+    own.once("close", (code, reason) => {
+      if (own !== socket) return;
+      clearTimeout(connecting);
+      if (opened) stream.sendMessageClose(code, reason.toString());
+    });
+    return own;
+  }
 
   return {
     message(message) {
@@ -116,8 +127,13 @@ export function openTargetSocket(origin: SocketOrigin, stream: Stream, request: 
 
 const RESOLVING = { lookup: localhostLookup, autoSelectFamilyAttemptTimeout: ADDRESS_TIMEOUT_MS };
 
-function connect(origin: SocketOrigin, protocols: string[], headers: Record<string, string[]>): WebSocket {
+function connect(origin: SocketOrigin, protocols: string[], headers: HeaderList): WebSocket {
   const { config, path } = origin;
+  const fields: Record<string, string[]> = {};
+  for (const [field, value] of headers) {
+    const lower = field.toLowerCase();
+    if (lower !== "sec-websocket-protocol") (fields[lower] ??= []).push(value);
+  }
   return new WebSocket(new URL(config.url.origin.replace(/^http/, "ws")), protocols, {
     perMessageDeflate: false,
     maxPayload: TARGET_WS_MESSAGE_BYTES,
@@ -127,7 +143,7 @@ function connect(origin: SocketOrigin, protocols: string[], headers: Record<stri
     ...origin.tls,
     finishRequest(request) {
       request.path = path; // ws would normalise it
-      for (const [name, values] of Object.entries(headers)) request.setHeader(name, values);
+      for (const [name, values] of Object.entries(fields)) request.setHeader(name, values);
       request.end();
     },
   });

@@ -4,6 +4,7 @@ import { answer } from "./answer.ts";
 import { applyRules, compileRules } from "./header-rules.ts";
 import { startHealthCheck, type HealthCheck } from "./health-check.ts";
 import { createOriginPort, type OriginPort } from "./origin-client.ts";
+import { withOwnOrigin } from "./own-origin.ts";
 import type { WebTargetConfig } from "./target-config.ts";
 import { readTargetFiles, watchTargetFiles, type TargetFiles } from "./target-files.ts";
 import { targetRequestHeaders, valuesOf } from "./target-headers.ts";
@@ -56,6 +57,8 @@ export function createWebTarget(config: WebTargetConfig, ports: TargetPorts): Ta
   };
   /** The plain case costs nothing: most targets have no rules. */
   const untouched = config.host === "target" && requestRules === null && config.basicAuth === null;
+  /** Whether WebSockets were taken with the target's own Origin, and so begin with it. */
+  let ownOriginFirst = false;
 
   const health: HealthCheck | null =
     config.health === null
@@ -84,9 +87,17 @@ export function createWebTarget(config: WebTargetConfig, ports: TargetPorts): Ta
       const [host = null] = [...valuesOf(request.headers, "x-forwarded-host"), ...valuesOf(request.headers, "host")];
       fields = fieldsOf(host, fields);
     }
+    const own = config.origin === "preserve" ? null : withOwnOrigin(url, request.headers, fields);
+    if (own !== null && config.origin === "target") fields = own;
     const path = targetPath(url.pathname, request.path, config.stripPrefix);
     if (request.upgrade === "websocket") {
-      return openTargetSocket({ config, path, headers: fields, tls: files.tls, responseRules, log }, stream, request);
+      const other = own === fields ? null : own;
+      const [headers, otherwise] = other !== null && ownOriginFirst ? [other, fields] : [fields, other];
+      const taken = (by: HeaderList): void => {
+        if (other !== null) ownOriginFirst = by === other;
+      };
+      const socket = { config, path, headers, otherwise, taken, tls: files.tls, responseRules, log };
+      return openTargetSocket(socket, stream, request);
     }
     return createWebExchange(origin, stream, request, {
       path,

@@ -2,7 +2,7 @@ import { and, asc, desc, eq, inArray, isNull, sql } from "drizzle-orm";
 import { recordAudit } from "../db/audit.ts";
 import type { Db } from "../db/client.ts";
 import { enqueueOperation, markSent, withSteps, type Enqueued } from "../db/operations.ts";
-import { hosts, operations, tenants } from "../db/schema.ts";
+import { hosts, operations, routes, tenants } from "../db/schema.ts";
 import { tenantById } from "../db/tenants.ts";
 import { revokeSessions } from "../policy/revocation.ts";
 import type {
@@ -77,6 +77,11 @@ export async function showOwnTenants(db: Db, tenantIds: readonly string[]): Prom
     .from(hosts)
     .where(and(inArray(hosts.tenantId, ids), eq(hosts.kind, "primary"), isNull(hosts.leavingSince)))
     .orderBy(asc(hosts.createdAt), asc(hosts.host));
+  const prefixes = await db
+    .selectDistinctOn([routes.tenantId], { tenantId: routes.tenantId, prefix: routes.prefix })
+    .from(routes)
+    .where(inArray(routes.tenantId, ids))
+    .orderBy(routes.tenantId, sql`length(${routes.prefix})`, routes.prefix);
   // Only of those that are on their way: nobody looks at the others' operations here.
   const busy = rows.flatMap(({ id, state }) => (state === "provisioning" || state === "failed" ? [id] : []));
   const newest =
@@ -92,6 +97,7 @@ export async function showOwnTenants(db: Db, tenantIds: readonly string[]): Prom
     tenantId: id,
     state,
     host: named.find(({ tenantId }) => tenantId === id)?.host ?? null,
+    startPath: prefixes.find(({ tenantId }) => tenantId === id)?.prefix ?? "/",
     steps:
       withTheirs
         .find(({ operation }) => operation.subjectId === id)

@@ -101,9 +101,12 @@ export function publicOrigin(settings: PortalSettings, host: string): string {
 /** Where a tenant is; null where that is not known. Of one that the console does not show, its name tells. */
 export function tenantUrl(
   settings: PortalSettings,
-  { name, status }: { readonly name: string; readonly status: { readonly host: string | null } | null },
+  {
+    name,
+    status,
+  }: { readonly name: string; readonly status: { readonly host: string | null; readonly startPath: string } | null },
 ): string | null {
   const host = status === null ? (name.includes("@") ? null : `${name}.${settings.baseDomains[0]}`) : status.host;
-  return host === null ? null : `${publicOrigin(settings, host)}/`;
+  return host === null ? null : publicOrigin(settings, host) + (status?.startPath ?? "/");
 }
 export const portalOrigin = (settings: PortalSettings): string => publicOrigin(settings, settings.baseDomains[0]);

@@ -35,6 +35,8 @@ export interface TenantStatus {
   readonly state: "provisioning" | "active" | "suspended" | "failed" | "deleting";
   /** Its own host, lower case, no port. */
   readonly host: string | null;
+  /** Where its pages begin: "/" if a route covers it, else the shortest prefix that one has. */
+  readonly startPath: string;
   /** Of its newest operation, in order. */
   readonly steps: readonly { readonly name: string; readonly state: "pending" | "running" | "done" | "failed" }[];
 }

@@ -33,7 +33,7 @@ export class Tenants extends WorkerEntrypoint implements TenantsRpc {
         state: index < look.count ? ("done" as const) : ("pending" as const),
       }));
       const state = isReady ? ("active" as const) : ("provisioning" as const);
-      return [{ tenantId, state, host: `${look.slug}.causeway.localhost`, steps }];
+      return [{ tenantId, state, host: `${look.slug}.causeway.localhost`, startPath: "/", steps }];
     });
   }
 

@@ -96,6 +96,8 @@ export const nodeCredentials = z.strictObject({
     x: z.string().length(43),
     d: z.string().length(43),
   }),
+  /** Seals what the agent keeps on disk (256 bits, base64url). Kept when the node enrols anew. */
+  storeKey: z.string().length(43),
 });
 export type NodeCredentials = z.infer<typeof nodeCredentials>;
 

@@ -6,6 +6,8 @@ export interface AgentStatus {
   readonly channel: "online" | "offline";
   readonly envoy: { readonly connected: boolean; readonly pid: number | null };
   readonly tenants: Readonly<Record<string, number>>;
+  /** Tenants that wait for `causeway node removals --confirm`. */
+  readonly heldRemovals: number;
   readonly services: readonly { readonly name: string; readonly pid: number | null; readonly port: number }[];
 }
 

@@ -44,6 +44,7 @@ export async function enrol(
   relayUrl: string,
   token: string,
   key: NodeKey,
+  storeKey: string,
   post: (url: string, body: object) => Promise<HttpAnswer>,
 ): Promise<Result<NodeCredentials, EnrolFailure>> {
   const url = new URL("/node/enroll", relayUrl).href;
@@ -65,7 +66,7 @@ export async function enrol(
     return err({ kind: "unreachable", message: `${url} answered ${answer.status} instead of enrolling the node` });
   }
   const { nodeId, node } = parsed.data;
-  return ok({ nodeId, node, relayUrl: new URL(relayUrl).origin, key: key.private });
+  return ok({ nodeId, node, relayUrl: new URL(relayUrl).origin, key: key.private, storeKey });
 }
 
 function parseJson(text: string): unknown {

@@ -56,6 +56,12 @@ export const LIMITS = {
   /** Ports that somebody else took between our look and the start. */
   portTries: 5,
 
+  /** A snapshot that leaves out more than a quarter of the tenants, and at least three, is held: single tenants do leave, a quarter never did at once. */
+  massRemovalMin: 3,
+  massRemovalShare: 0.25,
+  /** How often it is looked whether held removals were confirmed. */
+  confirmationMs: 1_000,
+
   /** Reconnects: full jitter up to 0.5 s, doubling up to 30 s. */
   reconnectMinMs: 500,
   reconnectMaxMs: 30_000,

@@ -8,14 +8,17 @@ import type { Logger } from "../shared/log.ts";
 import { err, ok, type Result } from "../shared/result.ts";
 import { openChannel, type Channel } from "./channel.ts";
 import { readAgentConfig, readCredentials, type AgentConfig, type NodeCredentials } from "./config.ts";
+import { renderExport } from "./envoy/export.ts";
 import { replaceFile, replaceIfChanged } from "./envoy/files.ts";
 import { probeUntil } from "./envoy/probe.ts";
+import { renderTenant } from "./envoy/render.ts";
 import {
   LISTENERS_FILE,
   PROOF_FILTER_FILE,
   renderBootstrap,
   renderListeners,
   renderProofFilter,
+  type Json,
 } from "./envoy/static.ts";
 import { serveHealth, type AgentStatus } from "./health.ts";
 import { postJson } from "./http.ts";
@@ -24,7 +27,9 @@ import { LIMITS } from "./limits.ts";
 import { lockHolder, takeLock } from "./lock.ts";
 import { agentPaths, type AgentPaths } from "./paths.ts";
 import { endRecorded, keepProcess, type KeptProcess } from "./services/kept-process.ts";
+import { confirmHeld, createHeldRemovals, isConfirmed, readHeldTenants, writeHeld } from "./removal-breaker.ts";
 import { openDrivers } from "./services/drivers.ts";
+import { newStoreKey } from "./sealed.ts";
 import { openStore, type ChannelRecord } from "./store.ts";
 import { takeSocketDir } from "./socket-dir.ts";
 import { createTenants } from "./tenants.ts";
@@ -32,7 +37,7 @@ import { createPlanner } from "./xds/planner.ts";
 import { startXdsServer, type XdsServer } from "./xds/server.ts";
 
 export type { AgentConfig, AgentFile, NodeCredentials } from "./config.ts";
-export { readAgentConfig, readCredentials };
+export { confirmHeld, readAgentConfig, readCredentials, readHeldTenants };
 
 const AGENT = "causeway-node-agent/0.1";
 
@@ -57,7 +62,12 @@ export async function startNodeAgent(config: AgentConfig, log: Logger): Promise<
   if (!lock.ok)
     return err({ kind: "locked", message: `a node agent runs in ${config.stateDir} already (pid ${lock.error})` });
 
-  const { store, tenants: records, channel: channelRecord, damaged } = await openStore(paths.store);
+  const {
+    store,
+    tenants: records,
+    channel: channelRecord,
+    damaged,
+  } = await openStore(paths.store, credentials.storeKey);
   for (const file of damaged)
     log.error("a file of the store was damaged; its previous generation is used, if any", { file });
   let followed: ChannelRecord = channelRecord;
@@ -67,6 +77,11 @@ export async function startNodeAgent(config: AgentConfig, log: Logger): Promise<
   let xds: XdsServer | null = null;
   const onMoved = (tenantId: string): void => tenants.onServiceMoved(tenantId);
   const driver = openDrivers(config, credentials, paths, log, onMoved);
+  const held = createHeldRemovals(followed.held, async (removals) => {
+    followed = { ...followed, held: [...removals] };
+    await store.saveChannel(followed);
+    await writeHeld(config.stateDir, removals);
+  });
   const tenants = createTenants({
     store,
     driver,
@@ -75,6 +90,7 @@ export async function startNodeAgent(config: AgentConfig, log: Logger): Promise<
     run: (effects) => xds?.run(effects),
     probe: (host, expected, signal) => probeUntil(paths.envoyPaths.probeSocket, host, expected, signal),
     report: (message) => channel?.send(message),
+    held,
     log,
   });
   // The planner is told everything before Envoy can ask: what it does not know then, it would have Envoy remove.
@@ -90,6 +106,17 @@ export async function startNodeAgent(config: AgentConfig, log: Logger): Promise<
   await writeEnvoyFiles(config, credentials, paths, followed.proofKeys);
   const envoy = await runEnvoy(config, paths, log);
   tenants.resume();
+  const releaseIfConfirmed = async (): Promise<void> => {
+    if (!(await isConfirmed(config.stateDir))) return;
+    log.warn("held removals were confirmed", { tenants: held.list().length });
+    await tenants.releaseHeld();
+  };
+  const confirmation = setInterval(() => {
+    if (held.list().length === 0) return;
+    releaseIfConfirmed().catch((error: unknown) =>
+      log.error("held removals could not be looked at", { error: String(error) }),
+    );
+  }, LIMITS.confirmationMs);
 
   const followKeys = async (proofKeys: PublicJwks): Promise<void> => {
     followed = { ...followed, proofKeys };
@@ -138,6 +165,7 @@ export async function startNodeAgent(config: AgentConfig, log: Logger): Promise<
     channel: channel?.online() ? "online" : "offline",
     envoy: { connected: server.connected(), pid: envoy?.pid() ?? null },
     tenants: tenants.counts(),
+    heldRemovals: held.list().length,
     services: driver.running(),
   });
   const health = config.healthPort === null ? null : await serveHealth(config.healthPort, status);
@@ -145,6 +173,7 @@ export async function startNodeAgent(config: AgentConfig, log: Logger): Promise<
     status,
     async stop() {
       channel?.close();
+      clearInterval(confirmation);
       tenants.close();
       if (config.stopServices) await envoy?.stop();
       else envoy?.leave();
@@ -207,11 +236,33 @@ export async function enrolNode(
   await mkdir(dirname(credentialsFile), { recursive: true, mode: 0o700 });
   const keyFile = `${credentialsFile}.key`;
   const key = await unfinishedKey(keyFile);
-  const enrolled = await enrol(relayUrl, token, key, postJson);
+  const earlier = readCredentials(credentialsFile);
+  const storeKey = earlier.ok ? earlier.value.storeKey : newStoreKey();
+  const enrolled = await enrol(relayUrl, token, key, storeKey, postJson);
   if (!enrolled.ok) return enrolled;
   await replaceFile(credentialsFile, `${JSON.stringify(enrolled.value, null, 2)}\n`, 0o600);
   await rm(keyFile, { force: true });
   return enrolled;
+}
+
+/** What Envoy has acknowledged, as one static file for it (`causeway node export`). Works beside an agent that runs, and without one. */
+export async function exportNode(config: AgentConfig): Promise<Result<{ envoy: Json; tenants: number }, string>> {
+  const credentials = readCredentials(config.credentialsFile);
+  if (!credentials.ok) return credentials;
+  const { tenants, channel, damaged } = await openStore(
+    agentPaths(config.stateDir).store,
+    credentials.value.storeKey,
+    false,
+  );
+  if (damaged.length > 0) return err(`${damaged.length} files of the store can't be read, ${damaged[0]} first`);
+  const good = tenants.flatMap((record) => {
+    const endpoints = new Map(Object.entries(record.endpoints));
+    return record.good === null ? [] : [renderTenant(record.good, endpoints)];
+  });
+  return ok({
+    envoy: renderExport(credentials.value, config.envoy, channel.proofKeys.keys, good),
+    tenants: good.length,
+  });
 }
 
 async function unfinishedKey(keyFile: string): Promise<NodeKey> {

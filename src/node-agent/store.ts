@@ -1,14 +1,16 @@
-import { createHash } from "node:crypto";
 import { link, mkdir, readdir, readFile, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { z } from "zod";
 import { publicJwks } from "../protocol/jwk.ts";
 import { nodeTenant } from "../protocol/node-channel.ts";
 import { replaceFile, syncDirectory } from "./envoy/files.ts";
+import { heldRemoval } from "./removal-breaker.ts";
+import { createSealer } from "./sealed.ts";
 
 /**
- * The agent's last known good on disk (docs/storage.md, "Node agent"): one file per tenant and one about the channel, each with a
- * checksum, replaced in one step, with the previous generation beside it. A change costs one tenant's file, whatever the number of tenants.
+ * The agent's last known good on disk (docs/storage.md, "Node agent"): one file per tenant and one about the channel, each sealed (tenants'
+ * secrets are in them), replaced in one step, with the previous generation beside it. A change costs one tenant's file, whatever the number
+ * of tenants.
  */
 export const tenantRecord = z.object({
   tenantId: z.string(),
@@ -19,6 +21,8 @@ export const tenantRecord = z.object({
   reason: z.string().nullable(),
   /** Last revision that Envoy took: what is served. */
   good: nodeTenant.nullable(),
+  /** Where its services listened when Envoy took it, by name. */
+  endpoints: z.record(z.string(), z.object({ address: z.string(), port: z.number().int() })).default({}),
   /** Hash of the content of `want` that Envoy refused: never sent again unchanged. */
   refused: z.string().nullable(),
 });
@@ -28,6 +32,8 @@ export const channelRecord = z.object({
   epoch: z.string().nullable(),
   cursor: z.number().int().nonnegative(),
   proofKeys: publicJwks,
+  /** Removals that wait for somebody to confirm them (removal-breaker.ts). */
+  held: z.array(heldRemoval).default([]),
 });
 export type ChannelRecord = z.infer<typeof channelRecord>;
 
@@ -45,14 +51,16 @@ export interface Loaded {
   readonly damaged: readonly string[];
 }
 
-const FRESH: ChannelRecord = { epoch: null, cursor: 0, proofKeys: { keys: [] } };
+const FRESH: ChannelRecord = { epoch: null, cursor: 0, proofKeys: { keys: [] }, held: [] };
 const SUFFIX = ".json";
 const PREVIOUS = ".previous";
-const envelope = z.object({ sum: z.string(), body: z.string() });
-const sumOf = (body: string): string => createHash("sha256").update(body).digest("hex");
 const isTenantId = (text: string): boolean => /^[A-Za-z0-9_-]{1,64}$/.test(text);
 
-export async function openStore(dir: string): Promise<Loaded> {
+/**
+ * `storeKey`: of the node's credentials. A store of another key counts as damaged as a whole. `mayClean`: false while an agent may be writing to it.
+ */
+export async function openStore(dir: string, storeKey: string, mayClean = true): Promise<Loaded> {
+  const sealer = createSealer(storeKey);
   const tenantsDir = join(dir, "tenants");
   await mkdir(tenantsDir, { recursive: true, mode: 0o700 });
   const damaged: string[] = [];
@@ -63,11 +71,18 @@ export async function openStore(dir: string): Promise<Loaded> {
     damaged.push(path);
     return readGeneration(path + PREVIOUS, schema);
   };
+  const readGeneration = async <T>(path: string, schema: z.ZodType<T>): Promise<T | null> => {
+    const sealed = await readFile(path, "utf8").catch(() => null);
+    const text = sealed === null ? null : sealer.open(sealed);
+    if (text === null) return null;
+    const parsed = schema.safeParse(JSON.parse(text));
+    return parsed.success ? parsed.data : null;
+  };
 
   const names = await readdir(tenantsDir);
   const tenants: TenantRecord[] = [];
   for (const name of names) {
-    if (name.endsWith(".tmp")) await rm(join(tenantsDir, name), { force: true }); // Of a write that a crash cut off.
+    if (mayClean && name.endsWith(".tmp")) await rm(join(tenantsDir, name), { force: true }); // Of a write that a crash cut off.
     if (!name.endsWith(SUFFIX)) continue;
     const found = await load(join(tenantsDir, name), tenantRecord);
     if (found !== null) tenants.push(found);
@@ -101,7 +116,7 @@ export async function openStore(dir: string): Promise<Loaded> {
     await link(path, path + PREVIOUS).catch((error: unknown) => {
       if (!isMissing(error)) throw error;
     });
-    await replaceFile(path, JSON.stringify({ sum: sumOf(body), body }), 0o600);
+    await replaceFile(path, sealer.seal(body), 0o600);
   };
   const tenantFile = (tenantId: string): string => {
     if (!isTenantId(tenantId)) throw new Error("not a tenant id");
@@ -125,15 +140,6 @@ export async function openStore(dir: string): Promise<Loaded> {
       saveChannel: (record) => save(channelFile, record),
     },
   };
-}
-
-async function readGeneration<T>(path: string, schema: z.ZodType<T>): Promise<T | null> {
-  try {
-    const { sum, body } = envelope.parse(JSON.parse(await readFile(path, "utf8")));
-    return sumOf(body) === sum ? schema.parse(JSON.parse(body)) : null;
-  } catch {
-    return null;
-  }
 }
 
 const isMissing = (error: unknown): boolean => error instanceof Error && "code" in error && error.code === "ENOENT";

@@ -4,6 +4,7 @@ import { err, ok, type Result } from "../shared/result.ts";
 import { probeAnswer, renderTenant, type Endpoint } from "./envoy/render.ts";
 import { createHostClaims } from "./host-claims.ts";
 import { LIMITS } from "./limits.ts";
+import { isMassRemoval, type HeldRemovals } from "./removal-breaker.ts";
 import type { ServiceDriver, ServiceInstance } from "./services/service-driver.ts";
 import type { AgentStore, TenantRecord } from "./store.ts";
 import { checkTenant, type Catalogue } from "./tenant-check.ts";
@@ -22,8 +23,10 @@ export interface Tenants {
   /** Durable when it returns; carried out afterwards. An older revision than the one held changes nothing. */
   put(tenant: NodeTenant): Promise<void>;
   remove(tenantId: string, revision: number): Promise<void>;
-  /** A complete snapshot: tenants that it does not name are removed. */
+  /** A complete snapshot: tenants that it does not name are removed, or held when they are too many to be true. */
   replaceAll(tenants: readonly NodeTenant[]): Promise<void>;
+  /** Removes what was held. */
+  releaseHeld(): Promise<void>;
   /** Tells the channel every settled state; for each new connection, since the last one may have lost reports. */
   reportAll(): void;
   onPlanned(effect: Exclude<PlannerEffect, { kind: "send" }>): void;
@@ -42,7 +45,13 @@ export interface TenantsPorts {
   /** Whether Envoy answers for the host with `expected`; waits for it a while. */
   readonly probe: (host: string, expected: string, signal: AbortSignal) => Promise<boolean>;
   readonly report: (message: FromAgent) => void;
+  readonly held: HeldRemovals;
   readonly log: Logger;
+}
+
+interface Rendered {
+  readonly unit: TenantUnit;
+  readonly endpoints: TenantRecord["endpoints"];
 }
 
 interface Tenant {
@@ -58,7 +67,7 @@ interface Tenant {
 }
 
 export function createTenants(ports: TenantsPorts): Tenants {
-  const { store, driver, planner, run, log } = ports;
+  const { store, driver, planner, run, held, log } = ports;
   const tenants = new Map<string, Tenant>();
   const hosts = createHostClaims();
   /** Tenants whose newest revision was refused because another tenant had one of its hosts. */
@@ -115,11 +124,11 @@ export function createTenants(ports: TenantsPorts): Tenants {
     return ok(endpoints);
   };
 
-  const unitOf = async (spec: NodeTenant): Promise<Result<TenantUnit, string>> => {
-    const endpoints = await servicesUp(spec);
-    return endpoints.ok
-      ? ok(encodeTenant(spec.tenantId, spec.revision, renderTenant(spec, endpoints.value)))
-      : endpoints;
+  const unitOf = async (spec: NodeTenant): Promise<Result<Rendered, string>> => {
+    const up = await servicesUp(spec);
+    if (!up.ok) return up;
+    const unit = encodeTenant(spec.tenantId, spec.revision, renderTenant(spec, up.value));
+    return ok({ unit, endpoints: Object.fromEntries(up.value) });
   };
 
   const allHealthy = async (spec: NodeTenant, signal: AbortSignal): Promise<Result<null, string>> => {
@@ -168,21 +177,22 @@ export function createTenants(ports: TenantsPorts): Tenants {
       health = await allHealthy(want, signal);
     }
     if (signal.aborted) return;
-    const unit = await unitOf(want);
-    if (!unit.ok) return settle(tenant, signal, "rejected", unit.error);
+    const rendered = await unitOf(want);
+    if (!rendered.ok) return settle(tenant, signal, "rejected", rendered.error);
+    const { unit, endpoints } = rendered.value;
     // Envoy has said no to exactly this before.
-    if (unit.value.hash === tenant.record.refused) return fallBack(tenant);
-    const outcome = await envoyTakes(tenant, unit.value, signal);
+    if (unit.hash === tenant.record.refused) return fallBack(tenant);
+    const outcome = await envoyTakes(tenant, unit, signal);
     if (outcome === null) return;
     if (!outcome.ok) {
       if (signal.aborted) return;
-      await save(tenant, { refused: unit.value.hash });
+      await save(tenant, { refused: unit.hash });
       await settle(tenant, signal, "rejected", outcome.error);
       return fallBack(tenant);
     }
     // True whatever has come in meanwhile: this is what Envoy serves.
-    tenant.goodHash = unit.value.hash;
-    await save(tenant, { good: want });
+    tenant.goodHash = unit.hash;
+    await save(tenant, { good: want, endpoints });
     if (tenant.record.state !== "live") await settle(tenant, signal, "accepted");
     if (signal.aborted) return;
     claimHosts(tenant, true);
@@ -262,13 +272,14 @@ export function createTenants(ports: TenantsPorts): Tenants {
 
   const put = async (spec: NodeTenant): Promise<void> => {
     const { tenantId, revision } = spec;
+    await held.letGo(tenantId);
     const found = tenants.get(tenantId);
     if (found !== undefined && found.record.revision >= revision) {
       tell(found); // A channel that sends what is here already does not know how it stands.
       return;
     }
     const change = { want: spec, revision, state: "pending", reason: null, refused: null } as const;
-    const tenant = found ?? add({ tenantId, good: null, ...change });
+    const tenant = found ?? add({ tenantId, good: null, endpoints: {}, ...change });
     // Before anything is waited for: what is under way must not speak for the new revision.
     tenant.attempt.abort();
     await save(tenant, change);
@@ -276,6 +287,7 @@ export function createTenants(ports: TenantsPorts): Tenants {
   };
 
   const remove = async (tenantId: string, revision: number): Promise<void> => {
+    await held.letGo(tenantId);
     const found = tenants.get(tenantId);
     if (found !== undefined && found.record.revision > revision) return;
     if (found?.record.state === "gone" || found?.record.state === "removing") {
@@ -283,7 +295,15 @@ export function createTenants(ports: TenantsPorts): Tenants {
       return tell(found);
     }
     // Nothing of it is to be served again, so there is no good revision from now on, also for the next agent.
-    const change = { want: null, good: null, refused: null, revision, state: "removing", reason: null } as const;
+    const change = {
+      want: null,
+      good: null,
+      endpoints: {},
+      refused: null,
+      revision,
+      state: "removing",
+      reason: null,
+    } as const;
     const tenant = found ?? add({ tenantId, ...change });
     tenant.attempt.abort();
     tenant.goodHash = null;
@@ -299,14 +319,17 @@ export function createTenants(ports: TenantsPorts): Tenants {
         const tenant = add(record);
         if (record.good === null || record.want === null) continue;
         claimHosts(tenant, false);
-        const unit = await unitOf(record.good);
-        if (!unit.ok) {
-          log.error("a tenant's last good revision can't be served", { tenantId: record.tenantId, reason: unit.error });
+        const rendered = await unitOf(record.good);
+        if (!rendered.ok) {
+          const { error: reason } = rendered;
+          log.error("a tenant's last good revision can't be served", { tenantId: record.tenantId, reason });
           tenant.record = { ...record, state: "pending" };
           continue;
         }
-        tenant.goodHash = unit.value.hash;
-        run(planner.put(unit.value, { good: unit.value }));
+        const { unit, endpoints } = rendered.value;
+        tenant.goodHash = unit.hash;
+        tenant.record = { ...record, endpoints };
+        run(planner.put(unit, { good: unit }));
       }
       const present = [...tenants.values()].filter(({ record }) => record.state !== "gone");
       await driver.endStrays(new Set(present.map(({ record }) => record.tenantId)));
@@ -318,9 +341,22 @@ export function createTenants(ports: TenantsPorts): Tenants {
     async replaceAll(specs) {
       const named = new Set(specs.map(({ tenantId }) => tenantId));
       for (const spec of specs) await put(spec);
-      for (const { record } of tenants.values()) {
-        if (!named.has(record.tenantId)) await remove(record.tenantId, record.revision);
-      }
+      const present = [...tenants.values()].map(({ record }) => record).filter(({ want }) => want !== null);
+      const missing = present.filter(({ tenantId }) => !named.has(tenantId));
+      const isHeld = isMassRemoval(present.length, missing.length);
+      if (isHeld)
+        log.error("a snapshot leaves out too many tenants to be believed: they stay until somebody confirms", {
+          present: present.length,
+          missing: missing.length,
+          confirm: "causeway node removals --confirm",
+        });
+      await held.replace(
+        isHeld ? missing.map(({ tenantId, want, revision }) => ({ tenantId, slug: want?.slug ?? "", revision })) : [],
+      );
+      if (!isHeld) for (const { tenantId, revision } of missing) await remove(tenantId, revision);
+    },
+    async releaseHeld() {
+      for (const { tenantId, revision } of held.list()) await remove(tenantId, revision);
     },
     reportAll() {
       for (const tenant of tenants.values()) tell(tenant);
@@ -352,8 +388,10 @@ export function createTenants(ports: TenantsPorts): Tenants {
         const earlier = tenant.chain;
         tenant.chain = (async () => {
           await earlier;
-          const unit = await unitOf(good);
-          if (unit.ok) run(planner.put(unit.value));
+          const rendered = await unitOf(good);
+          if (!rendered.ok) return;
+          await save(tenant, { endpoints: rendered.value.endpoints });
+          run(planner.put(rendered.value.unit));
         })();
       }
       attempt(tenantId);

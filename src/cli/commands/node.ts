@@ -1,7 +1,14 @@
-import { readFileSync } from "node:fs";
+import { readFileSync, writeFileSync } from "node:fs";
 import { resolve } from "node:path";
 import { defineCommand } from "citty";
-import { enrolNode, readAgentConfig, startNodeAgent } from "../../node-agent/main.ts";
+import {
+  confirmHeld,
+  enrolNode,
+  exportNode,
+  readAgentConfig,
+  readHeldTenants,
+  startNodeAgent,
+} from "../../node-agent/main.ts";
 import { createLogger } from "../../shared/log.ts";
 import { CliError, EXIT } from "../frame/exit.ts";
 import { createOutput } from "../frame/output.ts";
@@ -63,10 +70,63 @@ const run = defineCommand({
   },
 });
 
-/** `causeway node enroll|run`. */
+const removals = defineCommand({
+  meta: { name: "removals", description: "Show or confirm removals of tenants that were too many at once" },
+  args: {
+    config: { type: "string", required: true, description: "Configuration file of the agent" },
+    confirm: { type: "boolean", default: false, description: "Let the agent remove all that it holds now" },
+    json: { type: "boolean", default: false, description: "Print one JSON object" },
+  },
+  async run({ args }) {
+    const config = readAgentConfig(resolve(args.config));
+    if (!config.ok) throw new CliError(EXIT.usage, config.error);
+    const { stateDir } = config.value;
+    const held = await readHeldTenants(stateDir);
+    if (args.confirm) await confirmHeld(stateDir);
+    const list = held.map(({ tenantId, slug }) => `${slug} (${tenantId})`);
+    const said = args.confirm ? "The agent removes within a second:" : "Held until `--confirm`:";
+    createOutput(args.json).data(
+      { held, confirmed: args.confirm && held.length > 0 },
+      held.length === 0 ? "Nothing is held." : [said, ...list].join("\n"),
+    );
+  },
+});
+
+const exportCommand = defineCommand({
+  meta: {
+    name: "export",
+    description: "Write all that Envoy serves as one static file, for an Envoy without an agent",
+  },
+  args: {
+    config: { type: "string", required: true, description: "Configuration file of the agent" },
+    out: { type: "string", default: "-", description: "Where to write it (- for standard output)" },
+    json: {
+      type: "boolean",
+      default: false,
+      description: "Print one JSON object about the file, where --out names one",
+    },
+  },
+  async run({ args }) {
+    const config = readAgentConfig(resolve(args.config));
+    if (!config.ok) throw new CliError(EXIT.usage, config.error);
+    const exported = await exportNode(config.value);
+    if (!exported.ok) throw new CliError(EXIT.environment, exported.error);
+    const { envoy, tenants } = exported.value;
+    const text = `${JSON.stringify(envoy, null, 2)}\n`;
+    if (args.out === "-") {
+      process.stdout.write(text);
+      return;
+    }
+    const file = resolve(args.out);
+    writeFileSync(file, text, { mode: 0o600 });
+    createOutput(args.json).data({ file, tenants }, `${file} has ${tenants} tenants. Run it: envoy -c ${file}`);
+  },
+});
+
+/** `causeway node enroll|run|removals|export`. */
 export const nodeCommand = defineCommand({
   meta: { name: "node", description: "The agent that runs beside Envoy on a node" },
-  subCommands: { enroll, run },
+  subCommands: { enroll, run, removals, export: exportCommand },
 });
 
 function parseRelayUrl(text: string): string {

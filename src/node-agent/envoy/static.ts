@@ -26,7 +26,7 @@ export interface EnvoyPorts {
 
 export type Json = string | number | boolean | null | readonly Json[] | { readonly [key: string]: Json };
 
-const typed = (type: string, fields: { readonly [key: string]: Json }): Json => ({
+export const typed = (type: string, fields: { readonly [key: string]: Json }): Json => ({
   "@type": `type.googleapis.com/${type}`,
   ...fields,
 });
@@ -100,54 +100,79 @@ export function renderBootstrap(nodeName: string, ports: EnvoyPorts, paths: Envo
   };
 }
 
+/** Where a listener's tenants and its proof filter come from: from the agent, or in the file itself. */
+export interface ListenerSources {
+  readonly scopes: { readonly [key: string]: Json };
+  readonly proofFilter: { readonly [key: string]: Json };
+}
+
+/** The listener that the edge calls. */
+export const renderPublicListener = (ports: EnvoyPorts, sources: ListenerSources): { readonly [key: string]: Json } =>
+  listener("public", socketAddress(ports.address, ports.port), publicManager(sources));
+
 /** The LDS file: the public listener, and the probe listener on a Unix socket that only the agent can open. */
 export function renderListeners(ports: EnvoyPorts, paths: EnvoyPaths): Json {
   return {
     version_info: "1",
     resources: [
-      listener("public", socketAddress(ports.address, ports.port), publicManager(paths)),
-      listener("probe", { pipe: { path: paths.probeSocket, mode: 0o600 } }, probeManager()),
+      typed(
+        LISTENER,
+        renderPublicListener(ports, {
+          scopes: SCOPES_FROM_AGENT,
+          proofFilter: {
+            config_discovery: {
+              config_source: fromFile(paths.filtersDir, PROOF_FILTER_FILE),
+              type_urls: ["type.googleapis.com/envoy.extensions.filters.http.jwt_authn.v3.JwtAuthentication"],
+            },
+          },
+        }),
+      ),
+      typed(LISTENER, listener("probe", { pipe: { path: paths.probeSocket, mode: 0o600 } }, probeManager())),
     ],
   };
 }
 
-/**
- * The filter that lets nothing pass without a proof for this node. Its verified `host` claim becomes scope key and authority. Keys are
- * inline and the whole filter is one watched file: changing keys closes no connection, and Envoy needs nobody to verify.
- */
+/** The proof filter as a file of its own, watched by Envoy: changing keys closes no connection, and Envoy needs nobody to verify. */
 export function renderProofFilter(nodeId: string, keys: readonly PublicJwk[], version: string): Json {
   return {
     version_info: version,
     resources: [
       typed("envoy.config.core.v3.TypedExtensionConfig", {
         name: PROOF_FILTER,
-        typed_config: typed("envoy.extensions.filters.http.jwt_authn.v3.JwtAuthentication", {
-          providers: {
-            edge: {
-              issuer: PROOF_ISSUER,
-              audiences: [nodeId],
-              from_headers: [{ name: HEADER.proof }],
-              forward: false,
-              require_expiration: true,
-              // Counted from now, so a clock that lags behind the edge's must not refuse a fresh proof.
-              max_lifetime: `${PROOF_LIFETIME_SECONDS + LIMITS.proofClockSkewSeconds}s`,
-              clock_skew_seconds: LIMITS.proofClockSkewSeconds,
-              claim_to_headers: [
-                { header_name: SCOPE_HEADER, claim_name: "host" },
-                { header_name: HOST_HEADER, claim_name: "host" },
-              ],
-              clear_route_cache: true,
-              local_jwks: { inline_string: JSON.stringify({ keys: keys.length > 0 ? keys : [NOBODY] }) },
-            },
-          },
-          rules: [{ match: { prefix: "/" }, requires: { provider_name: "edge" } }],
-          // No WWW-Authenticate header: it would name this node's address to the visitor.
-          strip_failure_response: true,
-        }),
+        typed_config: renderProofFilterConfig(nodeId, keys),
       }),
     ],
   };
 }
+
+/**
+ * The filter that lets nothing pass without a proof for this node. Its verified `host` claim becomes scope key and authority. Keys
+ * are inline.
+ */
+export const renderProofFilterConfig = (nodeId: string, keys: readonly PublicJwk[]): Json =>
+  typed("envoy.extensions.filters.http.jwt_authn.v3.JwtAuthentication", {
+    providers: {
+      edge: {
+        issuer: PROOF_ISSUER,
+        audiences: [nodeId],
+        from_headers: [{ name: HEADER.proof }],
+        forward: false,
+        require_expiration: true,
+        // Counted from now, so a clock that lags behind the edge's must not refuse a fresh proof.
+        max_lifetime: `${PROOF_LIFETIME_SECONDS + LIMITS.proofClockSkewSeconds}s`,
+        clock_skew_seconds: LIMITS.proofClockSkewSeconds,
+        claim_to_headers: [
+          { header_name: SCOPE_HEADER, claim_name: "host" },
+          { header_name: HOST_HEADER, claim_name: "host" },
+        ],
+        clear_route_cache: true,
+        local_jwks: { inline_string: JSON.stringify({ keys: keys.length > 0 ? keys : [NOBODY] }) },
+      },
+    },
+    rules: [{ match: { prefix: "/" }, requires: { provider_name: "edge" } }],
+    // No WWW-Authenticate header: it would name this node's address to the visitor.
+    strip_failure_response: true,
+  });
 
 /** The example key of RFC 8037 with its id changed: no proof names it, so before the first keys arrive everything is refused. */
 const NOBODY: PublicJwk = {
@@ -157,18 +182,25 @@ const NOBODY: PublicJwk = {
   kid: "nobody",
 };
 
-const socketAddress = (address: string, port: number): Json => ({ socket_address: { address, port_value: port } });
+export const socketAddress = (address: string, port: number): Json => ({
+  socket_address: { address, port_value: port },
+});
 
-const listener = (name: string, address: Json, manager: Json): Json =>
-  typed("envoy.config.listener.v3.Listener", {
-    name,
-    address,
-    filter_chains: [{ filters: [{ name: "envoy.filters.network.http_connection_manager", typed_config: manager }] }],
-  });
+const listener = (name: string, address: Json, typedManager: Json): { readonly [key: string]: Json } => ({
+  name,
+  address,
+  filter_chains: [{ filters: [{ name: "envoy.filters.network.http_connection_manager", typed_config: typedManager }] }],
+});
 
+const LISTENER = "envoy.config.listener.v3.Listener";
 const MANAGER = "envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager";
 
-const SHARED_MANAGER: { readonly [key: string]: Json } = {
+const SCOPES_FROM_AGENT: { readonly [key: string]: Json } = {
+  rds_config_source: { ads: {}, resource_api_version: "V3" },
+  scoped_rds: { scoped_rds_config_source: ADS },
+};
+
+const manager = (scopes: { readonly [key: string]: Json }): { readonly [key: string]: Json } => ({
   codec_type: "AUTO",
   // The edge has written the forwarding headers; Envoy neither trusts an address in them nor changes them, nor the path (services see it as
   // the visitor sent it; the edge's URL parser has removed dot segments).
@@ -183,19 +215,18 @@ const SHARED_MANAGER: { readonly [key: string]: Json } = {
   scoped_routes: {
     name: SCOPED_ROUTES,
     scope_key_builder: { fragments: [{ header_value_extractor: { name: SCOPE_HEADER, index: 0 } }] },
-    rds_config_source: { ads: {}, resource_api_version: "V3" },
-    scoped_rds: { scoped_rds_config_source: ADS },
+    ...scopes,
   },
-};
+});
 
 const ROUTER: Json = {
   name: "envoy.filters.http.router",
   typed_config: typed("envoy.extensions.filters.http.router.v3.Router", { suppress_envoy_headers: true }),
 };
 
-const publicManager = (paths: EnvoyPaths): Json =>
+const publicManager = ({ scopes, proofFilter }: ListenerSources): Json =>
   typed(MANAGER, {
-    ...SHARED_MANAGER,
+    ...manager(scopes),
     stat_prefix: "public",
     upgrade_configs: [{ upgrade_type: "websocket" }],
     http2_protocol_options: { allow_connect: true, max_concurrent_streams: 100 },
@@ -214,21 +245,13 @@ const publicManager = (paths: EnvoyPaths): Json =>
         }),
       },
     ],
-    http_filters: [
-      {
-        name: PROOF_FILTER,
-        config_discovery: {
-          config_source: fromFile(paths.filtersDir, PROOF_FILTER_FILE),
-          type_urls: ["type.googleapis.com/envoy.extensions.filters.http.jwt_authn.v3.JwtAuthentication"],
-        },
-      },
-      ROUTER,
-    ],
+    http_filters: [{ name: PROOF_FILTER, ...proofFilter }, ROUTER],
     local_reply_config: localReplies(),
   });
 
 /** Only the probe route can be asked for here: no upgrade, and the scope key is the agent's. */
-const probeManager = (): Json => typed(MANAGER, { ...SHARED_MANAGER, stat_prefix: "probe", http_filters: [ROUTER] });
+const probeManager = (): Json =>
+  typed(MANAGER, { ...manager(SCOPES_FROM_AGENT), stat_prefix: "probe", http_filters: [ROUTER] });
 
 /** Errors that Envoy makes itself, as problem details with our codes and nothing of its own words. Services' errors pass untouched. */
 function localReplies(): Json {

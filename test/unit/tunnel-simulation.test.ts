@@ -8,7 +8,7 @@ import { simulate } from "../sim/world.ts";
 const SEEDS = 5_000;
 
 describe("both ends of the tunnel over faulty sockets", () => {
-  it(`keep their promises in the worlds of ${SEEDS} seeds`, () => {
+  it(`keep their promises in the worlds of ${SEEDS} seeds`, { timeout: 120_000 }, () => {
     for (let seed = 1; seed <= SEEDS; seed++) {
       try {
         simulate(seed);

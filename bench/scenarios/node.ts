@@ -1,4 +1,5 @@
 import { createProofSigner } from "../../src/edge-router/proof.ts";
+import { createSigningKey } from "../../src/edge-router/signing-key.ts";
 import { HEADER } from "../../src/protocol/headers.ts";
 import { stopAll } from "../core/children.ts";
 import type { Measurement, Scenario, Setup } from "../core/types.ts";
@@ -43,7 +44,7 @@ async function start(folder: string): Promise<Setup> {
     cleanUp.push(yardsticks.child.stop);
 
     // Envoy lets nobody through without the edge's proof; it is short-lived, so every slot gets it anew.
-    const sign = createProofSigner(JSON.stringify(product.proofKey.private), Date.now);
+    const sign = createProofSigner(createSigningKey(JSON.stringify(product.proofKey.private), undefined), Date.now);
     const proof = async () => ({
       [HEADER.proof]: await sign({ host: TENANT.host, tenantId: TENANT.id, nodeId: TENANT.nodeId }),
     });

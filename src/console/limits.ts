@@ -1,7 +1,9 @@
 /** Every number of the console, with its reason. */
 
-/** The largest body is a tenant with 200 routes (about 20 KB). */
-export const MAX_BODY_BYTES = 64 * 1024;
+/** A tenant with 200 routes takes about 20 KB; with answers and rules of their own ten times as much. */
+export const MAX_BODY_BYTES = 256 * 1024;
+/** Routes as JSON travel with every directory record of the tenant, one a host. */
+export const MAX_ROUTES_CHARACTERS = 128 * 1024;
 
 /** A screenful or two for people; programs ask for more. */
 export const DEFAULT_PAGE_SIZE = 50;
@@ -45,3 +47,11 @@ export const DEFAULT_PAIRING_MINUTES = 10;
 export const DRAIN_GRACE_SECONDS = 60;
 /** As long as a lane takes (relay/limits.ts). */
 export const DRAIN_GRACE_SECONDS_MAX = 3600;
+
+/** As the directory record takes. */
+export const MAX_SERVICE_TOKENS_PER_TENANT = 50;
+/** One word that is not in a list would do where tries are counted; people read it out to each other. */
+export const MIN_VISITOR_PASSWORD_LENGTH = 8;
+export const MAX_VISITOR_PASSWORD_LENGTH = 200;
+/** What Workers allow at most; about 20 ms for a try. */
+export const PASSWORD_ITERATIONS = 100_000;

@@ -36,9 +36,14 @@ export const connectorName = z
   );
 
 /** "/" or segments without a trailing slash; no encoding, no dot segments. */
-export const prefix = z
+export const plainPath = z
   .string()
   .max(255)
   .regex(/^\/$|^(\/[A-Za-z0-9._~-]+)+$/, "a path of plain segments without a trailing slash")
-  .refine((text) => !/(^|\/)\.\.?(\/|$)/.test(text), "no dot segments")
-  .refine((text) => !isUnderPrefix(text, PLATFORM_PREFIX), `${PLATFORM_PREFIX} belongs to the platform`);
+  .refine((text) => !/(^|\/)\.\.?(\/|$)/.test(text), "no dot segments");
+
+/** Of a route. */
+export const prefix = plainPath.refine(
+  (text) => !isUnderPrefix(text, PLATFORM_PREFIX),
+  `${PLATFORM_PREFIX} belongs to the platform`,
+);

@@ -14,8 +14,9 @@ import {
   unique,
   uniqueIndex,
 } from "drizzle-orm/pg-core";
+import type { EdgeRules, VisitorPassword } from "../policy/edge-policy.ts";
 import type { DnsRecord } from "../policy/custom-host.ts";
-import type { AccessMode, TenantState } from "../policy/record.ts";
+import type { AccessMode, TenantRoute, TenantState } from "../policy/record.ts";
 import type { IssuerJwk, PublicJwk } from "../protocol/jwk.ts";
 import type { RelaySettings } from "../protocol/lane.ts";
 import type { NodeService } from "../protocol/node-channel.ts";
@@ -121,6 +122,10 @@ export const tenants = control.table(
     accessRevision: integer("access_revision").notNull().default(1),
     /** Account id -> epoch seconds: that account's sessions from before are ended. Bounded by src/policy/revocation.ts. */
     notBefore: jsonb("not_before").$type<Record<string, number>>().notNull().default({}),
+    /** What the operator decides about its visitors, beside the routes. */
+    edgeRules: jsonb("edge_rules").$type<EdgeRules>().notNull().default({}),
+    /** Hash of the password that routes of mode `password` want; null: none is set, and nobody gets in there. */
+    visitorPassword: jsonb("visitor_password").$type<VisitorPassword>(),
     /** Whether it may have workspaces beside the default one. */
     multipleWorkspaces: boolean("multiple_workspaces").notNull().default(false),
     createdAt: createdAt(),
@@ -221,7 +226,13 @@ export const hostClaims = control.table(
   ],
 );
 
-/** What a path of a tenant leads to: one of its services, or a target behind a connector. */
+/** The parts of a route that are not asked for in queries; absent ones have their defaults. */
+export type RouteOptions = Pick<TenantRoute, "rewrite" | "timeouts" | "roles" | "network" | "limits" | "cors"> & {
+  /** Of a redirect or an answer. */
+  readonly to?: TenantRoute["to"];
+};
+
+/** What a path of a tenant leads to: one of its services, a target behind a connector, or an answer of the edge's own. */
 export const routes = control.table(
   "routes",
   {
@@ -229,9 +240,10 @@ export const routes = control.table(
     /** Segment-aware: "/" or without a trailing slash. */
     prefix: text("prefix").notNull(),
     access: text("access").$type<AccessMode>().notNull(),
-    kind: text("kind", { enum: ["service", "target"] }).notNull(),
-    /** Name of the service or target. */
+    kind: text("kind", { enum: ["service", "target", "redirect", "answer"] }).notNull(),
+    /** Name of the service or target; "" for the rest. */
     destination: text("destination").notNull(),
+    options: jsonb("options").$type<RouteOptions>().notNull().default({}),
   },
   (table) => [primaryKey({ columns: [table.tenantId, table.prefix] })],
 );
@@ -276,6 +288,26 @@ export const services = control.table(
     primaryKey({ columns: [table.tenantId, table.workspaceId, table.name] }),
     check("services_status", sql`${table.status} in ('RUNNING', 'EXITED', 'CREATED', 'UNAVAILABLE')`),
   ],
+);
+
+/** What machines get into a tenant's routes by: 256 random bits each, so a plain SHA-256 can't be turned back. The token itself is shown once. */
+export const serviceTokens = control.table(
+  "service_tokens",
+  {
+    id: text("id").primaryKey(),
+    tenantId: tenantId(),
+    /** Hex. */
+    sha256: text("sha256").notNull().unique(),
+    /** What people call it. */
+    name: text("name").notNull(),
+    /** Prefixes of the routes that it opens. */
+    prefixes: text("prefixes").array().notNull(),
+    /** Whether it may change things. */
+    write: boolean("write").notNull().default(false),
+    expiresAt: at("expires_at"),
+    createdAt: createdAt(),
+  },
+  (table) => [unique("service_tokens_name_per_tenant").on(table.tenantId, table.name)],
 );
 
 /** A way into a site. Its row outlives a deletion until both lanes know of it (`deletedAt`). */
@@ -426,6 +458,7 @@ export const OPERATION_KINDS = [
   "tenant-suspend",
   "tenant-resume",
   "tenant-routes",
+  "tenant-policy",
   "tenant-hosts",
   "tenant-revoke-sessions",
   "tenant-delete",

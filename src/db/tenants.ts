@@ -53,9 +53,21 @@ export async function hostsOf(db: Db, tenantId: string): Promise<HostRow[]> {
 
 export async function routesOf(db: Db, tenantId: string): Promise<TenantRoute[]> {
   const rows = await db.select().from(routes).where(eq(routes.tenantId, tenantId)).orderBy(asc(routes.prefix));
-  return rows.map(({ prefix, access, kind, destination }) => ({
+  return rows.map(({ prefix, access, kind, destination, options: { to, ...options } }) => ({
     prefix,
     access,
-    to: kind === "service" ? { kind, service: destination } : { kind, target: destination },
+    to: destinationOf(kind, destination, to),
+    ...options,
   }));
+}
+
+function destinationOf(
+  kind: (typeof routes.$inferSelect)["kind"],
+  name: string,
+  to: TenantRoute["to"] | undefined,
+): TenantRoute["to"] {
+  if (kind === "service") return { kind, service: name };
+  if (kind === "target") return { kind, target: name };
+  if (to === undefined) throw new Error("a route of the edge's own without its answer");
+  return to;
 }

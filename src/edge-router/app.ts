@@ -85,7 +85,7 @@ function visitOf(
   hosts: Hosts,
   ids: RequestIds,
   { tracer }: Pick<EdgePorts, "tracer">,
-  { clientAddressHeader }: Pick<EdgeSettings, "clientAddressHeader">,
+  { clientAddressHeader, countryHeader }: Pick<EdgeSettings, "clientAddressHeader" | "countryHeader">,
 ): Visit {
   const { url, method, headers } = request;
   const { authority, rawPath, rawQuery } = splitUrl(url);
@@ -106,6 +106,7 @@ function visitOf(
     rawPath,
     rawQuery,
     clientAddress: clientAddressHeader === null ? LOOPBACK_ADDRESS : headers.get(clientAddressHeader) || null,
+    country: () => countryOf(request, countryHeader),
     waitUntil,
     seen: {},
   };
@@ -114,6 +115,12 @@ function visitOf(
 /** Null also for that of a GET or HEAD that is declared to have no bytes. */
 function bodyOf({ body, method, headers }: Request): ReadableStream<Uint8Array> | null {
   return body !== null && isGetOrHead(method) && declaredLength(headers) === 0 ? null : body;
+}
+
+/** By the header that the platform in front overwrites, or by what Cloudflare's runtime says beside the request. */
+function countryOf(request: Request, header: string | null): string | null {
+  const said: unknown = header === null ? request.cf?.["country"] : request.headers.get(header);
+  return typeof said === "string" && /^[A-Z][A-Z0-9]$/.test(said) ? said : null;
 }
 
 const LOOPBACK_ADDRESS = "127.0.0.1";

@@ -58,4 +58,23 @@ export const LIMITS = {
   returnPathLength: 2_000,
   /** Sign-ins that one browser has open on one host (tabs); more would only grow its Cookie header. */
   openSignIns: 4,
+  /** About 0.8 KB each, one for each person or service token that is active. */
+  cachedIdentities: 2_000,
+  /** About 0.6 KB each. */
+  cachedPasses: 2_000,
+  /** How long the visitor password is not asked for again: as a session. */
+  passSeconds: 12 * 3_600,
+  /** Ours have about 350 characters. */
+  passLength: 1_000,
+  /** A password, a path to return to, and their encoding. */
+  passwordFormBytes: 8 * 1024,
+  passwordLength: 200,
+  /** A person mistypes a few times; each try costs about 20 ms of this isolate. */
+  passwordTriesPerMinute: 10,
+  /** Of all visitors of a tenant: so many addresses help a guesser no more. */
+  passwordTriesPerMinuteAndTenant: 100,
+  /** Tenants and routes with a rate; about 0.1 KB each. */
+  cachedTenantRates: 5_000,
+  /** Visitors of those; about 0.15 KB each. Whoever is pushed out begins anew. */
+  cachedVisitorRates: 20_000,
 } as const;

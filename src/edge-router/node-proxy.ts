@@ -3,12 +3,20 @@ import { isLoopbackHost } from "../policy/host.ts";
 import type { DirectoryRecord } from "../policy/record.ts";
 import { HEADER } from "../protocol/headers.ts";
 import { declaredLength, observedBody } from "./body.ts";
+import type { Identity } from "./identity.ts";
 import { LIMITS } from "./limits.ts";
 import type { EdgePorts } from "./ports.ts";
 import { DeadlineError, within } from "./timer.ts";
 import { refuse, type Visit } from "./visit.ts";
 
-type NodePorts = Pick<EdgePorts, "fetchNode" | "signProof" | "timer" | "log">;
+type NodePorts = Pick<EdgePorts, "fetchNode" | "signProof" | "identityFields" | "timer" | "now" | "log">;
+
+export interface NodeRequest {
+  /** What the node puts something else in place of; "" when it leaves the path alone. */
+  readonly prefix: string;
+  readonly identity: Identity;
+  readonly firstByteMs: number;
+}
 
 /**
  * The request on its way to the tenant's node: own name of the node, raw path and query, signed proof instead of the Host that a Worker
@@ -18,7 +26,7 @@ export async function proxyToNode(
   visit: Visit,
   record: DirectoryRecord,
   ports: NodePorts,
-  firstByteMs: number,
+  { prefix, identity, firstByteMs }: NodeRequest,
 ): Promise<Response> {
   const { node } = record;
   const base = node === null ? null : nodeBaseUrl(node.url);
@@ -37,10 +45,15 @@ export async function proxyToNode(
     redirect: "manual",
   });
   const proof = ports.signProof({ host: record.host, tenantId: record.tenantId, nodeId: node.id });
-  forwardHeaders(outgoing.headers, { ...visit, webSocket: isWebSocketUpgrade(method, request.headers) });
+  const fields = identity.kind === "nobody" ? [] : await ports.identityFields(identity, record);
+  const webSocket = isWebSocketUpgrade(method, request.headers);
+  forwardHeaders(outgoing.headers, { ...visit, webSocket, prefix, identity: fields });
   outgoing.headers.set(HEADER.proof, await proof);
+  const askedAtMs = ports.now();
   try {
-    return returned(await firstByte(outgoing, upload?.ended ?? null, firstByteMs, ports), visit.requestId);
+    const answer = await firstByte(outgoing, upload?.ended ?? null, firstByteMs, ports);
+    visit.seen.upstreamMs = ports.now() - askedAtMs;
+    return returned(answer, visit.requestId);
   } catch (error) {
     return error instanceof DeadlineError
       ? refuse(visit, "node-timeout", "The tenant's node took too long to answer. Try again in a moment.")

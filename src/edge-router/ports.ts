@@ -5,9 +5,13 @@ import type { Tracer } from "../shared/tracing/tracer.ts";
 import type { AccessLogMode } from "./access-log.ts";
 import type { DirectoryCache } from "./directory-cache.ts";
 import type { LiveSessions } from "./live-sessions.ts";
+import type { IdentityFields } from "./identity.ts";
 import type { ProofSigner } from "./proof.ts";
+import type { RateLimits } from "./rate-limits.ts";
 import type { SessionVerifier } from "./session.ts";
+import type { SigningKey } from "./signing-key.ts";
 import type { Timer } from "./timer.ts";
+import type { Passes } from "./visitor-password.ts";
 
 export type LaneName = "a" | "b";
 
@@ -31,6 +35,10 @@ export interface EdgePorts {
   readonly liveSessions: LiveSessions;
   readonly verifySession: SessionVerifier;
   readonly signProof: ProofSigner;
+  readonly identityFields: IdentityFields;
+  readonly publicKeys: SigningKey["publicKeys"];
+  readonly passes: Passes;
+  readonly rates: RateLimits;
   readonly now: Clock;
   readonly timer: Timer;
   readonly random: (bytes: Uint8Array) => void;
@@ -49,4 +57,6 @@ export interface EdgeSettings {
   readonly accessLog: AccessLogMode;
   /** Lower-case name of the header that the platform in front overwrites with the visitor's address; null: visitors are on this machine. */
   readonly clientAddressHeader: string | null;
+  /** The same for the visitor's country; null: what the runtime says. */
+  readonly countryHeader: string | null;
 }

@@ -1,12 +1,11 @@
 import { HEADER } from "../protocol/headers.ts";
-import { targetAccess } from "../policy/access.ts";
 import { parseSlug, parseTarget } from "../policy/names.ts";
 import { matchRoute, targetTimeouts } from "../policy/route.ts";
 import type { DirectoryRecord } from "../policy/record.ts";
 import type { EdgePorts, EdgeSettings, Fetch } from "./ports.ts";
 import type { LaneLoad } from "./lane-load.ts";
-import { proxyToTarget } from "./lane-proxy.ts";
-import { recordOrRefusal } from "./tenant-host.ts";
+import { guardTenant } from "./guard.ts";
+import { behindTarget, guarded, recordOrRefusal, toTarget } from "./tenant-host.ts";
 import { refuse, type Visit } from "./visit.ts";
 
 /**
@@ -89,11 +88,9 @@ async function answerProgram(
   }
   const record = await findTenant(visit, address.tenant.toLowerCase(), ports, settings);
   if (record instanceof Response) return record;
-  if (targetAccess(record, target.value) !== "public") {
-    return refuse(visit, "unauthorized", "This target is for signed-in members; use its own host.", {
-      "www-authenticate": `Bearer realm="relay"`,
-    });
-  }
+  const kept = guardTenant(visit, record, ports);
+  if (kept !== null) return kept;
+  const behind = { ...behindTarget(record, target.value), forPrograms: true };
   const to = {
     target: target.value,
     prefix: `/${address.mode}/${address.tenant}/${address.target}`,
@@ -102,7 +99,9 @@ async function answerProgram(
     timeouts: targetTimeouts(record.routes, target.value),
     trace: address.mode === "trace",
   };
-  return await proxyToTarget(visit, record, to, ports, load);
+  return await guarded(visit, record, behind, ports, settings, (admitted, identity) =>
+    toTarget(admitted, record, to, identity, ports, load),
+  );
 }
 
 /** `slug` in the platform's own domain, or `slug@cluster` in whichever registered domain is that cluster's. */

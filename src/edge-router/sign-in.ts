@@ -1,14 +1,20 @@
-import { cookieNames, readCookie, SESSION_COOKIE } from "../policy/headers.ts";
+import { isOpenToAccounts } from "../policy/access.ts";
+import { cookieNames, readCookie } from "../policy/headers.ts";
 import { isLoopbackHost } from "../policy/host.ts";
 import { PAGE_SECURITY_HEADERS, pageHtml } from "../policy/error-page.ts";
 import type { DirectoryRecord } from "../policy/record.ts";
 import { PLATFORM_PREFIX } from "../policy/route.ts";
 import type { SessionClaims } from "../protocol/portal-rpc.ts";
 import { LIMITS } from "./limits.ts";
+import { cookieName, expiredCookie, isOwnForm, isOwnPath, ownCookie, sameOrigin, seeOther } from "./own-cookies.ts";
+import { takePassword } from "./password-page.ts";
 import type { EdgePorts, EdgeSettings } from "./ports.ts";
 import { refuse, type Visit } from "./visit.ts";
 
-type SignInPorts = Pick<EdgePorts, "sessions" | "liveSessions" | "verifySession" | "random" | "log">;
+type SignInPorts = Pick<
+  EdgePorts,
+  "sessions" | "liveSessions" | "verifySession" | "random" | "log" | "passes" | "rates" | "publicKeys"
+>;
 
 /**
  * Sessions on tenant hosts (design, section 4). A browser goes to the portal with a PKCE challenge (RFC 7636) and a state, and comes back to
@@ -32,12 +38,13 @@ export async function redirectToSignIn(
   visit: Visit,
   ports: Pick<SignInPorts, "random">,
   settings: EdgeSettings,
+  returnTo: string = returnPath(visit),
 ): Promise<Response> {
   const visited = hostOf(visit);
   // A session cookie must not travel in the clear; only this machine's own names are as good as https.
   if (visit.scheme === "http" && !isLoopbackHost(visited)) {
     if (settings.publicScheme === "http") return refuse(visit, "forbidden", "Sign-in needs https on this host.");
-    return redirect(`https://${visited}${visit.rawPath}${visit.rawQuery}`, []);
+    return seeOther(`https://${visited}${visit.rawPath}${visit.rawQuery}`, []);
   }
   const state = randomText(ports.random, 16);
   const verifier = randomText(ports.random, 32);
@@ -54,21 +61,49 @@ export async function redirectToSignIn(
     name.startsWith(stateCookie(visit, "")),
   );
   const tooMany = pending.length >= LIMITS.openSignIns ? pending : [];
-  return redirect(authorize.toString(), [
+  return seeOther(authorize.toString(), [
     ...tooMany.map((name) => expiredCookie(visit, name)),
-    ownCookie(visit, stateCookie(visit, state), encodePending(verifier, returnPath(visit)), LIMITS.signInSeconds),
+    ownCookie(visit, stateCookie(visit, state), encodePending(verifier, returnTo), LIMITS.signInSeconds),
   ]);
 }
 
 /** `/.causeway/...` on a tenant's or target's host. */
-export async function ownPath(visit: Visit, record: DirectoryRecord, ports: SignInPorts): Promise<Response> {
+export async function ownPath(
+  visit: Visit,
+  record: DirectoryRecord,
+  ports: SignInPorts,
+  settings: EdgeSettings,
+): Promise<Response> {
   const name = visit.rawPath.slice(OWN_PATHS.length);
   const { method } = visit.request;
+  if (name === "jwks.json" && (method === "GET" || method === "HEAD")) return publishedKeys(visit, ports);
+  if (name === "password" && method === "POST") return await takePassword(visit, record, ports);
+  if (name === "sign-in" && method === "GET") return await signInAgain(visit, ports, settings);
   if (name === "callback" && method === "GET") return await callback(visit, record, ports);
   if (name === "sign-out" && (method === "GET" || method === "HEAD")) return signOutPage();
   if (name === "sign-out" && method === "POST") return await signOut(visit, record, ports);
   return refuse(visit, "not-found", "There is nothing at this address of the platform.");
 }
+
+/** For services that verify whom the edge has let in (protocol/identity.ts). Public keys, the same on every host. */
+function publishedKeys(visit: Visit, { publicKeys }: Pick<SignInPorts, "publicKeys">): Response {
+  const body = JSON.stringify({ keys: publicKeys().keys.map((key) => ({ ...key, alg: "EdDSA", use: "sig" })) });
+  return new Response(visit.method === "HEAD" ? null : body, {
+    headers: { "content-type": "application/jwk-set+json", "cache-control": "public, max-age=300" },
+  });
+}
+
+/** A link on the pages that refuse somebody: a session says what its account might do when it began, and that may have changed. */
+async function signInAgain(
+  visit: Visit,
+  ports: Pick<SignInPorts, "random">,
+  settings: EdgeSettings,
+): Promise<Response> {
+  const next = new URLSearchParams(visit.rawQuery).get("next") ?? "/";
+  const returnTo = next.length <= LIMITS.returnPathLength && isOwnPath(next) && isVisible(next) ? next : "/";
+  return await redirectToSignIn(visit, ports, settings, returnTo);
+}
+const isVisible = (text: string): boolean => /^[\x21-\x7e]*$/.test(text);
 
 async function callback(visit: Visit, record: DirectoryRecord, ports: SignInPorts): Promise<Response> {
   const query = new URLSearchParams(visit.rawQuery);
@@ -87,6 +122,7 @@ async function callback(visit: Visit, record: DirectoryRecord, ports: SignInPort
       host: hostOf(visit),
       tenantId: record.tenantId,
       accessRevision: record.accessRevision,
+      ...(isOpenToAccounts(record) && { openToAccounts: true }),
     });
   } catch (error) {
     ports.log.error("the portal did not redeem a code", { requestId: visit.requestId, error: String(error) });
@@ -104,7 +140,7 @@ async function callback(visit: Visit, record: DirectoryRecord, ports: SignInPort
   }
   visit.seen.account = claims.sub;
   const maxAge = session.expiresAtSeconds - claims.iat;
-  return redirect(sameOrigin(visit, pending.returnTo), [
+  return seeOther(sameOrigin(visit, pending.returnTo), [
     ownCookie(visit, cookieName(visit, ""), session.token, maxAge),
     expiredCookie(visit, cookie),
   ]);
@@ -112,12 +148,7 @@ async function callback(visit: Visit, record: DirectoryRecord, ports: SignInPort
 
 /** Signing out changes something, so it is a POST from a page of this very host; a link or another site's form can't do it. */
 async function signOut(visit: Visit, record: DirectoryRecord, ports: SignInPorts): Promise<Response> {
-  const { headers } = visit.request;
-  const origin = headers.get("origin");
-  const isOwnForm =
-    headers.get("sec-fetch-site") === "same-origin" ||
-    (headers.get("sec-fetch-site") === null && origin === `${visit.scheme}://${visit.hostWithPort}`);
-  if (!isOwnForm) return refuse(visit, "forbidden", "Signing out works from this site's own page only.");
+  if (!isOwnForm(visit)) return refuse(visit, "forbidden", "Signing out works from this site's own page only.");
   const claims = await currentSession(visit, record, ports.verifySession);
   if (claims !== null) {
     ports.liveSessions.noteEnded(claims.sid);
@@ -132,7 +163,8 @@ async function signOut(visit: Visit, record: DirectoryRecord, ports: SignInPorts
     "Signed out",
     '<h1>You are signed out</h1><p class="soft">This browser has no session here any more.</p>',
   );
-  page.headers.append("set-cookie", expiredCookie(visit, cookieName(visit, "")));
+  for (const suffix of ["", "-pass"])
+    page.headers.append("set-cookie", expiredCookie(visit, cookieName(visit, suffix)));
   return page;
 }
 
@@ -150,38 +182,12 @@ function htmlPage(title: string, bodyHtml: string): Response {
   });
 }
 
-function redirect(location: string, setCookies: readonly string[]): Response {
-  const response = new Response(null, { status: 303, headers: { location, "cache-control": "no-store" } });
-  for (const cookie of setCookies) response.headers.append("set-cookie", cookie);
-  return response;
-}
-
-/** On https the prefix binds a cookie to this host, path and scheme; browsers refuse it on plain http, which is loopback here. */
-function cookieName(visit: Visit, suffix: string): string {
-  return (visit.scheme === "https" ? SESSION_COOKIE.secure : SESSION_COOKIE.loopback) + suffix;
-}
 const stateCookie = (visit: Visit, state: string): string => cookieName(visit, `-state-${state}`);
-
-function ownCookie(visit: Visit, name: string, value: string, maxAgeSeconds: number): string {
-  const secure = visit.scheme === "https" ? "; Secure" : "";
-  return `${name}=${value}; Path=/; Max-Age=${maxAgeSeconds}; HttpOnly; SameSite=Lax${secure}`;
-}
-const expiredCookie = (visit: Visit, name: string): string => ownCookie(visit, name, "", 0);
 
 /** Where to go after the sign-in: this request's own address, or as much of it as a cookie can hold. */
 function returnPath(visit: Visit): string {
   const { rawPath, rawQuery } = visit;
   return [rawPath + rawQuery, rawPath].find((path) => path.length <= LIMITS.returnPathLength && isOwnPath(path)) ?? "/";
-}
-
-/** "//host" and "/\host" are other hosts to a browser. */
-const isOwnPath = (path: string): boolean => /^\/(?![/\\])/.test(path);
-
-/** The path as an address of this host; its start page if a URL parser reads another host out of it. */
-function sameOrigin(visit: Visit, path: string): string {
-  const { origin } = new URL(`${visit.scheme}://${visit.hostWithPort}`);
-  const url = new URL(path, origin);
-  return url.origin === origin ? url.toString() : `${origin}/`;
 }
 
 function encodePending(verifier: string, returnTo: string): string {

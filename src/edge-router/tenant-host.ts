@@ -1,17 +1,20 @@
-import { decideAccess, targetAccess } from "../policy/access.ts";
-import { isWebSocketUpgrade } from "../policy/headers.ts";
-import { isNavigation } from "../policy/negotiate.ts";
-import type { AccessMode, DirectoryRecord } from "../policy/record.ts";
-import { matchRoute, targetTimeouts } from "../policy/route.ts";
+import { requirementOf, targetRequirement } from "../policy/access.ts";
+import type { DirectoryRecord, TenantRoute } from "../policy/record.ts";
+import { matchRoute, targetPath, targetTimeouts } from "../policy/route.ts";
+import { bodyTooLarge, dressed, guardRoute, guardTenant, limitBody, type RouteRules } from "./guard.ts";
 import type { LaneLoad } from "./lane-load.ts";
-import { proxyToTarget } from "./lane-proxy.ts";
+import { proxyToTarget, type TargetRequest } from "./lane-proxy.ts";
 import { proxyToNode } from "./node-proxy.ts";
 import type { EdgePorts, EdgeSettings } from "./ports.ts";
-import { currentSession, OWN_PATHS, ownPath, redirectToSignIn } from "./sign-in.ts";
+import { answerHere } from "./route-answer.ts";
+import { OWN_PATHS, ownPath } from "./sign-in.ts";
 import { refuse, type Visit } from "./visit.ts";
+import { admitVisitor, type Guarded } from "./visitor-access.ts";
+import type { Identity } from "./identity.ts";
 
 /**
- * A tenant's host: record, state, route, access, then node or target, in this order. Null: no tenant has the host.
+ * A tenant's host: record, state, the tenant's rules, route, its rules, access, then node or target, in this order. Null: no tenant has the
+ * host.
  */
 export async function answerTenantHost(
   visit: Visit,
@@ -22,7 +25,9 @@ export async function answerTenantHost(
 ): Promise<Response | null> {
   const record = await recordOrRefusal(visit, host, ports);
   if (record === null || record instanceof Response) return record;
-  if (visit.rawPath.startsWith(OWN_PATHS)) return await ownPath(visit, record, ports);
+  const kept = guardTenant(visit, record, ports);
+  if (kept !== null) return kept;
+  if (visit.rawPath.startsWith(OWN_PATHS)) return await ownPath(visit, record, ports, settings);
 
   const match = matchRoute(record.routes, visit.rawPath);
   if (match.kind === "ambiguous") return refuseAmbiguous(visit);
@@ -31,15 +36,25 @@ export async function answerTenantHost(
   }
   const { route, rest } = match;
   visit.seen.route = route.prefix;
-  const refusal = await checkAccess(visit, record, route.access, ports, settings);
-  if (refusal !== null) return refusal;
-  const timeouts = route.timeouts ?? null;
-  if (route.to.kind === "service") {
-    return await proxyToNode(visit, record, ports, timeouts?.firstByteMs ?? settings.firstByteMs);
-  }
-  const prefix = route.prefix === "/" ? "" : route.prefix;
-  const to = { target: route.to.target, prefix, path: rest, withoutCookies: false, timeouts, trace: false };
-  return await proxyToTarget(visit, record, to, ports, load);
+  return await guarded(visit, record, behindRoute(record, route), ports, settings, async (admitted, identity) => {
+    const { to } = route;
+    const timeouts = route.timeouts ?? null;
+    if (to.kind === "service") {
+      const prefix = route.rewrite?.prefix === undefined || route.prefix === "/" ? "" : route.prefix;
+      const how = { prefix, identity, firstByteMs: timeouts?.firstByteMs ?? settings.firstByteMs };
+      return await proxyToNode(admitted, record, ports, how);
+    }
+    if (to.kind !== "target") return answerHere(admitted, to, rest);
+    const request = {
+      target: to.target,
+      prefix: route.prefix === "/" ? "" : route.prefix,
+      path: targetPath(route, rest),
+      withoutCookies: false,
+      timeouts,
+      trace: false,
+    };
+    return await toTarget(admitted, record, request, identity, ports, load);
+  });
 }
 
 /** A target's own host, `<target>--<slug>.<base>`: everything below it belongs to the target. Null: no tenant has the host. */
@@ -53,13 +68,84 @@ export async function answerTargetHost(
   const { target } = parsed;
   const record = await recordOrRefusal(visit, parsed.tenantHost, ports);
   if (record === null || record instanceof Response) return record;
-  if (visit.rawPath.startsWith(OWN_PATHS)) return await ownPath(visit, record, ports);
+  const kept = guardTenant(visit, record, ports);
+  if (kept !== null) return kept;
+  if (visit.rawPath.startsWith(OWN_PATHS)) return await ownPath(visit, record, ports, settings);
 
-  const refusal = await checkAccess(visit, record, targetAccess(record, target), ports, settings);
-  if (refusal !== null) return refusal;
-  const timeouts = targetTimeouts(record.routes, target);
-  const to = { target, prefix: "", path: visit.rawPath, withoutCookies: false, timeouts, trace: false };
-  return await proxyToTarget(visit, record, to, ports, load);
+  return await guarded(visit, record, behindTarget(record, target), ports, settings, (admitted, identity) => {
+    const timeouts = targetTimeouts(record.routes, target);
+    const to = { target, prefix: "", path: visit.rawPath, withoutCookies: false, timeouts, trace: false };
+    return toTarget(admitted, record, to, identity, ports, load);
+  });
+}
+
+/** Rules and requirement of one address. */
+export type Behind = Guarded & RouteRules;
+
+function behindRoute(record: DirectoryRecord, route: TenantRoute): Behind {
+  return {
+    requirement: requirementOf(route),
+    prefixes: [route.prefix],
+    forPrograms: false,
+    scope: record.tenantId + route.prefix,
+    networks: route.network ? [route.network] : NONE,
+    limits: route.limits ?? null,
+    cors: route.cors ?? record.policy?.cors ?? null,
+  };
+}
+
+/** Of a target's own host and relay address: all that the routes to it say. Limits and CORS: of the first that has any. */
+export function behindTarget(record: DirectoryRecord, target: string): Behind {
+  const routes = record.routes.filter(({ to }) => to.kind === "target" && to.target === target);
+  return {
+    requirement: targetRequirement(routes, target),
+    prefixes: routes.map(({ prefix }) => prefix),
+    forPrograms: false,
+    scope: `${record.tenantId}*${target}`,
+    networks: routes.flatMap(({ network }) => (network ? [network] : [])),
+    limits: routes.find(({ limits }) => limits)?.limits ?? null,
+    cors: routes.find(({ cors }) => cors)?.cors ?? record.policy?.cors ?? null,
+  };
+}
+const NONE: readonly never[] = [];
+
+/** Does `forward` when rules and access allow it. Every answer leaves as the tenant's policy wants it, refusals too. */
+export async function guarded(
+  visit: Visit,
+  record: DirectoryRecord,
+  behind: Behind,
+  ports: EdgePorts,
+  settings: EdgeSettings,
+  forward: (visit: Visit, identity: Identity) => Promise<Response>,
+): Promise<Response> {
+  const answer = await answered();
+  return dressed(visit, answer, record.policy, behind.cors);
+
+  async function answered(): Promise<Response> {
+    const refusal = guardRoute(visit, behind, ports);
+    if (refusal !== null) return refusal;
+    const identity = await admitVisitor(visit, record, behind, ports, settings);
+    if (identity instanceof Response) return identity;
+    const limited = limitBody(visit, record.policy, behind);
+    if (limited instanceof Response) return limited;
+    if (limited === null) return await forward(visit, identity);
+    const response = await forward(limited.visit, identity);
+    return limited.isExceeded() ? bodyTooLarge(visit) : response;
+  }
+}
+
+export async function toTarget(
+  visit: Visit,
+  record: DirectoryRecord,
+  to: TargetRequest,
+  _identity: Identity,
+  ports: EdgePorts,
+  load: LaneLoad,
+): Promise<Response> {
+  const askedAtMs = ports.now();
+  const response = await proxyToTarget(visit, record, to, ports, load);
+  visit.seen.upstreamMs = ports.now() - askedAtMs;
+  return response;
 }
 
 /** The active record of a host, an answer that says why there is none, or null for an unknown host. */
@@ -102,28 +188,4 @@ function refuseAmbiguous(visit: Visit): Response {
     "bad-request",
     "The path can be read in more than one way (dot segments or encoded separators).",
   );
-}
-
-/** Null when the visitor may go on. */
-async function checkAccess(
-  visit: Visit,
-  record: DirectoryRecord,
-  access: AccessMode,
-  ports: EdgePorts,
-  settings: EdgeSettings,
-): Promise<Response | null> {
-  if (access === "public") return null;
-  const proven = await currentSession(visit, record, ports.verifySession);
-  const claims = proven !== null && (await ports.liveSessions.isLive(proven.sid)) ? proven : null;
-  const canSignIn =
-    isNavigation(visit.method, visit.request.headers) && !isWebSocketUpgrade(visit.method, visit.request.headers);
-  const decision = decideAccess(access, record, claims, Math.floor(ports.now() / 1000), canSignIn);
-  if (decision.kind === "sign-in") return await redirectToSignIn(visit, ports, settings);
-  if (decision.kind === "refuse") {
-    return refuse(visit, "unauthorized", "Sign in with a browser first; this address is for members of the tenant.", {
-      "www-authenticate": `Bearer realm="${record.host}"`,
-    });
-  }
-  if (decision.accountId !== null) visit.seen.account = decision.accountId;
-  return null;
 }

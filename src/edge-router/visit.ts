@@ -25,6 +25,8 @@ export interface Visit {
   /** With its "?", or empty. */
   readonly rawQuery: string;
   readonly clientAddress: string | null;
+  /** In two capital letters; null: not known. */
+  readonly country: () => string | null;
   readonly waitUntil: (work: Promise<unknown>) => void;
   /** Who and what the request belongs to, for the access log; filled on the way. */
   readonly seen: {
@@ -35,6 +37,9 @@ export interface Visit {
     target?: string;
     lane?: string;
     account?: string;
+    serviceToken?: string;
+    /** Until node or lane had answered with a head. */
+    upstreamMs?: number;
     directory?: string;
   };
 }

@@ -12,9 +12,13 @@ import { createDirectoryCache } from "./directory-cache.ts";
 import { LIMITS } from "./limits.ts";
 import { createLiveSessions } from "./live-sessions.ts";
 import type { EdgeSettings, LanePort } from "./ports.ts";
+import { createIdentityFields } from "./identity.ts";
 import { createProofSigner } from "./proof.ts";
+import { createRateLimits } from "./rate-limits.ts";
 import { createSessionVerifier } from "./session.ts";
+import { createSigningKey } from "./signing-key.ts";
 import { systemTimer } from "./timer.ts";
+import { createPasses } from "./visitor-password.ts";
 
 /** Calls are typed by the protocol's interfaces: roles do not import each other's classes. */
 type ObjectStub<Rpc> = Rpc & { fetch(request: Request | string, init?: RequestInit): Promise<Response> };
@@ -31,6 +35,10 @@ export interface EdgeEnv extends TraceEnv {
   readonly CLIENT_ADDRESS_HEADER: string;
   readonly SESSION_PUBLIC_KEYS: string;
   readonly PROOF_PRIVATE_KEY: string;
+  /** Optional: the same set as relay-control's; keys that sign soon, or did until now. */
+  readonly PROOF_PUBLIC_KEYS?: string;
+  /** Optional: header that the platform in front overwrites with the visitor's country; default: what Cloudflare's runtime says. */
+  readonly COUNTRY_HEADER?: string;
   /** Optional, in minutes; default 15. */
   readonly OUTAGE_MINUTES?: string;
   /** Optional, in seconds; default 60. */
@@ -53,6 +61,7 @@ function edgeOf(env: EdgeEnv): Edge {
   const settings = parseSettings(env);
   const log = createLogger("edge", (line) => console.log(line));
   const random = (bytes: Uint8Array) => void crypto.getRandomValues(bytes);
+  const key = createSigningKey(env.PROOF_PRIVATE_KEY, env.PROOF_PUBLIC_KEYS);
   const lane = (namespace: ObjectNamespace<LaneRpc>, tenantId: string): LanePort => {
     const stub = namespace.getByName(tenantId);
     return { fetch: (request, init) => stub.fetch(request, init), accepts: (target) => stub.accepts(target) };
@@ -86,7 +95,11 @@ function edgeOf(env: EdgeEnv): Edge {
         onFailure: (error) => log.warn("the portal did not tell whether a session lasts", { error: String(error) }),
       }),
       verifySession: createSessionVerifier(env.SESSION_PUBLIC_KEYS, systemClock),
-      signProof: createProofSigner(env.PROOF_PRIVATE_KEY, systemClock),
+      signProof: createProofSigner(key, systemClock),
+      identityFields: createIdentityFields(key, systemClock),
+      publicKeys: () => key.publicKeys(),
+      passes: createPasses(key, systemClock),
+      rates: createRateLimits(systemClock),
       now: systemClock,
       timer: systemTimer,
       random,
@@ -104,6 +117,7 @@ function parseSettings(env: EdgeEnv): EdgeSettings {
   return {
     baseDomains,
     clientAddressHeader: parseClientAddressHeader(env.CLIENT_ADDRESS_HEADER, baseDomains[0]),
+    countryHeader: parseCountryHeader(env.COUNTRY_HEADER),
     publicScheme: env.PUBLIC_SCHEME,
     publicPort: env.PUBLIC_PORT,
     accessLog: parseAccessLog(env.ACCESS_LOG),
@@ -115,6 +129,12 @@ function parseSettings(env: EdgeEnv): EdgeSettings {
 function parseClientAddressHeader(name: string, platformDomain: string): string | null {
   if (name === "" && isLoopbackHost(platformDomain)) return null;
   if (!/^[a-z0-9-]+$/.test(name)) throw new Error("CLIENT_ADDRESS_HEADER is the lower-case name of a header");
+  return name;
+}
+
+function parseCountryHeader(name: string | undefined): string | null {
+  if (name === undefined || name === "") return null;
+  if (!/^[a-z0-9-]+$/.test(name)) throw new Error("COUNTRY_HEADER is the lower-case name of a header");
   return name;
 }
 

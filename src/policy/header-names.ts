@@ -9,7 +9,8 @@ export type RequestRule =
   | "cookie"
   | "traceparent"
   | "tracestate"
-  | "accept-encoding";
+  | "accept-encoding"
+  | "authorization";
 
 /** The same for a field of an answer. `single`: one value only. */
 export type ResponseRule = "pass" | "drop" | "connection" | "websocket" | "cookie" | "single";
@@ -64,6 +65,7 @@ const REQUEST_RULES: ReadonlyMap<string, RequestRule> = new Map([
   ["traceparent", "traceparent"],
   ["tracestate", "tracestate"],
   ["accept-encoding", "accept-encoding"],
+  ["authorization", "authorization"],
 ]);
 
 function judgeRequestName(name: string): RequestRule {

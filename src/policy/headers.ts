@@ -22,6 +22,8 @@ export interface Forwarding {
   readonly prefix?: string;
   /** Default: false. */
   readonly withoutCookies?: boolean;
+  /** Who the visitor is, in headers of ours (protocol/headers.ts). Default: none. */
+  readonly identity?: readonly (readonly [name: string, value: string])[];
 }
 
 /** Names of cookies that belong to the edge: services neither see nor set them. */
@@ -63,6 +65,9 @@ export function forwardedFields(fields: Fields, forwarding: Forwarding): [name: 
         hasAcceptEncoding = true;
         out.push([name, value]);
         break;
+      case "authorization":
+        if (!isServiceToken(value)) out.push([name, value]);
+        break;
       case "traceparent":
         // Two of them are no trace at all.
         traceparent = traceparent === null ? value : "";
@@ -101,6 +106,7 @@ function writtenFields(forwarding: Forwarding): [name: string, value: string][] 
   ];
   if (clientAddress !== null) fields.push(["x-forwarded-for", clientAddress]);
   if (prefix !== "") fields.push(["x-forwarded-prefix", prefix]);
+  for (const [name, value] of forwarding.identity ?? []) fields.push([name, value]);
   if (forwarding.webSocket) fields.push(["connection", "Upgrade"], ["upgrade", "websocket"]);
   return fields;
 }
@@ -122,6 +128,8 @@ export function forwardHeaders(headers: Headers, forwarding: Forwarding): void {
         return !isOfTrace(traceparent, forwarding);
       case "cookie":
         return !keepOtherCookies(headers, forwarding);
+      case "authorization":
+        return isServiceToken(headers.get(name) ?? "");
       case "pass":
       case "traceparent":
       case "accept-encoding":
@@ -163,6 +171,18 @@ export const forwardingOf = (visit: LaneVisit): Forwarding => ({
   prefix: visit.prefix,
   withoutCookies: visit.withoutCookies,
 });
+
+/** What service tokens begin with; whoever finds one in a log or a repository knows whose it is. */
+export const SERVICE_TOKEN_PREFIX = "cst_";
+
+/** A service token is for the edge: it goes no further. */
+const isServiceToken = (authorization: string): boolean => serviceTokenIn(authorization) !== null;
+
+/** The service token in an Authorization field, or null. */
+export function serviceTokenIn(authorization: string | null): string | null {
+  const [, token] = /^bearer +(\S+) *$/i.exec(authorization ?? "") ?? [];
+  return token !== undefined && token.startsWith(SERVICE_TOKEN_PREFIX) ? token : null;
+}
 
 /** Digits behind the last colon. */
 function portOf(hostWithPort: string): string | null {

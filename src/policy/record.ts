@@ -1,7 +1,12 @@
 import { z } from "zod";
+import { roleName } from "../protocol/portal-rpc.ts";
+import { corsPolicy, edgePolicy, networkRules, trafficLimits } from "./edge-policy.ts";
 
-/** Who may use a route. `member`: a signed-in member of the tenant. The other modes come with the edge's own issue. */
-export const accessMode = z.enum(["public", "member"]);
+/**
+ * Who may use a route. `password`: whoever knows the tenant's visitor password. `sign-up`: whoever has an account, which anybody can make.
+ * `sign-up-password`: both. `member`: invited only. A service token whose scope covers the route is good in place of any of them.
+ */
+export const accessMode = z.enum(["public", "password", "sign-up", "sign-up-password", "member"]);
 export type AccessMode = z.infer<typeof accessMode>;
 
 const milliseconds = z.number().int().positive().nullable().optional();
@@ -17,6 +22,19 @@ export const routeTimeouts = z.object({
 });
 export type RouteTimeouts = z.infer<typeof routeTimeouts>;
 
+/** The least role that may use a route of mode `member`, and that may change things there (anything but GET, HEAD, OPTIONS). */
+export const routeRoles = z.object({ use: roleName.optional(), write: roleName.optional() });
+export type RouteRoles = z.infer<typeof routeRoles>;
+
+/** What the next hop sees instead. */
+export const routeRewrite = z.object({
+  /** In place of the route's prefix. Default: a service gets the path as it came, a target the path without the prefix. */
+  prefix: z.string().startsWith("/").max(255).optional(),
+  /** In place of the visitor's Host, for a service. X-Forwarded-Host stays the visitor's. */
+  host: z.string().max(253).optional(),
+});
+export type RouteRewrite = z.infer<typeof routeRewrite>;
+
 export const tenantRoute = z.object({
   /** Segment-aware prefix: "/" or without a trailing slash. The longest match wins. */
   prefix: z.string().startsWith("/").max(255),
@@ -26,8 +44,31 @@ export const tenantRoute = z.object({
     z.object({ kind: z.literal("service"), service: z.string() }),
     /** A target behind a connector; the prefix is cut off. */
     z.object({ kind: z.literal("target"), target: z.string() }),
+    /** Somewhere else: an http(s) address, or a path of this host. */
+    z.object({
+      kind: z.literal("redirect"),
+      location: z.string().max(2_000),
+      status: z.union([z.literal(301), z.literal(302), z.literal(303), z.literal(307), z.literal(308)]),
+      /** The path behind the prefix is added. */
+      keepPath: z.boolean(),
+      keepQuery: z.boolean(),
+    }),
+    /** Always the same. */
+    z.object({
+      kind: z.literal("answer"),
+      status: z.number().int().min(200).max(599),
+      contentType: z.string().max(200),
+      body: z.string().max(8_192),
+    }),
   ]),
+  rewrite: routeRewrite.nullable().optional(),
   timeouts: routeTimeouts.nullable().optional(),
+  roles: routeRoles.nullable().optional(),
+  /** These hold beside the tenant's own. */
+  network: networkRules.nullable().optional(),
+  limits: trafficLimits.nullable().optional(),
+  /** In place of the tenant's. */
+  cors: corsPolicy.nullable().optional(),
 });
 export type TenantRoute = z.infer<typeof tenantRoute>;
 
@@ -45,6 +86,8 @@ export const directoryRecord = z.object({
   /** The node that serves it; null until one is chosen. `url` is the node's own base URL, `id` the audience of the proof. */
   node: z.object({ id: z.string(), name: z.string(), url: z.string() }).nullable(),
   routes: z.array(tenantRoute).max(200),
+  /** Absent: no rules beside the routes'. */
+  policy: edgePolicy.optional(),
   /** Raising it ends everybody's sessions on this tenant. */
   accessRevision: z.number().int().nonnegative(),
   /** Account id -> epoch seconds: tokens of that account issued before are refused. Bounded. */

@@ -1,7 +1,7 @@
 import * as fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import type { TenantRoute } from "./record.ts";
-import { isUnderPrefix, matchRoute } from "./route.ts";
+import { isUnderPrefix, matchRoute, redirectLocation, targetPath } from "./route.ts";
 
 const service = (prefix: string): TenantRoute => ({
   prefix,
@@ -125,4 +125,38 @@ test("a prefix covers itself and what is below", () => {
   expect(isUnderPrefix("/app/", "/app")).toBe(true);
   expect(isUnderPrefix("/apps", "/app")).toBe(false);
   expect(isUnderPrefix("/anything", "/")).toBe(true);
+});
+
+describe("where a route leads", () => {
+  const route = (prefix: string, rewrite?: string) => ({
+    prefix,
+    access: "public" as const,
+    to: { kind: "target" as const, target: "plc" },
+    ...(rewrite !== undefined && { rewrite: { prefix: rewrite } }),
+  });
+
+  test.each<[string | undefined, string, string]>([
+    [undefined, "/a%2Fb", "/a%2Fb"],
+    ["/", "/x/", "/x/"],
+    ["/base", "/", "/base"],
+    ["/base", "/x", "/base/x"],
+    ["/plc", "//x", "/plc//x"],
+  ])("a target's path with %s for the prefix and %s behind it is %s", (rewrite, rest, expected) => {
+    expect(targetPath(route("/plc", rewrite), rest)).toBe(expected);
+  });
+
+  const origin = "https://acme.example.com";
+  const to = { kind: "redirect", location: "/new", status: 302, keepPath: true, keepQuery: true } as const;
+  test.each<[Partial<typeof to> | object, string, string, string]>([
+    [{}, "/x%20y", "?q=%2B", `${origin}/new/x%20y?q=%2B`],
+    [{}, "/", "", `${origin}/new`],
+    [{ keepPath: false }, "/x", "?q", `${origin}/new?q`],
+    [{ keepQuery: false }, "/x", "?q", `${origin}/new/x`],
+    [{ location: "/" }, "//evil.example", "", `${origin}//evil.example`],
+    [{ location: "https://other.example" }, "/x", "", "https://other.example/x"],
+    [{ location: "https://other.example/a/" }, "/x", "", "https://other.example/a/x"],
+    [{ location: "https://other.example" }, "/@evil.example", "", "https://other.example/@evil.example"],
+  ])("%j, %s%s redirects to %s", (over, rest, query, expected) => {
+    expect(redirectLocation({ ...to, ...over }, rest, query, origin)).toBe(expected);
+  });
 });

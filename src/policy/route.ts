@@ -27,6 +27,29 @@ export function matchRoute(routes: readonly TenantRoute[], rawPath: string): Rou
   return { kind: "route", route, rest: rest === "" ? "/" : rest };
 }
 
+/** Path for a target, without query: the route's prefix is cut off, or becomes what the route says. */
+export function targetPath(route: TenantRoute, rest: string): string {
+  const prefix = route.rewrite?.prefix ?? "/";
+  if (prefix === "/") return rest;
+  return rest === "/" ? prefix : prefix + rest;
+}
+
+/**
+ * Where a redirecting route sends a visitor; a path becomes an address of the visited origin, so that one that begins with two slashes names
+ * no other host.
+ */
+export function redirectLocation(
+  to: Extract<TenantRoute["to"], { kind: "redirect" }>,
+  rest: string,
+  rawQuery: string,
+  origin: string,
+): string {
+  const base = to.location.startsWith("/") ? origin + to.location : to.location;
+  // A prefix that was asked for without anything behind it leads to just the location.
+  const path = to.keepPath && rest !== "/" ? base.replace(/\/$/, "") + rest : base;
+  return to.keepQuery ? path + rawQuery : path;
+}
+
 /** Timeouts of a target's own host and of its relay address: those of the first route to it that has any. */
 export function targetTimeouts(routes: readonly TenantRoute[], target: string): RouteTimeouts | null {
   for (const { to, timeouts } of routes) {

@@ -1,7 +1,8 @@
 import { and, desc, eq, gt, sql } from "drizzle-orm";
 import type { Db } from "../db/client.ts";
-import { account, member, session } from "../db/portal-schema.ts";
+import { account, member, session, user } from "../db/portal-schema.ts";
 import { HEADER } from "../protocol/headers.ts";
+import { roleName, type RoleName } from "../protocol/portal-rpc.ts";
 import type { Clock } from "../shared/clock.ts";
 import type { Logger } from "../shared/log.ts";
 import { createTries } from "./tries.ts";
@@ -44,6 +45,8 @@ export interface Accounts {
   /** Answers the cookies that end the session in the browser. */
   signOut(request: Request): Promise<readonly string[]>;
   isMember(accountId: string, tenantId: string): Promise<boolean>;
+  /** What a tenant's hosts learn of an account; `role` is null when it is no member. Null: there is no such account. */
+  seenBy(accountId: string, tenantId: string): Promise<{ email: string; role: RoleName | null } | null>;
   /** Whether a portal session has neither ended nor expired. */
   isLive(sessionId: string): Promise<boolean>;
   /** Ends a portal session by its id; unknown ones are fine. */
@@ -115,6 +118,18 @@ export function createAccounts(db: Db, settings: PortalSettings, log: Logger, no
         .where(and(eq(member.userId, accountId), eq(member.organizationId, tenantId)))
         .limit(1);
       return rows.length > 0;
+    },
+    async seenBy(accountId, tenantId) {
+      const [row] = await db
+        .select({ email: user.email, role: member.role })
+        .from(user)
+        .leftJoin(member, and(eq(member.userId, user.id), eq(member.organizationId, tenantId)))
+        .where(eq(user.id, accountId))
+        .limit(1);
+      // A role that this version does not know counts least.
+      return row === undefined
+        ? null
+        : { email: row.email, role: row.role === null ? null : roleName.catch("viewer").parse(row.role) };
     },
     async isLive(sessionId) {
       const rows = await db

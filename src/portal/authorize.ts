@@ -1,4 +1,5 @@
 import { z } from "zod";
+import { isOpenToAccounts } from "../policy/access.ts";
 import { canonicalHost, parseHost } from "../policy/host.ts";
 import type { DirectoryRecord } from "../policy/record.ts";
 import type { ErrorCode } from "../shared/problem.ts";
@@ -32,7 +33,8 @@ export type AuthorizeOutcome =
 
 /**
  * Whether this account may have a session on that host, and the way back with a code. The host must belong to a tenant by the directory, so
- * a made-up link can't send a code anywhere else; the account must be a member of exactly that tenant (H16).
+ * a made-up link can't send a code anywhere else; the account must be a member of exactly that tenant (H16), unless one of its routes is open
+ * to every account.
  */
 export async function authorize(
   request: AuthorizeRequest,
@@ -52,7 +54,9 @@ export async function authorize(
   if (record.state !== "active") {
     return { kind: "refused", code: "not-available", detail: "This tenant is not available right now." };
   }
-  if (!(await ports.isMember(session.accountId, record.tenantId))) return { kind: "not-member" };
+  if (!isOpenToAccounts(record) && !(await ports.isMember(session.accountId, record.tenantId))) {
+    return { kind: "not-member" };
+  }
 
   const code = await ports.issueCode({
     sessionId: session.sessionId,

@@ -1,12 +1,15 @@
 import { importJWK, SignJWT } from "jose";
 import { z } from "zod";
-import { SESSION_LIFETIME_SECONDS } from "../protocol/portal-rpc.ts";
+import { SESSION_LIFETIME_SECONDS, type RoleName } from "../protocol/portal-rpc.ts";
 
 export interface TokenFor {
   readonly tenantId: string;
   readonly accountId: string;
   readonly sessionId: string;
   readonly accessRevision: number;
+  /** Null: no member. */
+  readonly role: RoleName | null;
+  readonly email: string;
 }
 
 /** Signs a tenant host's session token (protocol/portal-rpc.ts, sessionClaims). `privateJwk`: Ed25519 private JSON Web Key with `kid`. */
@@ -18,7 +21,8 @@ export async function signSessionToken(
   const { kid, key } = await importSigningKey(privateJwk);
   const issuedAt = Math.floor(nowMs / 1_000);
   const expiresAtSeconds = issuedAt + SESSION_LIFETIME_SECONDS;
-  const token = await new SignJWT({ sid: of.sessionId, accessRevision: of.accessRevision })
+  const { sessionId: sid, accessRevision, role, email } = of;
+  const token = await new SignJWT({ sid, accessRevision, role, email })
     .setProtectedHeader({ alg: "EdDSA", kid })
     .setIssuer("causeway-portal")
     .setAudience(of.tenantId)

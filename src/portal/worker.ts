@@ -193,9 +193,10 @@ export class Sessions extends WorkerEntrypoint<PortalEnv> implements SessionsRpc
     const { accountId, sessionId } = redeemed;
     // Asked again: a membership may have ended between the code and now.
     const accounts = createAccounts(db, readSettings(this.env), log, systemClock);
-    if (!(await accounts.isMember(accountId, parsed.tenantId))) return null;
-    const { tenantId, accessRevision } = parsed;
-    const of = { tenantId, accountId, sessionId, accessRevision };
+    const { tenantId, accessRevision, openToAccounts = false } = parsed;
+    const account = await accounts.seenBy(accountId, tenantId);
+    if (account === null || (account.role === null && !openToAccounts)) return null;
+    const of = { tenantId, accountId, sessionId, accessRevision, ...account };
     return await signSessionToken(this.env.SESSION_PRIVATE_KEY, of, systemClock());
   }
 }

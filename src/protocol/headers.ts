@@ -6,6 +6,13 @@ export const HEADER = {
   requestId: "causeway-request-id",
   /** Edge -> node's Envoy: the signed proof (proof.ts). */
   proof: "causeway-proof",
+  /** Edge -> service, target: who the visitor is, signed (identity.ts)... */
+  identity: "causeway-identity",
+  /** ...and the same in plain words: an account's id, its address and role; a service token's id. */
+  account: "causeway-account",
+  email: "causeway-email",
+  role: "causeway-role",
+  serviceToken: "causeway-service-token",
   /** Edge -> portal: the visitor's address; absent when it is not known. */
   clientAddress: "causeway-client-address",
   /** Response to `/trace/`: who answered. */

@@ -88,6 +88,10 @@ export const sessionClaims = z.object({
   sub: z.string(),
   /** The portal session that it came from. */
   sid: z.string(),
+  /** The account's role in the tenant then; null: it is no member (routes that are open to everybody with an account). */
+  role: roleName.nullable().optional(),
+  /** The account's address then, for services. */
+  email: z.string().max(254).optional(),
   /** The directory record's access revision when it was issued; refused once the record's is higher. */
   accessRevision: z.number().int().nonnegative(),
   /** Seconds since the epoch. */
@@ -105,13 +109,15 @@ export const redeemInput = z.strictObject({
   /** The tenant of that host and its access revision, by the caller's directory record. */
   tenantId: z.string().min(1).max(64),
   accessRevision: z.number().int().nonnegative(),
+  /** Whether the tenant lets in accounts that are no members. Default: it does not. */
+  openToAccounts: z.boolean().optional(),
 });
 export type RedeemInput = z.infer<typeof redeemInput>;
 
 export interface SessionsRpc {
   /**
    * Turns a one-time code into a session token. Null when the code is unknown, used, too old, of another host or tenant, the verifier
-   * does not fit, or the account is no member (any more): the caller need not know which.
+   * does not fit, or the account is no member (any more) and the tenant wants one: the caller need not know which.
    */
   redeem(input: RedeemInput): Promise<{ token: string; expiresAtSeconds: number } | null>;
   /** Whether the portal session behind a tenant-host session still lasts (claim `sid`): neither ended nor expired. */

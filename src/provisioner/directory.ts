@@ -1,6 +1,7 @@
 import { eq, sql } from "drizzle-orm";
 import type { Db } from "../db/client.ts";
 import type { OperationRow } from "../db/operations.ts";
+import { edgePolicyOf } from "../db/edge-policy.ts";
 import { nodes, tenants } from "../db/schema.ts";
 import { hostsOf, routesOf } from "../db/tenants.ts";
 import type { DirectoryRecord, TenantState } from "../policy/record.ts";
@@ -29,6 +30,7 @@ export async function recordsOf(
   const complete = state === "active" || state === "suspended";
   const [node] = tenant.nodeId === null ? [] : await tx.select().from(nodes).where(eq(nodes.id, tenant.nodeId));
   const routes = complete ? await routesOf(tx, tenant.id) : [];
+  const policy = complete ? await edgePolicyOf(tx, tenant) : undefined;
   const hosts = await hostsOf(tx, tenant.id);
   return hosts.map(({ host }) => ({
     host,
@@ -38,6 +40,7 @@ export async function recordsOf(
     state,
     node: complete && node !== undefined ? { id: node.id, name: node.name, url: node.envoyUrl } : null,
     routes,
+    ...(policy !== undefined && { policy }),
     accessRevision: tenant.accessRevision,
     notBefore: withoutExpired(tenant.notBefore, Math.floor(nowMs / 1_000)),
     revision: tenant.revision,

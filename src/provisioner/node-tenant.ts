@@ -29,7 +29,9 @@ export async function nodeTenantOf(
     slug: tenant.slug,
     revision: tenant.revision,
     hosts: (await hostsOf(tx, tenant.id)).map(({ host }) => host),
-    routes: routes.flatMap(({ prefix, to }) => (to.kind === "service" ? [{ prefix, service: to.service }] : [])),
+    routes: routes.flatMap(({ prefix, to, rewrite }) =>
+      to.kind === "service" ? [{ prefix, service: to.service, ...(rewrite && { rewrite }) }] : [],
+    ),
     services: rows.map(({ service, workspace }) => ({
       name: service.name,
       workspace,

@@ -16,7 +16,8 @@ export type IdKind =
   | "evt"
   | "out"
   | "tok"
-  | "sec";
+  | "sec"
+  | "svc";
 
 const ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"; // Crockford base 32: no i, l, o, u
 const LENGTH = 20;

@@ -31,6 +31,7 @@ export const PROBLEMS = {
   "tenant-suspended": { status: 503, title: "This tenant is suspended" },
   "tenant-not-ready": { status: 503, title: "This tenant is not ready yet" },
   "tenant-failed": { status: 503, title: "This tenant could not be set up" },
+  maintenance: { status: 503, title: "This site is being worked on" },
   "not-available": { status: 503, title: "Not available right now" },
 } as const satisfies Record<string, { status: number; title: string }>;
 

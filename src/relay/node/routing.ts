@@ -1,4 +1,4 @@
-import { targetAccess } from "../../policy/access.ts";
+import { isOpen, targetRequirement } from "../../policy/access.ts";
 import { parseTarget } from "../../policy/names.ts";
 import type { RouteTimeouts } from "../../policy/record.ts";
 import { matchRoute, targetTimeouts } from "../../policy/route.ts";
@@ -136,7 +136,7 @@ function onRelayHost(head: RequestHead, directory: Directory): Destination {
 /** Of a target's own host and relay address: what the file says of it, and as strict as the strictest route to it. */
 function accessOf(config: TenantConfig, target: string): "public" | "token" {
   const own = config.targetAccess.get(target) ?? config.defaultAccess;
-  return own === "token" || targetAccess(config, target) === "member" ? "token" : "public";
+  return own === "token" || !isOpen(targetRequirement(config.routes, target)) ? "token" : "public";
 }
 
 function split(path: string): { pathname: string; query: string } {

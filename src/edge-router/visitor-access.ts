@@ -1,0 +1,78 @@
+import { decideAccess, isOpen, type Requirement } from "../policy/access.ts";
+import { isWebSocketUpgrade } from "../policy/headers.ts";
+import { isNavigation } from "../policy/negotiate.ts";
+import type { DirectoryRecord } from "../policy/record.ts";
+import { NOBODY, type Identity } from "./identity.ts";
+import { askPassword, knowsPassword } from "./password-page.ts";
+import type { EdgePorts, EdgeSettings } from "./ports.ts";
+import { judgeServiceToken } from "./service-token.ts";
+import { currentSession, redirectToSignIn } from "./sign-in.ts";
+import { refuse, type Visit } from "./visit.ts";
+
+/** What is behind an address, as far as access goes. */
+export interface Guarded {
+  readonly requirement: Requirement;
+  /** Of the routes that lead there: a service token's scope must cover one of them. */
+  readonly prefixes: readonly string[];
+  /** A host that all tenants share has no sessions and no forms: a service token is the only way in. */
+  readonly forPrograms: boolean;
+}
+
+/** Who the visitor is when it may go on, else the answer that it gets instead. */
+export async function admitVisitor(
+  visit: Visit,
+  record: DirectoryRecord,
+  { requirement, prefixes, forPrograms }: Guarded,
+  ports: EdgePorts,
+  settings: EdgeSettings,
+): Promise<Identity | Response> {
+  if (isOpen(requirement)) return NOBODY;
+  const nowSeconds = Math.floor(ports.now() / 1_000);
+  const byToken = await judgeServiceToken(visit, record.policy?.tokens ?? [], prefixes, nowSeconds);
+  if (byToken.kind === "good") return { kind: "service-token", tokenId: byToken.tokenId };
+  if (byToken.kind === "forbidden") {
+    return refuse(visit, "forbidden", "This service token is not for this address, or not for changing things.");
+  }
+  if (byToken.kind !== "none") {
+    return refuse(
+      visit,
+      "unauthorized",
+      "This service token is unknown here, was revoked, or has run out.",
+      challenge(record),
+    );
+  }
+  if (forPrograms) return refuse(visit, "unauthorized", FOR_PROGRAMS, challenge(record));
+
+  const proven = requirement.account === "none" ? null : await currentSession(visit, record, ports.verifySession);
+  const claims = proven !== null && (await ports.liveSessions.isLive(proven.sid)) ? proven : null;
+  const { headers } = visit.request;
+  const visitor = {
+    claims,
+    knowsPassword: requirement.password && (await knowsPassword(visit, record, ports.passes)),
+    canSignIn: isNavigation(visit.method, headers) && !isWebSocketUpgrade(visit.method, headers),
+    method: visit.method,
+  };
+  const decision = decideAccess(requirement, record, visitor, nowSeconds);
+  if (decision.kind === "sign-in") return await redirectToSignIn(visit, ports, settings);
+  if (decision.kind === "ask-password") return askPassword(visit);
+  if (decision.kind === "refuse") return refuse(visit, "unauthorized", HOW_TO_GET_IN, challenge(record));
+  if (decision.kind === "forbid") {
+    if (claims !== null) visit.seen.account = claims.sub;
+    return refuse(visit, "forbidden", decision.why === "role" ? NOT_YOUR_ROLE : NOT_A_MEMBER);
+  }
+  const { accountId, role } = decision;
+  if (accountId === null) return NOBODY;
+  visit.seen.account = accountId;
+  return { kind: "account", accountId, email: claims?.email ?? null, role };
+}
+
+const FOR_PROGRAMS = "This target is not open to everybody: show a service token here, or sign in on its own host.";
+const HOW_TO_GET_IN = "Sign in with a browser first, or show a service token: this address is not open to everybody.";
+const NOT_A_MEMBER =
+  "Only people who were invited get in here. If you were invited since you signed in, open /.causeway/sign-in.";
+const NOT_YOUR_ROLE =
+  "Your role does not allow this. If it was changed since you signed in, open /.causeway/sign-in; otherwise ask an owner.";
+
+const challenge = (record: DirectoryRecord): Record<string, string> => ({
+  "www-authenticate": `Bearer realm="${record.host}"`,
+});

@@ -87,8 +87,13 @@ export const IDLE_SOCKET_MS = 24 * 3_600_000;
 export const UNWANTED_UPLOAD_MS = 30_000;
 /** How often deadlines are looked at while requests are under way; they are late by this much at most. */
 export const SWEEP_MS = 500;
-/** An open socket with requests under way that says nothing for so long is asked by a PING, and dropped when it stays silent after that. */
-export const PING_AFTER_SILENCE_MS = 10_000;
+/**
+ * An open socket with requests under way that says nothing for so long is asked by a PING, gets no new ones when it has not answered soon, and
+ * is dropped when it stays silent after that. The first is what new requests run into when a connector stands still; it costs nothing, since a
+ * connector with work asks for an echo by itself every 5 s.
+ */
+export const PING_AFTER_SILENCE_MS = 3_000;
+export const SUSPECT_AFTER_PING_MS = 1_000;
 export const DEAD_AFTER_PING_MS = 20_000;
 
 /** The request body is read in pieces of this size: each read is a call into the runtime, and small pieces cost ten times the CPU. */
@@ -112,6 +117,8 @@ export const WS_DRAIN_POLL_MS = 20;
 
 /** A drained lane goes on taking requests for this long: the edge may have asked `accepts` for a body that it can't send twice. */
 export const DRAIN_SETTLE_MS = 1_000;
+/** Connectors may take so much longer than the lane, which looks twice in that time: it says why it cuts, before they cut without a word. */
+export const DRAIN_LEAD_MS = 500;
 /** Connectors that were asked to dial again spread over this, or over half of a shorter grace: a whole side is drained at once. */
 export const DRAIN_RECONNECT_MS = 5_000;
 /** Longest grace. What takes longer is a download or socket that will break at a deploy. */

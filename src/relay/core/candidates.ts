@@ -73,7 +73,8 @@ export function createCandidates(links: Links, ports: Pick<BrokerPorts, "grants"
         const grant = serves(link, target, announced, nowMs);
         if (grant !== null && (!grant.readOnly || changesNothing(method, body))) found.push(link);
       }
-      return pick(found, random) ?? absence(request);
+      const awake = found.every(({ answering }) => answering) ? found : found.filter(({ answering }) => answering);
+      return pick(awake.length > 0 ? awake : found, random) ?? absence(request);
     },
     anyFor(target) {
       const nowMs = now();

@@ -35,6 +35,31 @@ describe("a connector's socket", () => {
     expect([connector.closed?.code, visitor.failure?.code]).toEqual([CLOSE.timeout, "connector-lost"]);
   });
 
+  it("that does not answer gets no new work while another one does, however busy that is", () => {
+    const lane = createMemoryLane();
+    const stuck = lane.connect({ instanceId: "stuck", onOpen: hold });
+    lane.request();
+    const busy = lane.connect({ instanceId: "busy", onOpen: hold });
+    stuck.stuck = true;
+    lane.advance(4_000);
+    lane.advance(1_000);
+    const before = busy.requests.length;
+    for (let i = 0; i < 20; i++) lane.request();
+    lane.settle();
+    expect(busy.requests.length - before).toBe(20);
+    // Nobody else is left: rather a slow answer than none.
+    busy.stuck = true;
+    lane.advance(4_000);
+    lane.advance(1_000);
+    expect(lane.request().failure).toBeNull();
+    stuck.stuck = false;
+    lane.settle();
+    const again = stuck.requests.length;
+    for (let i = 0; i < 5; i++) lane.request();
+    lane.settle();
+    expect(stuck.requests.length - again).toBeGreaterThanOrEqual(5);
+  });
+
   it("that breaks the protocol is closed with its code, and logged (H79)", () => {
     for (const [message, code] of [
       [new Uint8Array([1, 2, 3]), CLOSE.protocol],
@@ -251,7 +276,7 @@ describe("an operator", () => {
     expect([lane.broker.accepts("web"), lane.broker.busy]).toEqual([false, true]);
     expect(lane.request().failure).toBeNull(); // still settling: somebody may have asked before
     lane.advance(1_000);
-    expect(old.goAways).toMatchObject([{ graceMs: 60_000, reconnectMinMs: 0, reconnectMaxMs: 5_000 }]);
+    expect(old.goAways).toMatchObject([{ graceMs: 60_500, reconnectMinMs: 0, reconnectMaxMs: 5_000 }]);
     expect(lane.request().failure).toMatchObject({ code: "not-available", tryElsewhere: true });
     lane.connect({ grant, instanceId: "same" });
     expect([old.closed, lane.broker.drain(60_000)]).toEqual([null, { sockets: 1, inFlight: 2 }]);

@@ -2,7 +2,7 @@ import { CATCH_ALL, parseTarget } from "../../policy/names.ts";
 import { CLOSE } from "../../protocol/tunnel/close-codes.ts";
 import { createSession } from "../../protocol/tunnel/session.ts";
 import type { ConfigAck, GoAway, PeerHello, PushedConfig, Session } from "../../protocol/tunnel/session.ts";
-import { DEAD_AFTER_PING_MS, HELLO_TIMEOUT_MS, PING_AFTER_SILENCE_MS } from "../limits.ts";
+import { DEAD_AFTER_PING_MS, HELLO_TIMEOUT_MS, PING_AFTER_SILENCE_MS, SUSPECT_AFTER_PING_MS } from "../limits.ts";
 import type { Candidate } from "./pick.ts";
 import { endingOf, nextEndingMs } from "./rights.ts";
 import type { Admitted, BrokerPorts, Credential, Link, RestoredLink, Socket } from "./types.ts";
@@ -17,6 +17,8 @@ export interface LiveLink extends Link, Candidate {
   readonly draining: boolean;
   /** Greeted, and neither it nor we asked it to go. */
   readonly serving: boolean;
+  /** False: it was asked for an echo and has not answered in a time that suffices anywhere. It is none to give work to while others answer. */
+  readonly answering: boolean;
   /** What became of the settings that were pushed last. */
   readonly configured: ConfigAck | null;
 }
@@ -239,6 +241,11 @@ class LinkCore implements LiveLink {
   }
   get serving(): boolean {
     return this.#note.state === "live" && this.#note.peer !== null && this.session.state === "open";
+  }
+  get answering(): boolean {
+    const askedMs = this.#askedMs;
+    if (askedMs === null || this.session.lastReceivedMs >= askedMs) return true;
+    return this.#hub.now() - askedMs < SUSPECT_AFTER_PING_MS;
   }
   get inFlight(): number {
     return this.session.openStreams;

@@ -38,8 +38,8 @@ export const LIMITS = {
   restartForgetMs: 60_000,
   /** How often processes that are not our children (adopted after a restart of the agent) are looked at. */
   watchIntervalMs: 500,
-  /** Between SIGTERM and SIGKILL. */
-  stopGraceMs: 10_000,
+  /** Between SIGTERM and SIGKILL: a removed tenant's open connections are gone within the promised 10 s even when its service takes no notice. */
+  stopGraceMs: 7_000,
   /** A log file is copied to `.1` and emptied above this size. */
   logBytes: 4 * 1024 * 1024,
   /** Ports for services: below Linux's ephemeral range (32768), so that no outgoing connection takes one between two starts. */

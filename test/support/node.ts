@@ -18,7 +18,9 @@ import { until } from "./until.ts";
 
 const NODE = join(process.cwd(), "node_modules/.bin/node");
 const CAUSEWAY = join(process.cwd(), "src/cli/main.ts");
-export const DEMO_SERVICE = join(process.cwd(), "local-stack/demo-service/main.ts");
+const DEMO_SERVICE = join(process.cwd(), "local-stack/demo-service/main.ts");
+/** The catalogue that every test node has unless it says otherwise. */
+export const DEMO_COMMANDS: NonNullable<AgentFile["commands"]> = { "demo-service": { argv: [NODE, DEMO_SERVICE] } };
 
 export interface Answer {
   readonly status: number;
@@ -63,7 +65,7 @@ export async function startTestNode(
     credentialsFile: "node.json",
     envoy: { binary: await envoyBinary(), port, adminPort, concurrency: 2 },
     healthPort,
-    commands: { "demo-service": { argv: [NODE, DEMO_SERVICE] } },
+    commands: DEMO_COMMANDS,
     ...extra,
   };
   const configFile = join(dir, "agent.json");

@@ -5,7 +5,7 @@ import WsSocket from "ws";
 import { BLOB_BLOCK_BYTES, blobBlock, blobSha256 } from "../../local-stack/shared/streams.ts";
 import { stopChildren } from "../support/children.ts";
 import { newProofKey } from "../support/envoy.ts";
-import { demoTenant, startTestNode, type TestNode } from "../support/node.ts";
+import { DEMO_COMMANDS, demoTenant, startTestNode, type TestNode } from "../support/node.ts";
 import { startChannelHost, type ChannelHost } from "../support/node-channel.ts";
 import { until } from "../support/until.ts";
 
@@ -16,10 +16,20 @@ let proof: string;
 const ACME = "ten_acme";
 const MEBIBYTES = 256;
 
+const STUBBORN = `
+  process.on("SIGTERM", () => {});
+  require("node:http").createServer((request, response) => {
+    response.write("on and on");
+    if (!request.url.includes("stream")) response.end();
+  }).listen(Number(process.env.PORT), "127.0.0.1");
+`;
+
 beforeAll(async () => {
   const key = await newProofKey("edge-1");
   host = await startChannelHost([key.public]);
-  node = await startTestNode(host, key);
+  node = await startTestNode(host, key, {
+    config: { commands: { ...DEMO_COMMANDS, stubborn: { argv: [process.execPath, "-e", STUBBORN] } } },
+  });
   const channel = host.channel(node.nodeId);
   await channel.push({ kind: "put", tenant: demoTenant(ACME, 1) });
   expect(await channel.waitSettled(ACME, 1, 20_000)).toMatchObject({ state: "live" });
@@ -118,22 +128,52 @@ test("server-sent events come one by one, not in one lump at the end (E11)", asy
   expect((at[3] ?? 0) - (at[0] ?? 0)).toBeGreaterThan(400);
 });
 
-test("a WebSocket survives changes of its tenant and of others, and ends when the tenant is removed", async () => {
-  const socket = new WsSocket(`${node.url.replace("http", "ws")}/app/ws`, { headers: { "causeway-proof": proof } });
-  await new Promise((resolve, reject) => socket.once("open", resolve).once("error", reject));
-  const channel = host.channel(node.nodeId);
-  await channel.push({ kind: "put", tenant: demoTenant("ten_other", 1) });
-  await channel.push({
-    kind: "put",
-    tenant: demoTenant(ACME, 2, { hosts: ["acme.causeway.localhost", "acme.example.com"] }),
-  });
-  expect(await channel.waitSettled("ten_other", 1, 20_000)).toMatchObject({ state: "live" });
-  expect(await channel.waitSettled(ACME, 2, 20_000)).toMatchObject({ state: "live" });
-  const echoed = new Promise((resolve) => socket.once("message", (data: Buffer) => resolve(data.toString())));
-  socket.send("still here");
-  expect(await echoed).toBe("still here");
-  const closed = new Promise((resolve) => socket.once("close", resolve));
-  await channel.push({ kind: "remove", tenantId: ACME, revision: 3 });
-  expect(await closed).toBe(1001);
-  await until("it is gone", async () => (await channel.status(ACME)) === null);
-});
+test(
+  "a WebSocket survives changes of its tenant and of others, and ends when the tenant is removed (E13)",
+  { timeout: 60_000 },
+  async () => {
+    const socket = new WsSocket(`${node.url.replace("http", "ws")}/app/ws`, { headers: { "causeway-proof": proof } });
+    await new Promise((resolve, reject) => socket.once("open", resolve).once("error", reject));
+    const channel = host.channel(node.nodeId);
+    await channel.push({ kind: "put", tenant: demoTenant("ten_other", 1) });
+    await channel.push({
+      kind: "put",
+      tenant: demoTenant(ACME, 2, { hosts: ["acme.causeway.localhost", "acme.example.com"] }),
+    });
+    expect(await channel.waitSettled("ten_other", 1, 20_000)).toMatchObject({ state: "live" });
+    expect(await channel.waitSettled(ACME, 2, 20_000)).toMatchObject({ state: "live" });
+    const echoed = new Promise((resolve) => socket.once("message", (data: Buffer) => resolve(data.toString())));
+    socket.send("still here");
+    expect(await echoed).toBe("still here");
+    const closed = new Promise((resolve) => socket.once("close", resolve));
+    const stream = await stubbornStream();
+    const removedAtMs = Date.now();
+    await channel.push({ kind: "remove", tenantId: "ten_stubborn", revision: 2 });
+    await channel.push({ kind: "remove", tenantId: ACME, revision: 3 });
+    expect(await closed).toBe(1001);
+    await until("it is gone", async () => (await channel.status(ACME)) === null);
+    // One whose service neither ends it nor itself.
+    await stream.ended;
+    expect(Date.now() - removedAtMs).toBeLessThan(10_000);
+  },
+);
+
+/** A request under way to a service that takes no notice of SIGTERM. */
+async function stubbornStream(): Promise<{ readonly ended: Promise<void> }> {
+  const tenant = demoTenant("ten_stubborn", 1);
+  const services = tenant.services.map((service) => ({
+    ...service,
+    driver: { kind: "process" as const, command: "stubborn" },
+  }));
+  await host.channel(node.nodeId).push({ kind: "put", tenant: { ...tenant, services } });
+  expect(await host.channel(node.nodeId).waitSettled("ten_stubborn", 1, 20_000)).toMatchObject({ state: "live" });
+  const headers = { "causeway-proof": await node.proofFor("ten_stubborn", "stubborn.causeway.localhost") };
+  const { promise: opened, resolve, reject } = Promise.withResolvers<{ readonly ended: Promise<void> }>();
+  request(`${node.url}/app/stream`, { headers, agent: false }, (response) => {
+    response.resume().on("error", () => undefined);
+    resolve({ ended: new Promise((done) => response.once("close", () => done())) });
+  })
+    .on("error", reject)
+    .end();
+  return opened;
+}

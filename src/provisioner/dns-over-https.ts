@@ -25,7 +25,8 @@ const NO_SUCH_NAME = "NXDOMAIN";
  * machine; empty: there is none.
  */
 export function createDnsLookup(resolverUrl: string, fetcher: Fetcher): DnsLookup {
-  if (resolverUrl === "") return async () => err("no DNS resolver is set (DNS_RESOLVER_URL)");
+  if (resolverUrl === "")
+    return async () => err("no DNS resolver is set (DNS_RESOLVER_URL; in the local stack CAUSEWAY_DNS_RESOLVER_URL)");
   if (!isFetchableUrl(resolverUrl)) return async () => err("the address of the DNS resolver must be https");
   return async (name, type) => {
     // RFC 8484, section 4.1: an id of 0.

@@ -54,11 +54,11 @@ export async function sharedStack(): Promise<TestStack> {
 /** Starts a stack in this folder on a free port (or the given one) and answers when it is ready. */
 export async function startStack(
   stateDir: string,
-  options: { edgePort?: number; flags?: readonly string[] } = {},
+  options: { edgePort?: number; flags?: readonly string[]; env?: Readonly<Record<string, string>> } = {},
 ): Promise<TestStack> {
   const port = options.edgePort ?? (await freeEdgePort());
   const flags = ["--detach", "--port", String(port), "--state-dir", stateDir, ...(options.flags ?? [])];
-  const { code, stderr } = await runCli(["up", ...flags]);
+  const { code, stderr } = await runCli(["up", ...flags], options.env);
   const local = readLocal(stateDir);
   if (code !== 0 || local === null) throw new Error(`the local stack did not start (exit ${code}):\n${stderr}`);
   return attach(stateDir, local);

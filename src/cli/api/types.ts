@@ -30,6 +30,18 @@ export const tenant = z.looseObject({
   createdAt: z.string(),
 });
 
+const dnsRecords = z.array(z.looseObject({ type: z.string(), name: z.string(), value: z.string() }));
+
+export const tenantHost = z.looseObject({
+  host: z.string(),
+  kind: z.string(),
+  state: z.string(),
+  reason: z.string().nullable(),
+  records: dnsRecords,
+  front: z.looseObject({ state: z.string(), reason: z.string().nullable(), records: dnsRecords }).nullable(),
+});
+export type TenantHost = z.infer<typeof tenantHost>;
+
 export const routes = z.object({
   items: z.array(
     z.looseObject({

@@ -6,6 +6,7 @@ import { operation, tenant } from "../api/types.ts";
 import { CliError, EXIT } from "../frame/exit.ts";
 import { table } from "../frame/output.ts";
 import { commonArgs, connectApi, settle, waitArgs } from "./api.ts";
+import host from "./tenant-host.ts";
 import relay from "./tenant-relay.ts";
 import routes from "./tenant-routes.ts";
 
@@ -126,6 +127,7 @@ export default defineCommand({
     show,
     suspend: transition("suspend", "Show visitors a page instead of the tenant"),
     resume: transition("resume", "End a suspension"),
+    host,
     routes,
     relay,
     delete: remove,

@@ -131,7 +131,11 @@ function workersConfig(context: StackContext, local: PostgresUrls): WorkersConfi
       },
       "causeway-console": { bindings: {}, hyperdrives: { CONTROL_DB: database("causeway_console") } },
       "causeway-provisioner": {
-        bindings: { CREDENTIAL_KEY: secrets.credentialKey },
+        // Nothing on this machine asks the internet unless somebody wants it to.
+        bindings: {
+          CREDENTIAL_KEY: secrets.credentialKey,
+          DNS_RESOLVER_URL: process.env["CAUSEWAY_DNS_RESOLVER_URL"] ?? "",
+        },
         hyperdrives: {
           CONTROL_DB: database("causeway_provisioner"),
           CLUSTER_DB_DEFAULT: database("causeway_provisioner", CLUSTER_DATABASE),

@@ -3,7 +3,7 @@ import { prefersHtml } from "../policy/negotiate.ts";
 import { urgencyOf } from "../policy/priority.ts";
 import type { DirectoryRecord, RouteTimeouts } from "../policy/record.ts";
 import { HEADER } from "../protocol/headers.ts";
-import { encodeVisit, withFields } from "../protocol/visit.ts";
+import { encodeVisit, withFields, type VisitorFields } from "../protocol/visit.ts";
 import { PROBLEMS, type ErrorCode } from "../shared/problem.ts";
 import { ATTRIBUTE } from "../shared/tracing/http-span.ts";
 import { declaredLength } from "./body.ts";
@@ -25,6 +25,8 @@ export interface TargetRequest {
   readonly timeouts: RouteTimeouts | null;
   /** The answer names who gave it, and how long what took. */
   readonly trace: boolean;
+  /** Headers for the target that say who the visitor is. Default: none. */
+  readonly identity?: VisitorFields;
 }
 
 /** RFC 9110, section 9.2.2. */
@@ -124,6 +126,7 @@ function describe(visit: Visit, to: TargetRequest): string | null {
     idleMs: to.timeouts?.idleMs ?? null,
     totalMs: to.timeouts?.totalMs ?? null,
     trace: to.trace,
+    ...(to.identity !== undefined && { identity: to.identity }),
   });
 }
 

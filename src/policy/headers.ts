@@ -170,6 +170,7 @@ export const forwardingOf = (visit: LaneVisit): Forwarding => ({
   webSocket: false,
   prefix: visit.prefix,
   withoutCookies: visit.withoutCookies,
+  ...(visit.identity !== undefined && { identity: visit.identity }),
 });
 
 /** What service tokens begin with; whoever finds one in a log or a repository knows whose it is. */

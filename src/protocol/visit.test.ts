@@ -121,3 +121,18 @@ test("fields that were cut, or are too long, are no fields", () => {
   expect(decodeCarried(`${text}${"x".repeat(CARRIED_MAX_CHARACTERS)}`)).toBeNull();
   fc.assert(fc.property(fc.string({ unit: "binary" }), (noise) => void decodeCarried(`${text}${noise}`)));
 });
+
+test("who the visitor is travels behind the path, whatever stands in it", () => {
+  const who = fc.array(fc.tuple(fc.stringMatching(/^causeway-[a-z]{1,9}$/), fc.stringMatching(/^[!-~]{1,60}$/)), {
+    minLength: 1,
+    maxLength: 4,
+  });
+  fc.assert(
+    fc.property(who, (identity) => {
+      const said = encodeVisit({ ...visit, identity });
+      expect(decodeVisit(said ?? "")).toEqual({ ...visit, identity });
+    }),
+  );
+  expect(decodeVisit(`${encodeVisit(visit) ?? ""} nothing`)).toBeNull();
+  expect(decodeVisit(`${encodeVisit(visit) ?? ""} `)).toBeNull();
+});

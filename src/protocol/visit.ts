@@ -27,6 +27,8 @@ export interface LaneVisit {
   readonly totalMs: number | null;
   /** The visitor asked by `/trace/`: the answer names connector, instance, versions and timings. */
   readonly trace: boolean;
+  /** Who the visitor is, in headers of ours for the target (identity.ts); values are visible ASCII. Absent: nobody in particular. */
+  readonly identity?: VisitorFields;
 }
 
 /** Longest value on the way, in characters: path and prefix of 16 KiB as platforms take them, with room for the escapes of a few. */
@@ -38,13 +40,16 @@ export const CARRIED_MAX_CHARACTERS = 64 * 1024;
 /** As they came; names in lower case. */
 export type VisitorFields = readonly (readonly [name: string, value: string])[];
 
+/** Of those that are always there. */
 const FIELDS = 12;
+const NO_IDENTITY: VisitorFields = [];
 const HTTPS = 1;
 const WITHOUT_COOKIES = 2;
 const TRACE = 4;
 
 /**
- * The header's value: fields in a fixed order with one blank between them, then the path. Everything but visible ASCII, and the backslash, is
+ * The header's value: fields in a fixed order with one blank between them, then the path, then `name=value` for each header that says who
+ * the visitor is. Everything but visible ASCII, and the backslash, is
  * written as `\uXXXX`, so a value is never ambiguous and passes as a header. Null: longer than VISIT_MAX_CHARACTERS, or not such a visit.
  */
 export function encodeVisit(visit: LaneVisit): string | null {
@@ -54,7 +59,8 @@ export function encodeVisit(visit: LaneVisit): string | null {
   const text =
     `${visit.urgency}${flags} ${firstByteMs ?? ""} ${idleMs ?? ""} ${totalMs ?? ""} ${visit.requestId} ${visit.target} ` +
     `${visit.traceparent} ${visible(visit.host)} ${visible(visit.clientAddress ?? "")} ${visible(visit.prefix)} v1 ` +
-    visible(visit.path);
+    visible(visit.path) +
+    (visit.identity === undefined ? "" : identityText(visit.identity));
   return text.length > VISIT_MAX_CHARACTERS ? null : text;
 }
 
@@ -112,12 +118,28 @@ const BETWEEN = "\t";
 /** A header loses blanks at its end, and a field may end with one: the runtime joins two of a name, and the second may be empty. */
 const LAST = ".";
 
+const identityText = (identity: VisitorFields): string =>
+  identity.map(([name, value]) => ` ${name}=${visible(value)}`).join("");
+
+/** Null: one of them is no `name=value`. */
+function identityOf(texts: readonly string[]): VisitorFields | null {
+  const identity: [string, string][] = [];
+  for (const text of texts) {
+    const at = text.indexOf("=");
+    if (at < 1) return null;
+    identity.push([text.slice(0, at), plain(text.slice(at + 1))]);
+  }
+  return identity;
+}
+
 /** Null: not a value of `encodeVisit`. */
 export function decodeVisit(text: string): LaneVisit | null {
   if (text.length > VISIT_MAX_CHARACTERS) return null;
   const fields = text.split(" ");
   const [head, firstByte, idle, total, requestId, target, traceparent, host, address, prefix, version, path] = fields;
-  if (fields.length !== FIELDS || version !== "v1") return null;
+  if (fields.length < FIELDS || version !== "v1") return null;
+  const identity = fields.length === FIELDS ? NO_IDENTITY : identityOf(fields.slice(FIELDS));
+  if (identity === null) return null;
   if (head?.length !== 2 || !requestId || !target || !traceparent || !host || !path?.startsWith("/")) return null;
   const urgency = digit(head, 0);
   const flags = digit(head, 1);
@@ -149,6 +171,7 @@ export function decodeVisit(text: string): LaneVisit | null {
     idleMs,
     totalMs,
     trace: (flags & TRACE) !== 0,
+    ...(identity.length > 0 && { identity }),
   };
 }
 

@@ -22,8 +22,8 @@ export const SESSION_LIMITS: SessionLimits = {
   wsMessageBytes: 16 * MIB,
 };
 
-/** To which a body's window grows while its target reads: what one stream needs at 10 ms round trip and 100 MB/s. */
-export const STREAM_WINDOW_MAX_BYTES = MIB;
+/** To which a body's window grows while its target reads: 100 MB/s at a round trip of 100 ms. The budget below bounds what all of them have. */
+export const STREAM_WINDOW_MAX_BYTES = 16 * MIB;
 
 /** Bytes that relays may have sent us and targets have not taken, over all lanes: what the process may hold on top of its code. */
 export const RECEIVE_BUDGET_BYTES = 64 * MIB;
@@ -185,10 +185,12 @@ export const HEALTHY_AFTER = 2;
 export const TARGET_FILES_POLL_MS = 5_000;
 /** A target whose certificate changed keeps old connections for requests that still run on them. */
 export const TARGET_RETIRE_MS = 24 * 3_600_000;
-/** Bytes of an answer in one exchange after which it is bulk and gets a buffer that is used again. */
+/** Bytes of an answer in one exchange after which it is bulk and goes through blocks that are used again. */
 export const BULK_AFTER_BYTES = 64 * 1024;
-/** That buffer: what a stream queues (SEND_LIMITS.streamQueueBytes) and two reads. */
-export const BULK_BUFFER_BYTES = 256 * 1024;
+/** Such a block: one read of a target. A stream that stands still has one or two. */
+export const BULK_BLOCK_BYTES = 64 * 1024;
+/** Blocks that wait to be used again (4 MiB): a few for each of the streams that move at one time. */
+export const BULK_BLOCKS_KEPT = 64;
 /** Targets of one connector: the protocol's bound. */
 export const TARGETS_MAX = 256;
 

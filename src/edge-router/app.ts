@@ -8,6 +8,7 @@ import { createLaneLoad } from "./lane-load.ts";
 import { LIMITS } from "./limits.ts";
 import type { EdgePorts, EdgeSettings } from "./ports.ts";
 import { answerRelayHost } from "./relay-host.ts";
+import { withRenewal } from "./session-renewal.ts";
 import { answerTargetHost, answerTenantHost } from "./tenant-host.ts";
 import { refuse, splitUrl, type Visit } from "./visit.ts";
 
@@ -67,7 +68,7 @@ export function createEdge(ports: EdgePorts, settings: EdgeSettings): Edge {
       const visit = visitOf(request, waitUntil, hosts, ids, ports, settings);
       let response: Response;
       try {
-        response = await answer(visit);
+        response = await withRenewal(visit, await answer(visit), ports.now);
       } catch (error) {
         ports.log.error("request failed", { requestId: visit.requestId, error: String(error) });
         response = refuse(visit, "internal-error", "Something went wrong on our side. Quote the request's id.");
@@ -108,6 +109,7 @@ function visitOf(
     clientAddress: clientAddressHeader === null ? LOOPBACK_ADDRESS : headers.get(clientAddressHeader) || null,
     country: () => countryOf(request, countryHeader),
     waitUntil,
+    session: {},
     seen: {},
   };
 }

@@ -5,11 +5,12 @@ import { within, type Timer } from "./timer.ts";
 
 /**
  * Whether the portal session behind a tenant host's session token still lasts. A token alone would outlive a sign-out by hours in the hands of
- * whoever copied it. Asked once in a while per session and isolate; every request asks for itself, for a promise of another one may die with it.
+ * whoever copied it. Asked every few seconds per session that is used and isolate, behind the request where the last answer is not old; every
+ * request that waits asks for itself, for a promise of another one may die with it.
  */
 export interface LiveSessions {
   /** Never rejects: a portal that can't tell ends nobody's session, for the edge goes on without it (the token's own end still holds). */
-  isLive(sessionId: string): Promise<boolean>;
+  isLive(sessionId: string, waitUntil: (work: Promise<unknown>) => void): Promise<boolean>;
   /** Ended just now, by this very isolate. */
   noteEnded(sessionId: string): void;
 }
@@ -23,29 +24,45 @@ export interface LiveSessionsPorts {
 }
 
 /** Never back to life: ids are not used twice. */
-type Known = { readonly kind: "ended" } | { readonly kind: "live"; readonly untilMs: number };
+type Known =
+  | { readonly kind: "ended" }
+  | { readonly kind: "live"; readonly freshUntilMs: number; readonly servedUntilMs: number };
 
 export function createLiveSessions(ports: LiveSessionsPorts): LiveSessions {
   const known = createLru<Known>(LIMITS.cachedSessions);
   const isEnded = (sessionId: string): boolean => known.get(sessionId)?.kind === "ended";
 
+  async function ask(sessionId: string): Promise<boolean> {
+    let isLive = true;
+    let freshMs: number = LIMITS.sessionFreshMs;
+    let servedMs: number = LIMITS.sessionServedMs;
+    try {
+      isLive = await within(ports.timer, LIMITS.sessionCheckTimeoutMs, ports.ask(sessionId));
+    } catch (error) {
+      ports.onFailure(error);
+      freshMs = LIMITS.sessionRecheckMs;
+      servedMs = LIMITS.sessionRecheckMs;
+    }
+    // It may have been ended while the question was under way.
+    if (isEnded(sessionId)) return false;
+    const nowMs = ports.now();
+    const live = { kind: "live", freshUntilMs: nowMs + freshMs, servedUntilMs: nowMs + servedMs } as const;
+    known.set(sessionId, isLive ? live : { kind: "ended" });
+    return isLive;
+  }
+
   return {
-    async isLive(sessionId) {
+    async isLive(sessionId, waitUntil) {
       const last = known.get(sessionId);
       if (last?.kind === "ended") return false;
-      if (last !== undefined && ports.now() < last.untilMs) return true;
-      let isLive = true;
-      let validMs: number = LIMITS.sessionCheckMs;
-      try {
-        isLive = await within(ports.timer, LIMITS.sessionCheckTimeoutMs, ports.ask(sessionId));
-      } catch (error) {
-        ports.onFailure(error);
-        validMs = LIMITS.sessionRecheckMs;
+      const nowMs = ports.now();
+      if (last === undefined || nowMs >= last.servedUntilMs) return await ask(sessionId);
+      if (nowMs >= last.freshUntilMs) {
+        // One question at a time: the others go on with what is known.
+        known.set(sessionId, { ...last, freshUntilMs: last.servedUntilMs });
+        waitUntil(ask(sessionId));
       }
-      // It may have been ended while the question was under way.
-      if (isEnded(sessionId)) return false;
-      known.set(sessionId, isLive ? { kind: "live", untilMs: ports.now() + validMs } : { kind: "ended" });
-      return isLive;
+      return true;
     },
     noteEnded(sessionId) {
       known.set(sessionId, { kind: "ended" });

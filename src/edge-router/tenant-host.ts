@@ -1,8 +1,12 @@
-import { requirementOf, targetRequirement } from "../policy/access.ts";
+import { isOpen, requirementOf, targetRequirement } from "../policy/access.ts";
 import type { DirectoryRecord, TenantRoute } from "../policy/record.ts";
 import { matchRoute, targetPath, targetTimeouts } from "../policy/route.ts";
+import { HEADER } from "../protocol/headers.ts";
+import { SESSION_LIFETIME_SECONDS } from "../protocol/portal-rpc.ts";
 import { bodyTooLarge, dressed, guardRoute, guardTenant, limitBody, type RouteRules } from "./guard.ts";
+import { guardSocket } from "./guarded-socket.ts";
 import type { LaneLoad } from "./lane-load.ts";
+import { LIMITS } from "./limits.ts";
 import { proxyToTarget, type TargetRequest } from "./lane-proxy.ts";
 import { proxyToNode } from "./node-proxy.ts";
 import type { EdgePorts, EdgeSettings } from "./ports.ts";
@@ -36,7 +40,8 @@ export async function answerTenantHost(
   }
   const { route, rest } = match;
   visit.seen.route = route.prefix;
-  return await guarded(visit, record, behindRoute(record, route), ports, settings, async (admitted, identity) => {
+  const behind = behindRoute(record, route, visit.rawPath);
+  return await guarded(visit, record, behind, ports, settings, async (admitted, identity) => {
     const { to } = route;
     const timeouts = route.timeouts ?? null;
     if (to.kind === "service") {
@@ -80,10 +85,17 @@ export async function answerTargetHost(
 }
 
 /** Rules and requirement of one address. */
-export type Behind = Guarded & RouteRules;
+export interface Behind extends Guarded, RouteRules {
+  /** The same by a newer record; null: nothing is there any more. */
+  readonly again: (later: DirectoryRecord) => Behind | null;
+}
 
-function behindRoute(record: DirectoryRecord, route: TenantRoute): Behind {
+function behindRoute(record: DirectoryRecord, route: TenantRoute, rawPath: string): Behind {
   return {
+    again(later) {
+      const match = matchRoute(later.routes, rawPath);
+      return match.kind === "route" ? behindRoute(later, match.route, rawPath) : null;
+    },
     requirement: requirementOf(route),
     prefixes: [route.prefix],
     forPrograms: false,
@@ -98,6 +110,7 @@ function behindRoute(record: DirectoryRecord, route: TenantRoute): Behind {
 export function behindTarget(record: DirectoryRecord, target: string): Behind {
   const routes = record.routes.filter(({ to }) => to.kind === "target" && to.target === target);
   return {
+    again: (later) => behindTarget(later, target),
     requirement: targetRequirement(routes, target),
     prefixes: routes.map(({ prefix }) => prefix),
     forPrograms: false,
@@ -128,23 +141,56 @@ export async function guarded(
     if (identity instanceof Response) return identity;
     const limited = limitBody(visit, record.policy, behind);
     if (limited instanceof Response) return limited;
-    if (limited === null) return await forward(visit, identity);
+    if (limited === null) return guardUpgrade(visit, record, behind, await forward(visit, identity), ports, settings);
     const response = await forward(limited.visit, identity);
     return limited.isExceeded() ? bodyTooLarge(visit) : response;
   }
+}
+
+/** An upgrade of an address that is not open to everybody goes on as long as its visitor would be let in again. */
+function guardUpgrade(
+  visit: Visit,
+  { host }: DirectoryRecord,
+  behind: Behind,
+  response: Response,
+  ports: EdgePorts,
+  settings: EdgeSettings,
+): Response {
+  const { webSocket } = response;
+  if (response.status !== 101 || webSocket === null || isOpen(behind.requirement)) return response;
+  const { session } = visit;
+  // What comes over the socket is use, so only the session's absolute end counts.
+  if (session.proven) session.proven = { ...session.proven, exp: session.proven.iat + SESSION_LIFETIME_SECONDS };
+  const recheck = async (): Promise<string | null> => {
+    const record = await recordOrRefusal(visit, host, ports);
+    if (record === null) return "unknown-host";
+    // The directory is away: last known good.
+    if (record instanceof Response) return reasonOf(record, "not-available");
+    const now = behind.again(record);
+    if (now === null) return "no-route";
+    const admitted = await admitVisitor(visit, record, now, ports, settings);
+    return admitted instanceof Response ? (reasonOf(admitted, null) ?? "unauthorized") : null;
+  };
+  const guarding = guardSocket(webSocket, recheck, LIMITS.socketCheckMs, ports.timer);
+  return new Response(null, { status: 101, webSocket: guarding, headers: response.headers });
+}
+
+/** The error's code, null for `harmless` and for what is none. */
+function reasonOf(response: Response, harmless: string | null): string | null {
+  const code = response.headers.get(HEADER.error);
+  return code === harmless ? null : code;
 }
 
 export async function toTarget(
   visit: Visit,
   record: DirectoryRecord,
   to: TargetRequest,
-  identity: Identity,
+  _identity: Identity,
   ports: EdgePorts,
   load: LaneLoad,
 ): Promise<Response> {
-  const said = identity.kind === "nobody" ? to : { ...to, identity: await ports.identityFields(identity, record) };
   const askedAtMs = ports.now();
-  const response = await proxyToTarget(visit, record, said, ports, load);
+  const response = await proxyToTarget(visit, record, to, ports, load);
   visit.seen.upstreamMs = ports.now() - askedAtMs;
   return response;
 }

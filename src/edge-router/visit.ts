@@ -1,4 +1,5 @@
 import type { ParsedHost } from "../policy/host.ts";
+import type { SessionClaims } from "../protocol/portal-rpc.ts";
 import type { ErrorCode } from "../shared/problem.ts";
 import type { Span } from "../shared/tracing/span.ts";
 import { negotiatedProblem } from "../policy/problem-response.ts";
@@ -28,6 +29,12 @@ export interface Visit {
   /** In two capital letters; null: not known. */
   readonly country: () => string | null;
   readonly waitUntil: (work: Promise<unknown>) => void;
+  /** What is known of the visitor's session; filled on the way. */
+  readonly session: {
+    /** By the cookie's signature. Undefined: nobody has looked yet. */
+    proven?: SessionClaims | null;
+    renewal?: Promise<{ readonly token: string; readonly expiresAtSeconds: number } | null>;
+  };
   /** Who and what the request belongs to, for the access log; filled on the way. */
   readonly seen: {
     tenantId?: string;

@@ -2,9 +2,11 @@ import { decideAccess, isOpen, type Requirement } from "../policy/access.ts";
 import { isWebSocketUpgrade } from "../policy/headers.ts";
 import { isNavigation } from "../policy/negotiate.ts";
 import type { DirectoryRecord } from "../policy/record.ts";
+import type { SessionClaims } from "../protocol/portal-rpc.ts";
 import { NOBODY, type Identity } from "./identity.ts";
 import { askPassword, knowsPassword } from "./password-page.ts";
 import type { EdgePorts, EdgeSettings } from "./ports.ts";
+import { beginRenewal } from "./session-renewal.ts";
 import { judgeServiceToken } from "./service-token.ts";
 import { currentSession, redirectToSignIn } from "./sign-in.ts";
 import { refuse, type Visit } from "./visit.ts";
@@ -43,8 +45,8 @@ export async function admitVisitor(
   }
   if (forPrograms) return refuse(visit, "unauthorized", FOR_PROGRAMS, challenge(record));
 
-  const proven = requirement.account === "none" ? null : await currentSession(visit, record, ports.verifySession);
-  const claims = proven !== null && (await ports.liveSessions.isLive(proven.sid)) ? proven : null;
+  const proven = requirement.account === "none" ? null : await provenSession(visit, record, ports);
+  const claims = proven !== null && (await ports.liveSessions.isLive(proven.sid, visit.waitUntil)) ? proven : null;
   const { headers } = visit.request;
   const visitor = {
     claims,
@@ -63,7 +65,15 @@ export async function admitVisitor(
   const { accountId, role } = decision;
   if (accountId === null) return NOBODY;
   visit.seen.account = accountId;
+  if (claims !== null) beginRenewal(visit, record, claims, ports);
   return { kind: "account", accountId, email: claims?.email ?? null, role };
+}
+
+/** A request is judged once, an open socket over and over: by what its cookie said when it came. */
+async function provenSession(visit: Visit, record: DirectoryRecord, ports: EdgePorts): Promise<SessionClaims | null> {
+  const { session } = visit;
+  if (session.proven === undefined) session.proven = await currentSession(visit, record, ports.verifySession);
+  return session.proven;
 }
 
 const FOR_PROGRAMS = "This target is not open to everybody: show a service token here, or sign in on its own host.";

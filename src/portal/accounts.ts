@@ -83,7 +83,7 @@ export function createAccounts(db: Db, settings: PortalSettings, log: Logger, no
   return {
     async current(request) {
       const found = await auth.api.getSession({ headers: request.headers });
-      return found === null
+      return found === null || found.session.createdAt.getTime() <= now() - LIMITS.portalSessionMaxSeconds * 1_000
         ? null
         : {
             sessionId: found.session.id,
@@ -136,7 +136,13 @@ export function createAccounts(db: Db, settings: PortalSettings, log: Logger, no
         .select({ id: session.id })
         .from(session)
         // By the database's clock, also because Hyperdrive then keeps no copy of the answer.
-        .where(and(eq(session.id, sessionId), gt(session.expiresAt, sql`now()`)))
+        .where(
+          and(
+            eq(session.id, sessionId),
+            gt(session.expiresAt, sql`now()`),
+            gt(session.createdAt, sql`now() - make_interval(secs => ${LIMITS.portalSessionMaxSeconds})`),
+          ),
+        )
         .limit(1);
       return rows.length > 0;
     },

@@ -5,6 +5,8 @@ export const LIMITS = {
   /** Of the portal's own session; used ones are prolonged once a day. */
   portalSessionSeconds: 7 * 24 * 3_600,
   portalSessionRenewSeconds: 24 * 3_600,
+  /** From its sign-in, however much it is used (NIST SP 800-63B, AAL1). */
+  portalSessionMaxSeconds: 30 * 24 * 3_600,
   /** NIST SP 800-63B: at least 8; the maximum bounds what a request can make scrypt chew. */
   passwordMinLength: 8,
   /** Of passwords that people choose here: there is no list of leaked ones to compare with, so length must do. */
@@ -26,6 +28,9 @@ export const LIMITS = {
   openInvitations: 200,
   /** A mail service answers in a second; the visitor does not wait for it. */
   mailTimeoutMs: 10_000,
+  /** RFC 5321, section 4.5.3.1.5, has 512 octets; servers are wordy. */
+  smtpLineCharacters: 4_096,
+  smtpReplyLines: 100,
   /** Sessions shown on the account page, the newest. */
   listedSessions: 50,
   /** Members and invitations told to the console, each. */

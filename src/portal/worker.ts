@@ -1,3 +1,4 @@
+import { connect as connectSocket } from "cloudflare:sockets";
 import { WorkerEntrypoint } from "cloudflare:workers";
 import { z } from "zod";
 import { connect, type Db } from "../db/client.ts";
@@ -34,14 +35,14 @@ import {
   revokeInvitation,
   type InvitationPorts,
 } from "./invitations.ts";
-import { createSendMail } from "./mail/send.ts";
+import { createSendMail, type SendMailPorts } from "./mail/send.ts";
 import { createMailTries } from "./mail-tries.ts";
 import { createMailedAccounts } from "./mailed-accounts.ts";
 import { listMembers, removeMember, setRole } from "./member-changes.ts";
 import { ensureMember, removeTenant } from "./members.ts";
 import { createOwnTenants } from "./own-tenants.ts";
 import { createProviderSignIn } from "./provider-sign-in.ts";
-import { signSessionToken } from "./session-token.ts";
+import { readSessionToken, signSessionToken } from "./session-token.ts";
 import { createTenantMembers } from "./tenant-members.ts";
 import { readSettings, type PortalSettings, type SettingsEnv } from "./settings.ts";
 
@@ -56,6 +57,14 @@ const log = createLogger("portal", (line) => console.log(line));
 const anId = z.string().min(1).max(64);
 const random = (bytes: Uint8Array) => void crypto.getRandomValues(bytes);
 
+/** Certificates are verified by the runtime. */
+const MAIL_PORTS: SendMailPorts = {
+  log,
+  fetcher: fetch,
+  connect: (address, tls) => connectSocket(address, { secureTransport: tls, allowHalfOpen: false }),
+  now: systemClock,
+};
+
 const database = (env: PortalEnv): Db => connect(env.PORTAL_DB.connectionString).db;
 
 export default {
@@ -67,7 +76,7 @@ export default {
       {
         accounts: () => createAccounts(db(), settings, log, systemClock),
         mailed() {
-          const sendMail = createSendMail(settings.mail, log, fetch);
+          const sendMail = createSendMail(settings.mail, MAIL_PORTS);
           const ports = { db: db(), log, now: systemClock, random };
           return sendMail === null ? null : createMailedAccounts({ ...ports, sendMail }, settings);
         },
@@ -104,7 +113,7 @@ export default {
 
 const invitationPorts = (db: Db, settings: PortalSettings): InvitationPorts => ({
   db,
-  sendMail: createSendMail(settings.mail, log, fetch),
+  sendMail: createSendMail(settings.mail, MAIL_PORTS),
   log,
   now: systemClock,
   random,
@@ -174,6 +183,10 @@ export class Sessions extends WorkerEntrypoint<PortalEnv> implements SessionsRpc
     return await withoutDetails("redeem", () => this.#redeem(parsed));
   }
 
+  async renew(token: string, tenantId: string): Promise<{ token: string; expiresAtSeconds: number } | null> {
+    return await withoutDetails("renew", () => this.#renew(z.string().max(8_192).parse(token), anId.parse(tenantId)));
+  }
+
   async isLive(sessionId: string): Promise<boolean> {
     return await withoutDetails("isLive", () =>
       createAccounts(database(this.env), readSettings(this.env), log, systemClock).isLive(sessionId),
@@ -183,6 +196,22 @@ export class Sessions extends WorkerEntrypoint<PortalEnv> implements SessionsRpc
   async end(sessionId: string): Promise<void> {
     await withoutDetails("end", () =>
       createAccounts(database(this.env), readSettings(this.env), log, systemClock).endSession(sessionId),
+    );
+  }
+
+  async #renew(token: string, tenantId: string): Promise<{ token: string; expiresAtSeconds: number } | null> {
+    const key = this.env.SESSION_PRIVATE_KEY;
+    const claims = await readSessionToken(key, token, tenantId, systemClock());
+    if (claims === null) return null;
+    const accounts = createAccounts(database(this.env), readSettings(this.env), log, systemClock);
+    const [isLive, account] = await Promise.all([accounts.isLive(claims.sid), accounts.seenBy(claims.sub, tenantId)]);
+    // Whoever came in as a member must still be one; whether others may come in is judged by the route.
+    if (!isLive || account === null || (account.role === null && claims.role !== null)) return null;
+    const { sub: accountId, sid: sessionId, accessRevision, iat: since } = claims;
+    return await signSessionToken(
+      key,
+      { tenantId, accountId, sessionId, accessRevision, ...account, since },
+      systemClock(),
     );
   }
 
@@ -196,7 +225,7 @@ export class Sessions extends WorkerEntrypoint<PortalEnv> implements SessionsRpc
     const { tenantId, accessRevision, openToAccounts = false } = parsed;
     const account = await accounts.seenBy(accountId, tenantId);
     if (account === null || (account.role === null && !openToAccounts)) return null;
-    const of = { tenantId, accountId, sessionId, accessRevision, ...account };
+    const of = { tenantId, accountId, sessionId, accessRevision, ...account, since: null };
     return await signSessionToken(this.env.SESSION_PRIVATE_KEY, of, systemClock());
   }
 }

@@ -76,8 +76,12 @@ export interface MembersRpc {
   removeMember(tenantId: string, accountId: string): Promise<MemberChange>;
 }
 
-/** Of a session on a tenant host, from its sign-in: a working day. Whoever lists revocations keeps them this long. */
+/** Of a session on a tenant host, from its sign-in, however much it is used: a working day. Whoever lists revocations keeps them this long. */
 export const SESSION_LIFETIME_SECONDS = 12 * 3_600;
+/** Of its token: a session that nobody uses ends after it. */
+export const SESSION_IDLE_SECONDS = 2 * 3_600;
+/** A token that has less left is renewed when it is used: about twice an hour at most. */
+export const SESSION_RENEW_BELOW_SECONDS = 1.5 * 3_600;
 
 /** Claims of the token in a tenant host's session cookie: a JWT, EdDSA, signed by the portal. */
 export const sessionClaims = z.object({
@@ -94,8 +98,9 @@ export const sessionClaims = z.object({
   email: z.string().max(254).optional(),
   /** The directory record's access revision when it was issued; refused once the record's is higher. */
   accessRevision: z.number().int().nonnegative(),
-  /** Seconds since the epoch. */
+  /** When the session began on this host, in seconds since the epoch; a renewed token keeps it, so that no renewal escapes a revocation. */
   iat: z.number(),
+  /** The idle time from the token's issue, or the session's absolute end if that is sooner. */
   exp: z.number(),
 });
 export type SessionClaims = z.infer<typeof sessionClaims>;
@@ -120,6 +125,11 @@ export interface SessionsRpc {
    * does not fit, or the account is no member (any more) and the tenant wants one: the caller need not know which.
    */
   redeem(input: RedeemInput): Promise<{ token: string; expiresAtSeconds: number } | null>;
+  /**
+   * A new token for one that still holds, with the same beginning and access revision, and the account's role and address of now. Null: the
+   * session has ended, or the account is no member any more.
+   */
+  renew(token: string, tenantId: string): Promise<{ token: string; expiresAtSeconds: number } | null>;
   /** Whether the portal session behind a tenant-host session still lasts (claim `sid`): neither ended nor expired. */
   isLive(sessionId: string): Promise<boolean>;
   /** Ends the portal session behind a tenant-host session, so that signing out is not undone by the next redirect. Unknown ids are fine. */

@@ -91,7 +91,7 @@ describe("a protected page", () => {
     expect([...browser.cookies(BASE).keys()]).toEqual(["causeway-portal"]);
     const claims = decodeJwt(browser.cookies(`acme.${BASE}`).get("causeway") ?? "");
     expect(claims).toMatchObject({ iss: "causeway-portal", aud: "ten_acme", accessRevision: 0 });
-    expect((claims.exp ?? 0) - (claims.iat ?? 0)).toBe(12 * 3_600);
+    expect((claims.exp ?? 0) - (claims.iat ?? 0)).toBe(2 * 3_600);
     expect((await browser.visit(url("acme", "/manager"))).status).toBe(200);
   });
 

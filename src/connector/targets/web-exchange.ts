@@ -44,7 +44,7 @@ export function createWebExchange(
   const { name } = config;
   const deadlineIsNearer = request.deadlineMs > 0 && request.deadlineMs < config.timeoutMs;
   const timeoutMs = deadlineIsNearer ? request.deadlineMs : config.timeoutMs;
-  const copied = createCopies(stream);
+  const copies = createCopies(stream);
   let { method } = request;
   let { path, headers } = first;
   let call: ClientCall | null = null;
@@ -111,7 +111,7 @@ export function createWebExchange(
         call?.abort();
         return follow();
       }
-      if (stream.write(copied(bytes)) <= 0) call?.pause();
+      if (stream.write(copies.copy(bytes)) <= 0) call?.pause();
     },
     end(fields) {
       if (next !== null) return follow();
@@ -188,10 +188,12 @@ export function createWebExchange(
       if (early === null && call !== null && !call.closed) call.end(fields);
     },
     writable() {
+      copies.settle();
       call?.resume();
     },
     closed(outcome) {
       noteStart();
+      copies.settle();
       if (outcome.kind !== "finished") call?.abort();
     },
   };

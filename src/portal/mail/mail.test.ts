@@ -1,9 +1,15 @@
 import { expect, test } from "vitest";
 import { createLogger } from "../../shared/log.ts";
-import { createSendMail, fillIn } from "./send.ts";
+import { createSendMail, fillIn, type SendMailPorts } from "./send.ts";
 import { readMailSettings, type MailSettings } from "./settings.ts";
 
 const log = (lines: string[] = []) => createLogger("portal", (line) => lines.push(line));
+const ports = (lines: string[] = []): SendMailPorts => ({
+  log: log(lines),
+  fetcher: fetch,
+  connect: () => expect.unreachable("no socket"),
+  now: () => 0,
+});
 const mail = { to: "ann@acme.example", subject: 'Say "hello"', text: "Line one\nhttps://x.example/?token=t" };
 const http = (over: object = {}) =>
   JSON.stringify({ kind: "http", url: "https://mail.example/send", from: "a@b.example", ...over });
@@ -11,7 +17,7 @@ const http = (over: object = {}) =>
 test("without a word about mail it goes to the log on this machine, and nowhere elsewhere", () => {
   expect(readMailSettings("", "", "causeway.localhost")).toEqual({ kind: "log" });
   expect(readMailSettings("", "", "causeway.example")).toEqual({ kind: "none" });
-  expect(createSendMail({ kind: "none" }, log(), fetch)).toBeNull();
+  expect(createSendMail({ kind: "none" }, ports())).toBeNull();
 });
 
 test.each([
@@ -22,6 +28,12 @@ test.each([
   ["no key", http(), "", "causeway.example"],
   ["a key with a line end", http(), "hunter2\r\nx: y", "causeway.example"],
   ["a way in clear", http({ url: "http://mail.example/send" }), "key", "causeway.example"],
+  [
+    "a user without a password",
+    '{"kind":"smtp","host":"m.example","from":"a@b.example","user":"u"}',
+    "",
+    "causeway.example",
+  ],
   ["another protocol", http({ url: "ftp://mail.example/send" }), "key", "causeway.example"],
 ])("settings with %s are refused without quoting them", (_, text, key, domain) => {
   const read = () => readMailSettings(text, key, domain);
@@ -31,7 +43,7 @@ test.each([
 
 test("the log's way tells all of a mail", async () => {
   const lines: string[] = [];
-  await createSendMail({ kind: "log" }, log(lines), fetch)?.(mail);
+  await createSendMail({ kind: "log" }, ports(lines))?.(mail);
   expect(JSON.parse(lines[0] ?? "")).toMatchObject({ msg: "mail", ...mail });
 });
 
@@ -63,7 +75,7 @@ test("a service gets the key in the header that it wants; a redirect or an error
       seen.push(new Request(input, init));
       return new Response(null, { status, headers: { location: "https://evil.example/" } });
     };
-    return createSendMail(settings satisfies MailSettings, log(), fetcher);
+    return createSendMail(settings satisfies MailSettings, { ...ports(), fetcher });
   };
   await answering(202)?.(mail);
   expect(seen[0]?.headers.get("x-server-token")).toBe("hunter2");

@@ -13,7 +13,7 @@ const template: z.ZodType<MailTemplate> = z.lazy(() =>
   z.union([z.string(), z.number(), z.boolean(), z.null(), z.array(template), z.record(z.string(), template)]),
 );
 
-/** Variable MAIL: how mail leaves the portal, as JSON. The secret MAIL_KEY is the whole value of `keyHeader`. */
+/** Variable MAIL: how mail leaves the portal, as JSON. The secret MAIL_KEY is the whole value of `keyHeader`, or the password. */
 const mailSettings = z.discriminatedUnion("kind", [
   /** Into the log, links included: for a platform on this machine only. */
   z.strictObject({ kind: z.literal("log") }),
@@ -27,12 +27,23 @@ const mailSettings = z.discriminatedUnion("kind", [
       .default("authorization"),
     body: template.default({ from: "{{from}}", to: "{{to}}", subject: "{{subject}}", text: "{{text}}" }),
   }),
+  z.strictObject({
+    kind: z.literal("smtp"),
+    host: z.string().regex(/^[A-Za-z0-9.-]{1,253}$/),
+    port: z.number().int().min(1).max(65_535).default(465),
+    /** `on`: TLS from the first byte (port 465). `starttls`: asked for after the greeting (port 587). */
+    tls: z.enum(["on", "starttls"]).default("on"),
+    /** Absent: no login. MAIL_KEY is its password. */
+    user: z.string().min(1).max(320).optional(),
+    from: z.string().min(3).max(320),
+  }),
   /** No mail: forgotten passwords, sign-up and invitations are refused with a word of explanation. */
   z.strictObject({ kind: z.literal("none") }),
 ]);
-export type MailSettings =
-  | Exclude<z.infer<typeof mailSettings>, { kind: "http" }>
-  | (Extract<z.infer<typeof mailSettings>, { kind: "http" }> & { readonly key: string });
+type Parsed = z.infer<typeof mailSettings>;
+type Keyed<Kind extends Parsed["kind"]> = Extract<Parsed, { kind: Kind }> & { readonly key: string };
+export type SmtpSettings = Keyed<"smtp">;
+export type MailSettings = Exclude<Parsed, { kind: "http" | "smtp" }> | Keyed<"http"> | SmtpSettings;
 
 /**
  * Reads MAIL and MAIL_KEY. Empty: `log` on a domain below `localhost`, else `none`. Throws, without quoting, when they are wrong, when the key
@@ -45,6 +56,11 @@ export function readMailSettings(mail: string, key: string, baseDomain: string):
   if (!parsed.success) throw new Error("MAIL is not valid (docs/portal.md)");
   const settings = parsed.data;
   if (settings.kind === "log" && !isLocal) throw new Error("MAIL is log, which is for domains below localhost only");
+  if (settings.kind === "smtp") {
+    if ((settings.user === undefined) !== (key === ""))
+      throw new Error("MAIL has a user without MAIL_KEY, or none with it");
+    return { ...settings, key };
+  }
   if (settings.kind !== "http") return settings;
   if (key === "" || /[\r\n]/.test(key)) throw new Error("MAIL_KEY is missing or has line ends");
   const { protocol, hostname } = new URL(settings.url);

@@ -1,15 +1,21 @@
 /** Clocks of whole milliseconds (and of Workers, which stand still while code runs) measure 0 on a near link. */
 const LEAST_MS = 1;
-/** A slower answer may only have waited behind bodies: it counts by this part. A quicker one counts at once. */
-const SLOWER_WEIGHT = 1 / 8;
 /** How often it is measured while bodies come in; each costs one small frame each way. */
 const MEASURE_EVERY_MS = 2_000;
+/** A way that became longer is believed after one to two of these. */
+const PERIOD_MS = 15_000;
 
-/** What a grant needs to come back as bytes, as windows see it: near the least of the last measurements. */
+/**
+ * What a grant needs to come back as bytes, as windows see it: the least of the last measurements. A slower answer has waited behind bodies,
+ * or for a busy process; windows that grew by it would only make the queue longer (BBR looks at the least of ten seconds, likewise).
+ */
 export class RoundTrip {
   /** Null: not measured yet. */
   ms: number | null = null;
   #measuredMs = Number.NEGATIVE_INFINITY;
+  #periodSinceMs = Number.NEGATIVE_INFINITY;
+  #leastMs = Number.POSITIVE_INFINITY;
+  #leastBeforeMs = Number.POSITIVE_INFINITY;
 
   /** True when it is time to measure it again. */
   due(nowMs: number): boolean {
@@ -17,8 +23,13 @@ export class RoundTrip {
   }
 
   measured(sampleMs: number, nowMs: number): void {
-    const sample = Math.max(LEAST_MS, sampleMs);
-    this.ms = this.ms === null || sample < this.ms ? sample : this.ms + (sample - this.ms) * SLOWER_WEIGHT;
     this.#measuredMs = nowMs;
+    if (nowMs - this.#periodSinceMs >= PERIOD_MS) {
+      this.#leastBeforeMs = this.#leastMs;
+      this.#leastMs = Number.POSITIVE_INFINITY;
+      this.#periodSinceMs = nowMs;
+    }
+    this.#leastMs = Math.min(this.#leastMs, Math.max(LEAST_MS, sampleMs));
+    this.ms = Math.min(this.#leastMs, this.#leastBeforeMs);
   }
 }

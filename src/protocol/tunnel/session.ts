@@ -145,6 +145,7 @@ export function createSession(options: SessionOptions): Session {
     if (version < control.VERSION.min || version < hello.versions.min) return fail(CLOSE.version, "no common version");
     adopt({ ...hello, version });
     outbox.wake(); // what was announced meanwhile may go now
+    if (windows.maxBytes > limits.streamWindowBytes) sendPing(); // while nothing else is on the way
     if (peer !== null) events.hello?.(peer);
   };
 

@@ -5,8 +5,11 @@ export interface TcpGate {
   readonly port: number;
   shut(): Promise<void>;
   open(): Promise<void>;
-  /** Nothing passes any more in either direction, and nobody is told: what a middlebox does that forgot the connection. Until `thaw`. */
-  freeze(): void;
+  /**
+   * Nothing passes any more, and nobody is told: what a middlebox does that forgot the connection. Until `thaw`. `way`: "in" to the port behind,
+   * "out" from it; without, neither.
+   */
+  freeze(way?: "in" | "out"): void;
   thaw(): void;
   close(): Promise<void>;
 }
@@ -14,20 +17,21 @@ export interface TcpGate {
 export async function startTcpGate(targetPort: number): Promise<TcpGate> {
   const sockets = new Set<Socket>();
   let server: Server | null = null;
-  const pairs = new Map<Socket, Socket>();
-  let frozen = false;
+  const pairs = new Map<Socket, { readonly other: Socket; readonly way: "in" | "out" }>();
+  let frozen: "in" | "out" | "both" | null = null;
+  const isFrozen = (way: "in" | "out"): boolean => frozen === "both" || frozen === way;
   let port = 0;
   const open = async (): Promise<void> => {
     const opened = createServer((inner) => {
       const outer = connect(targetPort, "127.0.0.1");
-      if (frozen) for (const socket of [inner, outer]) socket.pause();
-      for (const [one, other] of [
-        [inner, outer],
-        [outer, inner],
+      for (const [one, other, way] of [
+        [inner, outer, "in"],
+        [outer, inner, "out"],
       ] as const) {
         sockets.add(one);
-        if (!frozen) one.pipe(other);
-        pairs.set(one, other);
+        if (isFrozen(way)) one.pause();
+        else one.pipe(other);
+        pairs.set(one, { other, way });
         one.on("error", () => other.destroy());
         one.on("close", () => {
           sockets.delete(one);
@@ -52,16 +56,17 @@ export async function startTcpGate(targetPort: number): Promise<TcpGate> {
     for (const socket of sockets) socket.destroy();
     await closed;
   };
-  const freeze = (): void => {
-    frozen = true;
-    for (const [one, other] of pairs) {
-      one.unpipe(other);
+  const freeze = (way?: "in" | "out"): void => {
+    frozen = way ?? "both";
+    for (const [one, pair] of pairs) {
+      if (!isFrozen(pair.way)) continue;
+      one.unpipe(pair.other);
       one.pause();
     }
   };
   const thaw = (): void => {
-    frozen = false;
-    for (const [one, other] of pairs) one.pipe(other);
+    for (const [one, { other, way }] of pairs) if (isFrozen(way)) one.pipe(other);
+    frozen = null;
   };
   await open();
   return { port, open, shut, freeze, thaw, close: shut };

@@ -9,7 +9,8 @@ import { ATTRIBUTE } from "../../shared/tracing/http-span.ts";
 import type { Tracer } from "../../shared/tracing/tracer.ts";
 import { otherLane, type LaneName, type Lease } from "./lane-choice.ts";
 import { BULK_BYTES, REPLAY_BYTES, SOFTWARE } from "./limits.ts";
-import type { PeerCall } from "./peer.ts";
+import { FIRST_BYTE_MS, IDLE_MS } from "../limits.ts";
+import type { PeerCall, PeerPatience } from "./peer.ts";
 import type { ToTarget } from "./routing.ts";
 import { headerOf, refuse, type Visit } from "./visit.ts";
 import type { WebSocketBridge } from "./visitor-socket.ts";
@@ -68,8 +69,6 @@ export function carry(exchange: Exchange, visit: Visit, to: ToTarget, ports: Car
   /** The answer's head, held back until this turn's bytes are here: small answers leave in one write. */
   let waiting: { status: number; fields: HeaderList; chunks: Uint8Array[] } | null = null;
   let owed = 0;
-  /** The visitor has not taken something at once: what follows may stay here for long. */
-  let isSlow = false;
   let over = false;
   let upgraded = false;
 
@@ -101,7 +100,8 @@ export function carry(exchange: Exchange, visit: Visit, to: ToTarget, ports: Car
     seen.lane = where;
     let made: Call | null = null;
     if (where === "peer") {
-      made = ports.peer?.(exchange, visit, answer, { tunnelled: () => (upgraded = true), ended: finish }) ?? null;
+      const events = { tunnelled: () => (upgraded = true), ended: finish };
+      made = ports.peer?.(exchange, visit, answer, events, patienceOf(to)) ?? null;
     } else {
       lease = tenant.load.begin(where);
       if ((request.bodyBytes ?? 0) > BULK_BYTES) lease.bulk();
@@ -133,8 +133,7 @@ export function carry(exchange: Exchange, visit: Visit, to: ToTarget, ports: Car
   }
 
   function pass(bytes: Uint8Array): void {
-    isSlow ||= exchange.unsentBytes > 0;
-    const more = exchange.write(isSlow ? apart(bytes) : bytes);
+    const more = exchange.write(bytes);
     if (more && owed === 0) call?.consumed(bytes.length);
     else owed += bytes.length;
   }
@@ -197,8 +196,8 @@ export function carry(exchange: Exchange, visit: Visit, to: ToTarget, ports: Car
       call = null;
       lease?.end();
       lease = null;
-      // Where the other process can't be reached, what this one said tells more.
-      const telling = seen.lane === "peer" ? (first ?? failure) : failure;
+      // Where the other process can't be reached, what this one said tells more; but not that there is no such target, which it can't know.
+      const telling = seen.lane === "peer" && first?.code !== "unknown-target" ? (first ?? failure) : failure;
       first ??= failure;
       const next = untried;
       untried = null;
@@ -281,11 +280,6 @@ export function carry(exchange: Exchange, visit: Visit, to: ToTarget, ports: Car
   };
 }
 
-/** A small piece of a long message of the tunnel's, alone: it would keep the whole message, pieces of others included. */
-function apart(bytes: Uint8Array): Uint8Array {
-  return bytes.buffer.byteLength > 2 * bytes.length ? bytes.slice() : bytes;
-}
-
 /** The visitor's fields for the target. A service token is for us: it goes no further. */
 function requestFields(headers: HeaderList, host: string, visit: Visit, to: ToTarget): HeaderList {
   const hostWithPort = host.toLowerCase();
@@ -306,6 +300,15 @@ function requestFields(headers: HeaderList, host: string, visit: Visit, to: ToTa
 /** Trailers that are no business of ours: some servers merge them with the fields, where ours would be forged by them. */
 const fromOutside = (trailers: HeaderList, rule: (name: string) => string): HeaderList =>
   trailers.length === 0 ? trailers : trailers.filter(([name]) => rule(name) === "pass");
+
+/** As the broker of the other process: the route's, else the tenant's, else everybody's. */
+function patienceOf({ timeouts: route, tenant }: ToTarget): PeerPatience {
+  const { timeouts, waitForConnectorMs } = tenant.config.settings;
+  return {
+    headMs: (route.firstByteMs ?? timeouts.firstByteMs ?? FIRST_BYTE_MS) + waitForConnectorMs,
+    idleMs: route.idleMs ?? timeouts.idleMs ?? IDLE_MS,
+  };
+}
 
 /** RFC 9218: `u=0` (first) to `u=7`; 3 where nothing is said. */
 function urgencyOf(priority: string | null): number {

@@ -57,6 +57,8 @@ export const LOG_FLUSH_CHARS = 32 * KIB;
 
 /** A peer that does not take the connection in this time is not there. */
 export const PEER_CONNECT_MS = 2_000;
+/** A peer gets this much longer for a request than it takes to end it by itself: then it stands still, and its host still takes connections. */
+export const PEER_SPARE_MS = 5_000;
 /** Connections to the peer that wait to be used again. */
 export const PEER_IDLE_SOCKETS = 64;
 

@@ -4,7 +4,7 @@ import type { Duplex } from "node:stream";
 import type { Exchange, HeaderList } from "../../http1/types.ts";
 import { refusal } from "../core/failures.ts";
 import type { AnswerAbout, AnswerEvents, Call } from "../core/types.ts";
-import { PEER_CONNECT_MS, PEER_IDLE_SOCKETS, WS_HIGH_WATER_BYTES } from "./limits.ts";
+import { PEER_CONNECT_MS, PEER_IDLE_SOCKETS, PEER_SPARE_MS, WS_HIGH_WATER_BYTES } from "./limits.ts";
 import { PEER_HEADER, signPassedOn } from "./peer-proof.ts";
 import type { Visit } from "./visit.ts";
 
@@ -15,7 +15,18 @@ export type PeerCall = (
   answer: AnswerEvents,
   /** A WebSocket went through: its bytes pass both ways from here on. */
   events: { tunnelled(): void; ended(): void },
+  patience: PeerPatience,
 ) => Call;
+
+/**
+ * Milliseconds without any progress after which the peer has ended the request itself, unless it stands still. Only then we do: it knows more.
+ */
+export interface PeerPatience {
+  /** Until the head. */
+  readonly headMs: number;
+  /** After it. */
+  readonly idleMs: number;
+}
 
 /** Of one hop; the next one has its own. A visitor's claim to be our peer goes nowhere. */
 const ONE_HOP =
@@ -36,7 +47,7 @@ export function createPeer(url: URL, secret: Buffer, now: () => number): { call:
   const secure = url.protocol === "https:";
   const agent = new (secure ? HttpsAgent : HttpAgent)({ keepAlive: true, maxFreeSockets: PEER_IDLE_SOCKETS });
 
-  const call: PeerCall = (exchange, visit, answer, events) => {
+  const call: PeerCall = (exchange, visit, answer, events, patience) => {
     const { request: head } = exchange;
     const { requestId, traceparent, clientAddress, scheme } = visit;
     const { method, host, path } = head;
@@ -62,6 +73,13 @@ export function createPeer(url: URL, secret: Buffer, now: () => number): { call:
     let held = 0;
     let over = false;
 
+    const giveUp = (): void => {
+      // What the visitor has not taken holds the answer up, not the peer.
+      if (held > WS_HIGH_WATER_BYTES) waiting.refresh();
+      else if (response === null) asked.destroy(new Error("it stands still"));
+      else response.destroy();
+    };
+    let waiting = setTimeout(giveUp, patience.headMs + PEER_SPARE_MS);
     const connecting = setTimeout(() => asked.destroy(new Error("no connection")), PEER_CONNECT_MS);
     asked.once("socket", (socket) => {
       if (!socket.connecting) clearTimeout(connecting);
@@ -72,18 +90,23 @@ export function createPeer(url: URL, secret: Buffer, now: () => number): { call:
     });
     asked.on("response", (found) => {
       response = found;
+      clearTimeout(waiting);
+      waiting = setTimeout(giveUp, patience.idleMs + PEER_SPARE_MS);
       answer.head({ status: found.statusCode ?? 502, headers: pairs(found.rawHeaders) }, NOBODY);
       found.on("data", (chunk: Buffer) => {
         held += chunk.length;
+        waiting.refresh();
         if (held > WS_HIGH_WATER_BYTES) found.pause();
         answer.data(chunk);
       });
       found.on("end", () => {
         over = true;
+        clearTimeout(waiting);
         answer.end(pairs(found.rawTrailers));
       });
       found.on("error", () => undefined);
       found.on("close", () => {
+        clearTimeout(waiting);
         if (over) return;
         over = true;
         answer.broken(refusal("not-available", "The other lane of the relay broke off."));
@@ -91,12 +114,17 @@ export function createPeer(url: URL, secret: Buffer, now: () => number): { call:
     });
     asked.on("upgrade", (found, socket, first) => {
       over = true;
+      clearTimeout(waiting);
       events.tunnelled();
       tunnel(exchange, found, socket, first, () => events.ended());
     });
-    asked.on("drain", () => answer.writable());
+    asked.on("drain", () => {
+      waiting.refresh();
+      answer.writable();
+    });
     asked.on("error", () => {
       clearTimeout(connecting);
+      if (response === null) clearTimeout(waiting);
       if (over || response !== null) return;
       over = true;
       answer.failed({
@@ -116,8 +144,12 @@ export function createPeer(url: URL, secret: Buffer, now: () => number): { call:
       get heldBytes() {
         return held;
       },
-      write: (bytes) => (asked.write(bytes) ? asked.writableHighWaterMark : 0),
+      write(bytes) {
+        waiting.refresh();
+        return asked.write(bytes) ? asked.writableHighWaterMark : 0;
+      },
       end(trailers = []) {
+        waiting.refresh();
         if (trailers.length > 0) asked.addTrailers(trailers.map(([name, value]): [string, string] => [name, value]));
         asked.end();
       },
@@ -130,6 +162,7 @@ export function createPeer(url: URL, secret: Buffer, now: () => number): { call:
       cancel() {
         over = true;
         clearTimeout(connecting);
+        clearTimeout(waiting);
         asked.destroy();
       },
     };

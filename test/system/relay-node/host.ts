@@ -21,6 +21,8 @@ export interface Ask {
   readonly method?: string;
   readonly headers?: Record<string, string>;
   readonly body?: string | Buffer;
+  /** Without a byte of an answer. Default: 20 s. */
+  readonly timeoutMs?: number;
 }
 
 /** The relay as people run it: a process with a configuration file. */
@@ -112,7 +114,7 @@ export function ask(
   port: number,
   host: string,
   path: string,
-  { method = "GET", headers = {}, body }: Ask = {},
+  { method = "GET", headers = {}, body, timeoutMs = 20_000 }: Ask = {},
 ): Promise<Answer> {
   return new Promise((resolve, reject) => {
     const asked = httpRequest(
@@ -123,7 +125,7 @@ export function ask(
         method,
         headers: { host: `${hostName(host)}:${port}`, ...headers },
         agent: false,
-        timeout: 20_000,
+        timeout: timeoutMs,
       },
       (response) => {
         let text = "";
@@ -141,7 +143,7 @@ export function ask(
         );
       },
     );
-    asked.on("timeout", () => asked.destroy(new Error("no answer in 20 s")));
+    asked.on("timeout", () => asked.destroy(new Error(`no answer in ${timeoutMs} ms`)));
     asked.on("error", reject);
     asked.end(body);
   });

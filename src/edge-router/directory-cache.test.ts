@@ -1,3 +1,6 @@
+import process from "node:process";
+import { setFlagsFromString } from "node:v8";
+import { runInNewContext } from "node:vm";
 import { beforeEach, describe, expect, test } from "vitest";
 import type { DirectoryRecord, TenantState } from "../policy/record.ts";
 import { createDirectoryCache, type DirectoryCache, type Lookup } from "./directory-cache.ts";
@@ -9,6 +12,7 @@ class World {
   directory = new Map<string, unknown>();
   copies = new Map<string, unknown>();
   state: "up" | "down" | "hanging" = "up";
+  authority = (host: string): unknown => this.directory.get(host) ?? null;
   asked = 0;
   copyReads = 0;
   outages: string[] = [];
@@ -23,7 +27,7 @@ class World {
           this.asked += 1;
           if (this.state === "hanging") return await new Promise(() => {});
           if (this.state === "down") throw new Error("unreachable");
-          return this.directory.get(host) ?? null;
+          return this.authority(host);
         },
         readCopy: async (host) => {
           this.copyReads += 1;
@@ -80,6 +84,13 @@ function recordOf(state: TenantState, revision: number, over: Partial<DirectoryR
 
 const stateOf = (lookup: Lookup): string =>
   lookup.kind === "record" ? `${lookup.record.state} ${lookup.record.revision}` : lookup.kind;
+
+/** What is alive, after a full collection. */
+function heapBytes(): number {
+  setFlagsFromString("--expose-gc");
+  runInNewContext("gc")();
+  return process.memoryUsage().heapUsed;
+}
 
 let world: World;
 beforeEach(() => {
@@ -187,6 +198,39 @@ describe("with the directory at hand", () => {
     await world.find();
     expect(world.asked).toBe(before + 1);
   });
+
+  test(
+    "10,000 different hosts, with long records and short ones, cycle in flat memory",
+    { timeout: 30_000 },
+    async () => {
+      const answer = "x".repeat(1_000);
+      world = new World();
+      world.authority = (host) => {
+        const index = Number(/\d+/.exec(host)?.[0]);
+        if (index % 3 === 0) return null;
+        const routes = Array.from({ length: index % 20 === 0 ? 100 : 1 }, (_, i) => ({
+          prefix: `/r${i}`,
+          access: "public" as const,
+          to: { kind: "answer" as const, status: 200, contentType: "text/plain", body: `${host}${answer}` },
+        }));
+        // Through JSON, as from an object far away: nothing is shared with what came before.
+        return JSON.parse(JSON.stringify(recordOf("active", 1, { host, routes })));
+      };
+      const cycle = async (): Promise<number> => {
+        for (let i = 0; i < 10_000; i++) {
+          await world.find(`host${i}.example.com`);
+          if (i % 10 === 0) await world.pass(1);
+        }
+        world.behind.length = 0;
+        return heapBytes();
+      };
+      const empty = heapBytes();
+      const afterFirst = await cycle();
+      const later = [await cycle(), await cycle()];
+      for (const bytes of later) expect(bytes).toBeLessThan(afterFirst + 4_000_000);
+      expect(afterFirst - empty).toBeLessThan(24_000_000);
+    },
+  );
 });
 
 describe("without the directory (H18)", () => {

@@ -35,11 +35,14 @@ export interface DirectoryCacheLimits {
   readonly failureServedMs: number;
   readonly outageMs: number;
   readonly cachedRecords: number;
+  readonly cachedRecordCharacters: number;
   readonly cachedMisses: number;
 }
 
 interface Entry {
   readonly record: DirectoryRecord | null;
+  /** Length of the record as JSON. */
+  readonly characters: number;
   /** When the authority said so; null for a record that is only known from the copy. */
   readonly confirmedAtMs: number | null;
   /** When asking again failed, if it did since. */
@@ -53,7 +56,10 @@ export interface DirectoryCache {
 }
 
 export function createDirectoryCache(ports: DirectoryCachePorts, limits: DirectoryCacheLimits): DirectoryCache {
-  const records = createLru<Entry>(limits.cachedRecords);
+  const records = createLru<Entry>(limits.cachedRecords, {
+    max: limits.cachedRecordCharacters,
+    of: ({ characters }) => characters,
+  });
   const misses = createLru<Entry>(limits.cachedMisses);
   const inFlight = new Map<
     string,
@@ -79,7 +85,7 @@ export function createDirectoryCache(ports: DirectoryCachePorts, limits: Directo
     }
     if (answer.ok) {
       if (outages.delete(shard)) ports.onOutage(shard, "end");
-      const entry: Entry = { record: answer.value, confirmedAtMs: ports.now(), failedAtMs: null };
+      const entry = entryOf(answer.value, ports.now());
       store(host, entry);
       return ok(entry);
     }
@@ -95,7 +101,7 @@ export function createDirectoryCache(ports: DirectoryCachePorts, limits: Directo
   async function copyOf(host: string): Promise<Entry | undefined> {
     try {
       const copy = parseRecord(host, await within(ports.timer, limits.lookupTimeoutMs, ports.readCopy(host)));
-      return copy.ok && copy.value !== null ? { record: copy.value, confirmedAtMs: null, failedAtMs: null } : undefined;
+      return copy.ok && copy.value !== null ? entryOf(copy.value, null) : undefined;
     } catch {
       return undefined;
     }
@@ -165,6 +171,10 @@ export function createDirectoryCache(ports: DirectoryCachePorts, limits: Directo
       return asked.ok ? answerOf(asked.value, "directory") : outageAnswer(host);
     },
   };
+}
+
+function entryOf(record: DirectoryRecord | null, confirmedAtMs: number | null): Entry {
+  return { record, characters: JSON.stringify(record).length, confirmedAtMs, failedAtMs: null };
 }
 
 function answerOf(entry: Entry, source: "cache" | "directory"): Lookup {

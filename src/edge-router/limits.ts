@@ -16,8 +16,10 @@ export const LIMITS = {
   failureServedMs: 3_000,
   /** Default of the setting OUTAGE_MINUTES: how long records are served without the directory. */
   outageMs: 15 * 60_000,
-  /** About 2 KB each: 10 MB of an isolate's 128 MB. */
+  /** About 2 KB each: 10 MB of an isolate's 128 MB... */
   cachedRecords: 5_000,
+  /** ...and all together no more than this, as JSON, which may take three times as much in memory: a record may have 128 KB of routes. */
+  cachedRecordCharacters: 12_000_000,
   /** Apart from the records, so that a scan over random names can't push these out. */
   cachedMisses: 2_000,
   /** About 0.5 KB each. */

@@ -5,9 +5,26 @@ export interface Lru<V> {
   delete(key: string): void;
 }
 
-export function createLru<V>(maxEntries: number): Lru<V> {
+/** For values whose sizes differ a lot: the sum of what `of` says of them stays within `max`. */
+export interface LruWeight<V> {
+  readonly max: number;
+  readonly of: (value: V) => number;
+}
+
+/** A value that alone weighs more than all may is not kept. */
+export function createLru<V>(maxEntries: number, weight: LruWeight<V> | null = null): Lru<V> {
   const entries = new Map<string, V>(); // insertion order is order of use
   let newest: string | null = null; // asked for again and again: no need to move it
+  let weighed = 0;
+
+  function forget(key: string): void {
+    const value = weight === null ? undefined : entries.get(key);
+    if (!entries.delete(key)) return;
+    if (weight !== null && value !== undefined) weighed -= weight.of(value);
+  }
+
+  const isFull = (): boolean => entries.size > maxEntries || (weight !== null && weighed > weight.max);
+
   return {
     get(key) {
       const value = entries.get(key);
@@ -19,13 +36,15 @@ export function createLru<V>(maxEntries: number): Lru<V> {
     },
     set(key, value) {
       newest = key;
-      entries.delete(key);
+      forget(key);
       entries.set(key, value);
-      const oldest = entries.size > maxEntries ? entries.keys().next() : undefined;
-      if (oldest?.done === false) entries.delete(oldest.value);
+      if (weight !== null) weighed += weight.of(value);
+      while (isFull()) {
+        const oldest = entries.keys().next();
+        if (oldest.done === true) break;
+        forget(oldest.value);
+      }
     },
-    delete(key) {
-      entries.delete(key);
-    },
+    delete: forget,
   };
 }

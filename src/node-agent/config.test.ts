@@ -19,7 +19,15 @@ test("paths are relative to the file, everything else has a default", () => {
     value: {
       stateDir: join(dir, "state"),
       credentialsFile: join(dir, "node.json"),
-      envoy: { binary: null, address: "127.0.0.1", port: 1, adminPort: 2, concurrency: null },
+      envoy: {
+        binary: null,
+        address: "127.0.0.1",
+        port: 1,
+        adminPort: 2,
+        tls: null,
+        mqttPort: null,
+        concurrency: null,
+      },
       healthPort: null,
       commands: {},
       docker: null,

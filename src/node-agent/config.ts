@@ -19,6 +19,13 @@ const agentFile = z.strictObject({
     port,
     /** Envoy's admin interface, on loopback. */
     adminPort: port,
+    /** Certificate (with its chain) and key, PEM; replaced files are taken within seconds. Null: plain HTTP, behind something that ends TLS. */
+    tls: z
+      .strictObject({ certificateFile: z.string().min(1), keyFile: z.string().min(1) })
+      .nullable()
+      .default(null),
+    /** Where devices' MQTT over TLS is taken; needs `tls`. */
+    mqttPort: port.nullable().default(null),
     /** Worker threads; null: as many as the machine has cores. */
     concurrency: z.number().int().min(1).max(256).nullable().default(null),
   }),
@@ -111,6 +118,12 @@ export function readAgentConfig(path: string): Result<AgentConfig, string> {
     return err(
       `${path} is not valid: images are there, but no docker: say {"docker": {}} for the engine of this machine`,
     );
+  const { tls, mqttPort } = rest.envoy;
+  if (mqttPort !== null && tls === null) return err(`${path} is not valid: envoy.mqttPort needs envoy.tls`);
+  if (tls !== null) {
+    tls.certificateFile = from(tls.certificateFile);
+    tls.keyFile = from(tls.keyFile);
+  }
   for (const registry of Object.values(docker?.registries ?? {})) registry.passwordFile = from(registry.passwordFile);
   return ok({ ...rest, docker, stateDir: from(stateDir), credentialsFile: from(credentialsFile) });
 }

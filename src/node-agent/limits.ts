@@ -56,6 +56,17 @@ export const LIMITS = {
   /** Ports that somebody else took between our look and the start. */
   portTries: 5,
 
+  /** Devices keep a session with one packet within their keep-alive; 90 minutes are above all usual ones. */
+  mqttIdleTimeoutSeconds: 5_400,
+  /** How long a broker's connection has to stay to count. */
+  connectionStaysMs: 50,
+  /** Certificate files are looked at this often; open connections don't notice. */
+  certificateLookMs: 2_000,
+  /** A certificate that begins so much later is refused: clocks differ by minutes, not more. */
+  certificateSkewMs: 5 * 60_000,
+  /** Renewal happens a month before the end; two weeks before something is wrong with it. */
+  certificateWarnDays: 14,
+
   /** A snapshot that leaves out more than a quarter of the tenants, and at least three, is held: single tenants do leave, a quarter never did at once. */
   massRemovalMin: 3,
   massRemovalShare: 0.25,

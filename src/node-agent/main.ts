@@ -6,8 +6,10 @@ import type { ToAgent } from "../protocol/node-channel.ts";
 import { systemClock } from "../shared/clock.ts";
 import type { Logger } from "../shared/log.ts";
 import { err, ok, type Result } from "../shared/result.ts";
+import { followCertificate } from "./certificate.ts";
 import { openChannel, type Channel } from "./channel.ts";
 import { readAgentConfig, readCredentials, type AgentConfig, type NodeCredentials } from "./config.ts";
+import type { Json } from "./envoy/json.ts";
 import { renderExport } from "./envoy/export.ts";
 import { replaceFile, replaceIfChanged } from "./envoy/files.ts";
 import { probeUntil } from "./envoy/probe.ts";
@@ -18,7 +20,7 @@ import {
   renderBootstrap,
   renderListeners,
   renderProofFilter,
-  type Json,
+  type EnvoyPorts,
 } from "./envoy/static.ts";
 import { serveHealth, type AgentStatus } from "./health.ts";
 import { postJson } from "./http.ts";
@@ -103,6 +105,15 @@ export async function startNodeAgent(config: AgentConfig, log: Logger): Promise<
     log,
   });
   xds = server;
+  const certificate =
+    config.envoy.tls === null
+      ? null
+      : await followCertificate(config.envoy.tls, paths.envoyPaths.secretsDir, systemClock, log);
+  if (certificate?.ok === false) {
+    await server.close();
+    lock.value();
+    return err({ kind: "configuration", message: certificate.error });
+  }
   await writeEnvoyFiles(config, credentials, paths, followed.proofKeys);
   const envoy = await runEnvoy(config, paths, log);
   tenants.resume();
@@ -174,6 +185,7 @@ export async function startNodeAgent(config: AgentConfig, log: Logger): Promise<
     async stop() {
       channel?.close();
       clearInterval(confirmation);
+      certificate?.value.close();
       tenants.close();
       if (config.stopServices) await envoy?.stop();
       else envoy?.leave();
@@ -194,14 +206,16 @@ async function writeEnvoyFiles(
   const { envoyPaths } = paths;
   await replaceIfChanged(
     join(envoyPaths.listenersDir, LISTENERS_FILE),
-    JSON.stringify(renderListeners(config.envoy, envoyPaths)),
+    JSON.stringify(renderListeners(portsOf(config), envoyPaths)),
     0o600,
   );
   await writeProofFilter(credentials, paths, keys);
-  const bootstrap = JSON.stringify(renderBootstrap(credentials.node, config.envoy, envoyPaths));
+  const bootstrap = JSON.stringify(renderBootstrap(credentials.node, portsOf(config), envoyPaths));
   // Envoy reads it only when it starts: one that runs with another has to start over.
   if (await replaceIfChanged(paths.bootstrap, bootstrap, 0o600)) await endRecorded(paths.envoy);
 }
+
+const portsOf = ({ envoy }: AgentConfig): EnvoyPorts => ({ ...envoy, tls: envoy.tls !== null });
 
 const writeProofFilter = (credentials: NodeCredentials, paths: AgentPaths, { keys }: PublicJwks): Promise<boolean> =>
   replaceIfChanged(
@@ -260,7 +274,7 @@ export async function exportNode(config: AgentConfig): Promise<Result<{ envoy: J
     return record.good === null ? [] : [renderTenant(record.good, endpoints)];
   });
   return ok({
-    envoy: renderExport(credentials.value, config.envoy, channel.proofKeys.keys, good),
+    envoy: renderExport(credentials.value, portsOf(config), config.envoy.tls, channel.proofKeys.keys, good),
     tenants: good.length,
   });
 }

@@ -36,6 +36,7 @@ export function agentPaths(stateDir: string): AgentPaths {
       probeSocket: join(run, "probe.sock"),
       listenersDir: join(envoy, "listeners"),
       filtersDir: join(envoy, "filters"),
+      secretsDir: join(envoy, "secrets"),
     },
   };
 }

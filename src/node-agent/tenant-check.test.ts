@@ -30,6 +30,11 @@ test("a sound tenant is taken, also again and with services in several workspace
 
 test.each([
   [{ services: [{ ...app, driver: { kind: "process", command: "rm" } as const }] }, /no command "rm"/],
+  [{ services: [{ ...app, protocol: "mqtt" as const }] }, /which speaks MQTT/],
+  [
+    { routes: [], services: ["one", "two"].map((name) => ({ ...app, name, protocol: "mqtt" as const })) },
+    /one MQTT service, not 2/,
+  ],
   [{ services: [{ ...app, driver: { kind: "docker", image: "rm" } as const }] }, /no image "rm"/],
   [{ services: [] }, /route \/app names service app/],
   [{ services: [app, app] }, /app is there twice/],

@@ -14,6 +14,8 @@ export function checkTenant(
 ): string | null {
   const services = new Set<string>();
   const instances = new Set<string>();
+  const brokers = new Set(tenant.services.flatMap(({ name, protocol }) => (protocol === "mqtt" ? [name] : [])));
+  if (brokers.size > 1) return `a tenant has one MQTT service, not ${brokers.size}`;
   for (const { name, workspace, driver } of tenant.services) {
     if (!isPathPart(workspace)) return `workspace "${workspace.slice(0, 64)}" of service ${name} is not a valid name`;
     if (instances.has(`${workspace}/${name}`)) return `service ${name} is there twice in workspace ${workspace}`;
@@ -29,6 +31,7 @@ export function checkTenant(
   const prefixes = new Set<string>();
   for (const { prefix, service } of tenant.routes) {
     if (!services.has(service)) return `route ${prefix} names service ${service}, which the tenant does not have`;
+    if (brokers.has(service)) return `route ${prefix} names service ${service}, which speaks MQTT`;
     if (prefixes.has(prefix)) return `route ${prefix} is there twice`;
     prefixes.add(prefix);
   }

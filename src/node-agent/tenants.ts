@@ -408,7 +408,9 @@ export function createTenants(ports: TenantsPorts): Tenants {
 }
 
 function instancesOf({ tenantId, slug, services }: NodeTenant): ServiceInstance[] {
-  return services.flatMap(({ name, workspace, driver, healthPath, secrets }) =>
-    driver.kind === "external" ? [] : [{ tenantId, slug, workspace, service: name, driver, healthPath, secrets }],
+  return services.flatMap(({ name, workspace, driver, protocol = "http", healthPath, secrets }) =>
+    driver.kind === "external"
+      ? []
+      : [{ tenantId, slug, workspace, service: name, driver, protocol, healthPath, secrets }],
   );
 }

@@ -17,6 +17,8 @@ export const nodeService = z.object({
     z.object({ kind: z.literal("docker"), image: z.string().max(64) }),
     z.object({ kind: z.literal("external"), address: z.string().max(255), port: z.number().int().min(1).max(65535) }),
   ]),
+  /** `mqtt`: a broker, reached by MQTT over TLS under the tenant's hosts instead of by routes; one a tenant. Absent: HTTP. */
+  protocol: z.enum(["http", "mqtt"]).optional(),
   healthPath: z.string().startsWith("/").max(255).nullable(),
   /** Given to the service as files or environment by its driver. Secret: never logged. */
   secrets: z.record(z.string().regex(/^[A-Z][A-Z0-9_]{0,63}$/), z.string().max(4096)),

@@ -59,6 +59,7 @@ const app: ServiceInstance = {
   workspace: "main",
   service: "app",
   driver: { kind: "docker", image: "web" },
+  protocol: "http",
   healthPath: "/healthz",
   secrets: { API_KEY: "s3cret" },
 };

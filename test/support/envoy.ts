@@ -57,10 +57,11 @@ export async function startBareEnvoy(nodeId: string, keys: readonly PublicJwk[],
     probeSocket: join(dir, "run/probe.sock"),
     listenersDir: join(dir, "listeners"),
     filtersDir: join(dir, "filters"),
+    secretsDir: join(dir, "secrets"),
   };
   for (const folder of [paths.listenersDir, paths.filtersDir]) mkdirSync(folder);
   const [port = 0, adminPort = 0] = await freePorts(2);
-  const ports = { address: "127.0.0.1", port, adminPort };
+  const ports = { address: "127.0.0.1", port, adminPort, tls: false, mqttPort: null };
   const bootstrap = join(dir, "bootstrap.json");
   writeFileSync(bootstrap, JSON.stringify(renderBootstrap("test-node", ports, paths)));
   writeFileSync(join(paths.listenersDir, LISTENERS_FILE), JSON.stringify(renderListeners(ports, paths)));

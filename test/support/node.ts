@@ -48,9 +48,15 @@ export interface TestNode {
 export async function startTestNode(
   host: Pick<ChannelHost, "relayUrl" | "newNode">,
   key: ProofKey,
-  options: { readonly name?: string; readonly config?: Partial<AgentFile> } = {},
+  options: {
+    readonly name?: string;
+    readonly config?: Partial<AgentFile>;
+    readonly envoy?: Partial<AgentFile["envoy"]>;
+    /** Beside the configuration file. */
+    readonly files?: Readonly<Record<string, string>>;
+  } = {},
 ): Promise<TestNode> {
-  const { name = "walter-white", config: extra = {} } = options;
+  const { name = "walter-white", config: extra = {}, envoy = {}, files = {} } = options;
   const nodeId = newId("nod");
   const dir = mkdtempSync(join(tmpdir(), "cw-node-"));
   const tokenFile = join(dir, "token");
@@ -63,11 +69,12 @@ export async function startTestNode(
   const base: AgentFile = {
     stateDir: "state",
     credentialsFile: "node.json",
-    envoy: { binary: await envoyBinary(), port, adminPort, concurrency: 2 },
+    envoy: { binary: await envoyBinary(), port, adminPort, concurrency: 2, ...envoy },
     healthPort,
     commands: DEMO_COMMANDS,
     ...extra,
   };
+  for (const [file, content] of Object.entries(files)) writeFileSync(join(dir, file), content);
   const configFile = join(dir, "agent.json");
   const logFile = join(dir, "agent.log");
   let agent: ChildProcess | null = null;

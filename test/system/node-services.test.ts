@@ -65,6 +65,7 @@ const app: ServiceInstance = {
   workspace: "main",
   service: "app",
   driver: { kind: "process", command: "good" },
+  protocol: "http",
   healthPath: "/healthz",
   secrets: { API_KEY: "sesame" },
 };

@@ -1,6 +1,7 @@
 import { isIP } from "node:net";
 import type { NodeTenant } from "../../protocol/node-channel.ts";
 import { LIMITS } from "../limits.ts";
+import { mqttClusterName } from "./mqtt.ts";
 import { HOST_HEADER, PROBE_HEADER, SCOPE_HEADER } from "./names.ts";
 
 /**
@@ -50,7 +51,8 @@ export interface ClusterConfig {
       }[];
     }[];
   };
-  readonly upstream_http_options: UpstreamHttpOptions;
+  /** Null: no HTTP is spoken to it. */
+  readonly upstream_http_options: UpstreamHttpOptions | null;
 }
 export interface UpstreamHttpOptions {
   readonly common_http_protocol_options: { readonly idle_timeout: Seconds };
@@ -84,7 +86,7 @@ export function renderTenant(tenant: NodeTenant, endpoints: ReadonlyMap<string, 
   for (const { prefix, service, rewrite } of byLength) {
     const endpoint = endpoints.get(service);
     if (endpoint === undefined) continue;
-    const cluster = renderCluster(clusterName(tenant.tenantId, service, endpoint), endpoint);
+    const cluster = renderCluster(clusterName(tenant.tenantId, service, endpoint), endpoint, UPSTREAM_HTTP);
     clusters.set(cluster.name, cluster);
     const action = {
       cluster: cluster.name,
@@ -99,9 +101,12 @@ export function renderTenant(tenant: NodeTenant, endpoints: ReadonlyMap<string, 
     }
   }
   const probe = probeAnswer(tenant.tenantId, tenant.revision);
-  const scopes = [...new Set(tenant.hosts.map((host) => host.toLowerCase()))]
-    .toSorted()
-    .map((host) => renderScope(host, probe, routes));
+  const hosts = [...new Set(tenant.hosts.map((host) => host.toLowerCase()))].toSorted();
+  const scopes = hosts.map((host) => renderScope(host, probe, routes));
+  const broker = tenant.services.find(({ protocol }) => protocol === "mqtt");
+  const brokerAt = broker === undefined ? undefined : endpoints.get(broker.name);
+  if (brokerAt !== undefined)
+    for (const name of hosts.map(mqttClusterName)) clusters.set(name, renderCluster(name, brokerAt, null));
   return { clusters: [...clusters.values()], scopes };
 }
 
@@ -133,7 +138,12 @@ function matchesOf(prefix: string, rewritten: string | undefined): readonly Rout
 const clusterName = (tenantId: string, service: string, { address, port }: Endpoint): string =>
   `t/${tenantId}/${service}@${address}:${port}`;
 
-function renderCluster(name: string, { address, port }: Endpoint): ClusterConfig {
+const UPSTREAM_HTTP: UpstreamHttpOptions = {
+  common_http_protocol_options: { idle_timeout: { seconds: LIMITS.upstreamIdleTimeoutSeconds } },
+  explicit_http_config: { http_protocol_options: {} },
+};
+
+function renderCluster(name: string, { address, port }: Endpoint, http: UpstreamHttpOptions | null): ClusterConfig {
   return {
     name,
     // Something that looks like an address but is none is left to Envoy to refuse, instead of asking DNS for it.
@@ -143,10 +153,7 @@ function renderCluster(name: string, { address, port }: Endpoint): ClusterConfig
       cluster_name: name,
       endpoints: [{ lb_endpoints: [{ endpoint: { address: { socket_address: { address, port_value: port } } } }] }],
     },
-    upstream_http_options: {
-      common_http_protocol_options: { idle_timeout: { seconds: LIMITS.upstreamIdleTimeoutSeconds } },
-      explicit_http_config: { http_protocol_options: {} },
-    },
+    upstream_http_options: http,
   };
 }
 

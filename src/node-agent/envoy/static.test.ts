@@ -2,18 +2,20 @@ import { expect, test } from "vitest";
 import type { PublicJwk } from "../../protocol/jwk.ts";
 import { renderBootstrap, renderListeners, renderProofFilter } from "./static.ts";
 
-const ports = { address: "0.0.0.0", port: 10000, adminPort: 10001 };
+const ports = { address: "0.0.0.0", port: 10000, adminPort: 10001, tls: false, mqttPort: null };
 const paths = {
   xdsSocket: "/var/lib/causeway/run/xds.sock",
   probeSocket: "/var/lib/causeway/run/probe.sock",
   listenersDir: "/var/lib/causeway/envoy/listeners",
   filtersDir: "/var/lib/causeway/envoy/filters",
+  secretsDir: "/var/lib/causeway/envoy/secrets",
 };
 const key: PublicJwk = { kty: "OKP", crv: "Ed25519", x: "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo", kid: "edge-1" };
 
 test.each([
   ["bootstrap", renderBootstrap("walter-white", ports, paths)],
   ["listeners", renderListeners(ports, paths)],
+  ["listeners-tls", renderListeners({ ...ports, tls: true, mqttPort: 8883 }, paths)],
   ["proof-filter", renderProofFilter("nod_1", [key], "edge-1")],
 ])("%s.json is what it was", async (name, json) => {
   await expect(`${JSON.stringify(json, null, 2)}\n`).toMatchFileSnapshot(

@@ -3,6 +3,9 @@ import { PROOF_ISSUER, PROOF_LIFETIME_SECONDS } from "../../protocol/proof.ts";
 import { PROBLEMS, type ErrorCode } from "../../shared/problem.ts";
 import { HEADER } from "../../protocol/headers.ts";
 import { LIMITS } from "../limits.ts";
+import { fromFile, socketAddress, typed, type Json } from "./json.ts";
+import { renderMqttListener } from "./mqtt.ts";
+import { certificateFrom, downstreamTls } from "./tls.ts";
 import { HOST_HEADER, PROBE_HEADER, PROOF_FILTER, SCOPED_ROUTES, SCOPE_HEADER } from "./names.ts";
 
 /**
@@ -16,25 +19,19 @@ export interface EnvoyPaths {
   readonly probeSocket: string;
   readonly listenersDir: string;
   readonly filtersDir: string;
+  readonly secretsDir: string;
 }
 export interface EnvoyPorts {
   readonly address: string;
   readonly port: number;
   /** Admin interface, on loopback only. */
   readonly adminPort: number;
+  /** Whether the public listener speaks TLS, and where MQTT over TLS is taken (null: nowhere). */
+  readonly tls: boolean;
+  readonly mqttPort: number | null;
 }
 
-export type Json = string | number | boolean | null | readonly Json[] | { readonly [key: string]: Json };
-
-export const typed = (type: string, fields: { readonly [key: string]: Json }): Json => ({
-  "@type": `type.googleapis.com/${type}`,
-  ...fields,
-});
 const ADS: Json = { ads: {}, resource_api_version: "V3", initial_fetch_timeout: "0s" };
-const fromFile = (dir: string, file: string): Json => ({
-  path_config_source: { path: `${dir}/${file}`, watched_directory: { path: dir } },
-  resource_api_version: "V3",
-});
 
 export const LISTENERS_FILE = "listeners.json";
 export const PROOF_FILTER_FILE = "proof-filter.json";
@@ -104,32 +101,30 @@ export function renderBootstrap(nodeName: string, ports: EnvoyPorts, paths: Envo
 export interface ListenerSources {
   readonly scopes: { readonly [key: string]: Json };
   readonly proofFilter: { readonly [key: string]: Json };
+  /** Its side of TLS; null: none. */
+  readonly transportSocket: Json;
 }
 
 /** The listener that the edge calls. */
 export const renderPublicListener = (ports: EnvoyPorts, sources: ListenerSources): { readonly [key: string]: Json } =>
-  listener("public", socketAddress(ports.address, ports.port), publicManager(sources));
+  listener("public", socketAddress(ports.address, ports.port), publicManager(sources), sources.transportSocket);
 
 /** The LDS file: the public listener, and the probe listener on a Unix socket that only the agent can open. */
 export function renderListeners(ports: EnvoyPorts, paths: EnvoyPaths): Json {
-  return {
-    version_info: "1",
-    resources: [
-      typed(
-        LISTENER,
-        renderPublicListener(ports, {
-          scopes: SCOPES_FROM_AGENT,
-          proofFilter: {
-            config_discovery: {
-              config_source: fromFile(paths.filtersDir, PROOF_FILTER_FILE),
-              type_urls: ["type.googleapis.com/envoy.extensions.filters.http.jwt_authn.v3.JwtAuthentication"],
-            },
-          },
-        }),
-      ),
-      typed(LISTENER, listener("probe", { pipe: { path: paths.probeSocket, mode: 0o600 } }, probeManager())),
-    ],
-  };
+  const { address, mqttPort } = ports;
+  const open = renderPublicListener(ports, {
+    scopes: SCOPES_FROM_AGENT,
+    proofFilter: {
+      config_discovery: {
+        config_source: fromFile(paths.filtersDir, PROOF_FILTER_FILE),
+        type_urls: ["type.googleapis.com/envoy.extensions.filters.http.jwt_authn.v3.JwtAuthentication"],
+      },
+    },
+    transportSocket: ports.tls ? downstreamTls(["h2", "http/1.1"], certificateFrom(paths), false) : null,
+  });
+  const probe = listener("probe", { pipe: { path: paths.probeSocket, mode: 0o600 } }, probeManager(), null);
+  const mqtt = mqttPort === null ? [] : [renderMqttListener({ address, port: mqttPort }, certificateFrom(paths))];
+  return { version_info: "1", resources: [open, probe, ...mqtt].map((each) => typed(LISTENER, each)) };
 }
 
 /** The proof filter as a file of its own, watched by Envoy: changing keys closes no connection, and Envoy needs nobody to verify. */
@@ -182,14 +177,20 @@ const NOBODY: PublicJwk = {
   kid: "nobody",
 };
 
-export const socketAddress = (address: string, port: number): Json => ({
-  socket_address: { address, port_value: port },
-});
-
-const listener = (name: string, address: Json, typedManager: Json): { readonly [key: string]: Json } => ({
+const listener = (
+  name: string,
+  address: Json,
+  typedManager: Json,
+  transportSocket: Json,
+): { readonly [key: string]: Json } => ({
   name,
   address,
-  filter_chains: [{ filters: [{ name: "envoy.filters.network.http_connection_manager", typed_config: typedManager }] }],
+  filter_chains: [
+    {
+      filters: [{ name: "envoy.filters.network.http_connection_manager", typed_config: typedManager }],
+      ...(transportSocket === null ? {} : { transport_socket: transportSocket }),
+    },
+  ],
 });
 
 const LISTENER = "envoy.config.listener.v3.Listener";

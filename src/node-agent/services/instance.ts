@@ -1,6 +1,7 @@
 import { createHash } from "node:crypto";
 import { chown, mkdir } from "node:fs/promises";
 import { request } from "node:http";
+import { connect } from "node:net";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { err, ok, type Result } from "../../shared/result.ts";
@@ -59,9 +60,12 @@ export async function writeSecrets(
   if (owner !== null) await chown(secretsDir, owner.uid, owner.gid);
 }
 
-/** Asks until the service answers its health path with 2xx, or anything at all when it has none. `endpoint`: null while it isn't running. */
+/**
+ * Asks until the service answers its health path with 2xx, or anything at all when it has none; of a broker, until it takes a connection. `endpoint`: null while it isn't
+ * running.
+ */
 export async function untilHealthy(
-  { service, healthPath }: ServiceInstance,
+  { service, protocol, healthPath }: ServiceInstance,
   endpoint: () => Endpoint | null,
   signal: AbortSignal,
 ): Promise<Result<null, string>> {
@@ -69,7 +73,8 @@ export async function untilHealthy(
   while (!signal.aborted) {
     const at = endpoint();
     if (at !== null) {
-      const answer = await check(at, healthPath ?? "/");
+      const answer = protocol === "mqtt" ? await checkTcp(at) : await check(at, healthPath ?? "/");
+      if (answer === null) return ok(null);
       if (typeof answer === "string") last = answer;
       else if (healthPath === null || (answer >= 200 && answer < 300)) return ok(null);
       else last = `${healthPath} answered ${answer}`;
@@ -92,4 +97,19 @@ const check = ({ address, port }: Endpoint, path: string): Promise<number | stri
     asked.on("timeout", () => asked.destroy(new Error("no answer in time")));
     asked.on("error", (error) => resolve(error.message));
     asked.end();
+  });
+
+/** Null when a connection was made and stayed: a proxy of the engine takes any, and closes it at once when nobody listens behind it. */
+const checkTcp = ({ address, port }: Endpoint): Promise<string | null> =>
+  new Promise((resolve) => {
+    const socket = connect({ host: address, port });
+    const timeout = setTimeout(() => socket.destroy(new Error("no connection in time")), LIMITS.healthCheckTimeoutMs);
+    socket.once("connect", () => setTimeout(() => socket.destroy(), LIMITS.connectionStaysMs).unref());
+    let failure: string | null = null;
+    socket.once("error", (error) => (failure = error.message));
+    socket.once("end", () => (failure = "it closes connections at once"));
+    socket.once("close", () => {
+      clearTimeout(timeout);
+      resolve(failure);
+    });
   });

@@ -12,6 +12,7 @@ export interface ServiceInstance {
   readonly workspace: string;
   readonly service: string;
   readonly driver: RunBy;
+  readonly protocol: "http" | "mqtt";
   readonly healthPath: string | null;
   readonly secrets: Readonly<Record<string, string>>;
 }

@@ -52,6 +52,7 @@ const packUpstreamOptions = (options: UpstreamHttpOptions) => ({
 
 function encodeClusterConfig(cluster: ClusterConfig): Uint8Array {
   const { upstream_http_options, ...rest } = cluster;
+  if (upstream_http_options === null) return encodeCluster(rest);
   return encodeCluster({ ...rest, typed_extension_protocol_options: packUpstreamOptions(upstream_http_options) });
 }
 

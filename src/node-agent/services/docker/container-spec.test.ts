@@ -9,6 +9,7 @@ const instance: ServiceInstance = {
   workspace: "main",
   service: "app",
   driver: { kind: "docker", image: "web" },
+  protocol: "http",
   healthPath: "/healthz",
   secrets: { API_KEY: "very secret" },
 };

@@ -1,0 +1,80 @@
+import { createHash } from "node:crypto";
+import { readFile } from "node:fs/promises";
+import { join } from "node:path";
+import type { Clock } from "../shared/clock.ts";
+import type { Logger } from "../shared/log.ts";
+import { err, ok, type Result } from "../shared/result.ts";
+import { replaceIfChanged } from "./envoy/files.ts";
+import { CERTIFICATE_FILE, checkPair, renderCertificate, type CertificatePair } from "./envoy/tls.ts";
+import { LIMITS } from "./limits.ts";
+
+/** The operator's files, as certbot and the like replace them. */
+export interface CertificateFiles {
+  readonly certificateFile: string;
+  readonly keyFile: string;
+}
+
+/** Follows the files: a pair that fits is given to Envoy, one that doesn't is reported and changes nothing. */
+export interface Certificate {
+  /** When the one that Envoy has ends, in ms since 1970. */
+  endsAtMs(): number;
+  close(): void;
+}
+
+export async function followCertificate(
+  files: CertificateFiles,
+  secretsDir: string,
+  now: Clock,
+  log: Logger,
+): Promise<Result<Certificate, string>> {
+  const first = await give(files, secretsDir, now);
+  if (!first.ok) return err(`tls: ${first.error}`);
+  let { endsAtMs } = first.value;
+  let complaint: string | null = null;
+  let toldDay = 0;
+
+  const look = async (): Promise<void> => {
+    const given = await give(files, secretsDir, now);
+    const said = given.ok ? null : given.error;
+    // Once: between the replacement of one file and the other they don't fit for a moment, and a mistake stays for days.
+    if (said !== null && said === complaint)
+      log.error("the certificate is not taken, the old one stays", { reason: said });
+    complaint = said === complaint ? `${said ?? ""} (told)` : said;
+    if (!given.ok) return;
+    if (given.value.isNew)
+      log.info("envoy has a new certificate", { endsAt: new Date(given.value.endsAtMs).toISOString() });
+    endsAtMs = given.value.endsAtMs;
+    const daysLeft = Math.floor((endsAtMs - now()) / 86_400_000);
+    const today = Math.floor(now() / 86_400_000);
+    if (daysLeft < LIMITS.certificateWarnDays && today !== toldDay) {
+      toldDay = today;
+      log.warn("the certificate ends soon", { daysLeft });
+    }
+  };
+  const timer = setInterval(() => {
+    look().catch((error: unknown) => log.error("the certificate could not be looked at", { error: String(error) }));
+  }, LIMITS.certificateLookMs);
+  timer.unref();
+  return ok({ endsAtMs: () => endsAtMs, close: () => clearInterval(timer) });
+}
+
+async function give(
+  { certificateFile, keyFile }: CertificateFiles,
+  secretsDir: string,
+  now: Clock,
+): Promise<Result<{ readonly endsAtMs: number; readonly isNew: boolean }, string>> {
+  let pair: CertificatePair;
+  try {
+    pair = { chain: await readFile(certificateFile, "utf8"), key: await readFile(keyFile, "utf8") };
+  } catch (error) {
+    return err(
+      error instanceof Error && "path" in error ? `${String(error.path)} can't be read` : "a file can't be read",
+    );
+  }
+  const checked = checkPair(pair, now());
+  if (!checked.ok) return checked;
+  const version = createHash("sha256").update(pair.chain).digest("hex").slice(0, 16);
+  const content = JSON.stringify(renderCertificate(pair, version));
+  const isNew = await replaceIfChanged(join(secretsDir, CERTIFICATE_FILE), content, 0o600);
+  return ok({ endsAtMs: checked.value.endsAtMs, isNew });
+}

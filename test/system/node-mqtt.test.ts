@@ -1,0 +1,161 @@
+import { once } from "node:events";
+import { existsSync, readFileSync, writeFileSync } from "node:fs";
+import { request } from "node:https";
+import { join } from "node:path";
+import { connect, type TLSSocket } from "node:tls";
+import { afterAll, beforeAll, expect, test } from "vitest";
+import type { NodeTenant } from "../../src/protocol/node-channel.ts";
+import { selfSigned } from "../support/certificate.ts";
+import { stopChildren } from "../support/children.ts";
+import { newProofKey } from "../support/envoy.ts";
+import { DEMO_COMMANDS, demoTenant, startTestNode, type TestNode } from "../support/node.ts";
+import { startChannelHost, type ChannelHost } from "../support/node-channel.ts";
+import { freePorts } from "../support/ports.ts";
+import { until } from "../support/until.ts";
+
+// Devices speak MQTT over TLS to the real broker of their tenant (mosquitto), which the server name in their handshake chooses.
+let host: ChannelHost;
+let node: TestNode;
+let mqttPort: number;
+const first = selfSigned({ dns: ["*.causeway.localhost"] });
+
+/** Without a configuration file mosquitto takes anybody on loopback. */
+const BROKER = { argv: ["/bin/sh", "-c", 'PATH="$PATH:/usr/sbin"; exec mosquitto -p "$PORT"'] };
+
+function withBroker(tenantId: string, revision: number, change: Partial<NodeTenant> = {}): NodeTenant {
+  const tenant = demoTenant(tenantId, revision, change);
+  const broker: NodeTenant["services"][number] = {
+    name: "broker",
+    workspace: "main",
+    driver: { kind: "process", command: "broker" },
+    protocol: "mqtt",
+    healthPath: null,
+    secrets: {},
+  };
+  return { ...tenant, services: [...tenant.services, broker] };
+}
+const put = async (tenant: NodeTenant) => {
+  const channel = host.channel(node.nodeId);
+  await channel.push({ kind: "put", tenant });
+  expect(await channel.waitSettled(tenant.tenantId, tenant.revision, 30_000)).toMatchObject({ state: "live" });
+};
+
+beforeAll(async () => {
+  if (!["/usr/sbin", ...(process.env["PATH"] ?? "").split(":")].some((dir) => existsSync(join(dir, "mosquitto"))))
+    throw new Error("these tests need mosquitto: apt-get install mosquitto");
+  const key = await newProofKey("edge-1");
+  host = await startChannelHost([key.public]);
+  [mqttPort = 0] = await freePorts(1);
+  node = await startTestNode(host, key, {
+    config: { commands: { ...DEMO_COMMANDS, broker: BROKER } },
+    files: { "tls.crt": first.cert, "tls.key": first.key },
+    envoy: { tls: { certificateFile: "tls.crt", keyFile: "tls.key" }, mqttPort },
+  });
+  await put(withBroker("ten_acme", 1));
+  await put(withBroker("ten_globex", 1));
+  await put(demoTenant("ten_plain", 1));
+});
+afterAll(async () => {
+  await node.stop();
+  await host.close();
+  await stopChildren();
+});
+
+const text = (value: string): Buffer => Buffer.concat([Buffer.from([0, value.length]), Buffer.from(value)]);
+const packet = (type: number, ...parts: Buffer[]): Buffer => {
+  const body = Buffer.concat(parts);
+  return Buffer.concat([Buffer.from([type, body.length]), body]); // below 128 bytes: one byte of length
+};
+
+interface Device {
+  readonly socket: TLSSocket;
+  /** All that the broker said, in hex. */
+  readonly heard: () => string;
+  publish(topic: string, message: string): void;
+  ping(): void;
+}
+
+/** MQTT 3.1.1 as far as a device needs it: CONNECT, SUBSCRIBE to everything, PUBLISH, PINGREQ. */
+async function device(serverName: string): Promise<Device> {
+  const socket = connect({ port: mqttPort, host: "127.0.0.1", servername: serverName, rejectUnauthorized: false });
+  let heard = "";
+  socket.on("data", (bytes: Buffer) => (heard += bytes.toString("hex")));
+  await once(socket, "secureConnect");
+  socket.on("error", () => undefined);
+  socket.write(packet(0x10, text("MQTT"), Buffer.from([4, 2, 0, 60]), text("")));
+  await until("the broker's CONNACK", () => heard.startsWith("20020000"));
+  socket.write(packet(0x82, Buffer.from([0, 1]), text("#"), Buffer.from([0])));
+  await until("its SUBACK", () => heard.includes("9003000100"));
+  return {
+    socket,
+    heard: () => heard,
+    publish: (topic, message) => void socket.write(packet(0x30, text(topic), Buffer.from(message))),
+    ping: () => void socket.write(Buffer.from([0xc0, 0])),
+  };
+}
+const hex = (value: string): string => Buffer.from(value).toString("hex");
+const fingerprint = ({ socket }: Device): string => socket.getPeerX509Certificate()?.fingerprint256 ?? "";
+
+test("devices reach the broker of the tenant that they name, and nobody else's (E10)", async () => {
+  const [acme, sameTenant, globex] = await Promise.all([
+    device("acme.causeway.localhost"),
+    device("ACME.Causeway.localhost"),
+    device("globex.causeway.localhost"),
+  ]);
+  acme.publish("line/1", "from acme");
+  globex.publish("line/1", "from globex");
+  await until(
+    "both have theirs",
+    () => sameTenant.heard().includes(hex("from acme")) && globex.heard().includes(hex("from globex")),
+  );
+  expect(globex.heard()).not.toContain(hex("from acme"));
+  expect(acme.heard()).not.toContain(hex("from globex"));
+  for (const each of [acme, sameTenant, globex]) each.socket.destroy();
+});
+
+test.each([
+  ["an unknown name", "nobody.causeway.localhost"],
+  ["a tenant without a broker", "plain.causeway.localhost"],
+  ["no name", ""],
+])("%s is closed before the handshake ends (E10)", async (_what, serverName) => {
+  await expect(device(serverName)).rejects.toMatchObject({ code: expect.stringMatching(/ECONNRESET|EPIPE/) });
+});
+
+test("changes of tenants and of the certificate touch no open connection (E09, E10)", { timeout: 60_000 }, async () => {
+  const old = await device("acme.causeway.localhost");
+  const before = fingerprint(old);
+  await put(withBroker("ten_globex", 2, { hosts: ["globex.causeway.localhost", "other.causeway.localhost"] }));
+  await put(withBroker("ten_acme", 2, { hosts: ["acme.causeway.localhost", "more.causeway.localhost"] }));
+  (await device("more.causeway.localhost")).socket.destroy();
+
+  const second = selfSigned({ dns: ["*.causeway.localhost"] });
+  writeFileSync(join(node.dir, "tls.crt"), second.cert);
+  await until("the mistake is reported", () => node.log().includes("the key is not that of the certificate"));
+  const meanwhile = await device("acme.causeway.localhost");
+  expect(fingerprint(meanwhile)).toBe(before);
+  meanwhile.socket.destroy();
+  writeFileSync(join(node.dir, "tls.key"), second.key);
+  await until("new connections see the new certificate", async () => {
+    const fresh = await device("acme.causeway.localhost");
+    fresh.socket.destroy();
+    return fingerprint(fresh) !== before;
+  });
+
+  old.ping();
+  await until("the old connection still answers", () => old.heard().endsWith("d000"));
+  old.socket.destroy();
+  expect(node.log() + readFileSync(join(node.dir, "agent.json"), "utf8")).not.toContain("PRIVATE KEY");
+});
+
+test("the edge's requests come over TLS, too", async () => {
+  const proof = await node.proofFor("ten_acme", "acme.causeway.localhost");
+  const { promise, resolve, reject } = Promise.withResolvers<number | undefined>();
+  const url = new URL("/app", node.url.replace("http:", "https:"));
+  request(url, { headers: { "causeway-proof": proof }, rejectUnauthorized: false, agent: false }, (response) => {
+    response.resume();
+    resolve(response.statusCode);
+  })
+    .on("error", reject)
+    .end();
+  expect(await promise).toBe(200);
+});

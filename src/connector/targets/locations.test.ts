@@ -5,9 +5,18 @@ import { rewriteForVisitor } from "./locations.ts";
 type Mode = "off" | "origin" | "all";
 const rewrite = (
   field: [string, string],
-  how: { url?: string; mode?: Mode; prefix?: string; stripPrefix?: string; host?: string | null } = {},
+  how: {
+    url?: string;
+    mode?: Mode;
+    prefix?: string;
+    stripPrefix?: string;
+    host?: string | null;
+    /** What the target is told to be. */
+    named?: string;
+  } = {},
 ): string | undefined => {
-  const { url = "http://10.0.0.5:3000/", mode = "origin", prefix, stripPrefix = null, host = "v.example:8443" } = how;
+  const { url = "http://10.0.0.5:3000/", mode = "origin", prefix, stripPrefix = null, named = "target" } = how;
+  const { host = "v.example:8443" } = how;
   const request: [string, string][] =
     host === null
       ? []
@@ -16,7 +25,7 @@ const rewrite = (
           ["X-Forwarded-Host", host],
         ];
   if (prefix !== undefined) request.push(["X-Forwarded-Prefix", prefix]);
-  const place = { url: new URL(url), rewriteLocations: mode, stripPrefix };
+  const place = { url: new URL(url), rewriteLocations: mode, stripPrefix, host: named };
   return rewriteForVisitor(place, request, [["X-A", "1"], field])[1]?.[1];
 };
 
@@ -36,6 +45,30 @@ describe("a Location", () => {
       "https://v.example:8443/q/p/x",
     );
     expect(location("http://10.0.0.5:3000/x", { host: null })).toBe("/x");
+  });
+
+  test("of the name that the target was asked by comes out at the visitor's host as well", () => {
+    const named = { named: "erp.example" };
+    expect(location("http://erp.example/login", named)).toBe("https://v.example:8443/login");
+    expect(location("http://ERP.example:80/login", { ...named, prefix: "/plant" })).toBe(
+      "https://v.example:8443/plant/login",
+    );
+    expect(location("https://erp.example/login", named)).toBe("https://erp.example/login");
+    expect(location("http://erp.example.evil.example/", named)).toBe("http://erp.example.evil.example/");
+    expect(location("http://erp.example/login")).toBe("http://erp.example/login");
+    // The visitor's own name: an application that knows no TLS in front of it, and no path.
+    const preserved = { named: "preserve" };
+    expect(location("http://v.example:8443/login", preserved)).toBe("https://v.example:8443/login");
+    expect(location("http://v.example:8443/login", { ...preserved, prefix: "/plant" })).toBe(
+      "https://v.example:8443/plant/login",
+    );
+    expect(location("http://v.example:8443/plant/login", { ...preserved, prefix: "/plant" })).toBe(
+      "https://v.example:8443/plant/login",
+    );
+    expect(location("https://v.example:8443/login", { ...preserved, prefix: "/plant" })).toBe(
+      "https://v.example:8443/login",
+    );
+    expect(location("http://v.example:8443/login", { ...preserved, host: null })).toBe("http://v.example:8443/login");
   });
 
   test("of anything else, and one that can't be reached, stays as it is", () => {
@@ -115,6 +148,8 @@ describe("a cookie", () => {
   test("loses a Domain that is the target's own", () => {
     const target = { url: "http://erp.local/" };
     expect(cookie("a=1; Domain=.ERP.local; Path=/; HttpOnly", target)).toBe("a=1; Path=/; HttpOnly");
+    expect(cookie("a=1; Domain=erp.example; Path=/", { named: "erp.example:8080" })).toBe("a=1; Path=/");
+    expect(cookie("a=1; Domain=v.example", { named: "preserve" })).toBe("a=1; Domain=v.example");
     expect(cookie("a=1; domain=local", target)).toBe("a=1; domain=local");
     expect(cookie("a=domain=erp.local; Secure", target)).toBe("a=domain=erp.local; Secure");
   });

@@ -48,8 +48,12 @@ export const LIMITS = {
   laneRefusedMs: 500,
   /** A browser can't type its password more slowly than this; also the life of the cookie that ties the answer to it. */
   signInSeconds: 600,
-  /** How long a copied session cookie outlives a sign-out at most. Each check is one query of the portal, per session and isolate. */
-  sessionCheckMs: 60_000,
+  /** After so long the portal is asked again whether a session lasts, behind the request: one query by primary key, per session and isolate... */
+  sessionFreshMs: 4_000,
+  /** ...and after so long before the request goes on. With the question's own time it keeps a sign-out below 10 s, copies of its cookie included. */
+  sessionServedMs: 7_000,
+  /** Open WebSockets of protected routes are judged anew so often: between what is cached for some seconds and the 10 s that a revocation may take. */
+  socketCheckMs: 2_000,
   /** A portal that works answers in some milliseconds; one that hangs must not stop those who are signed in. */
   sessionCheckTimeoutMs: 2_000,
   /** After a check that failed, so that a broken portal does not slow down every request. */

@@ -5,7 +5,7 @@ import type { DirectoryRecord } from "../policy/record.ts";
 import type { EdgePorts, EdgeSettings, Fetch } from "./ports.ts";
 import type { LaneLoad } from "./lane-load.ts";
 import { guardTenant } from "./guard.ts";
-import { behindTarget, guarded, recordOrRefusal, toTarget } from "./tenant-host.ts";
+import { behindTarget, guarded, type Behind, recordOrRefusal, toTarget } from "./tenant-host.ts";
 import { refuse, type Visit } from "./visit.ts";
 
 /**
@@ -90,7 +90,11 @@ async function answerProgram(
   if (record instanceof Response) return record;
   const kept = guardTenant(visit, record, ports);
   if (kept !== null) return kept;
-  const behind = { ...behindTarget(record, target.value), forPrograms: true };
+  const forPrograms = (later: DirectoryRecord): Behind => ({
+    ...behindTarget(later, target.value),
+    forPrograms: true,
+    again: forPrograms,
+  });
   const to = {
     target: target.value,
     prefix: `/${address.mode}/${address.tenant}/${address.target}`,
@@ -99,7 +103,7 @@ async function answerProgram(
     timeouts: targetTimeouts(record.routes, target.value),
     trace: address.mode === "trace",
   };
-  return await guarded(visit, record, behind, ports, settings, (admitted, identity) =>
+  return await guarded(visit, record, forPrograms(record), ports, settings, (admitted, identity) =>
     toTarget(admitted, record, to, identity, ports, load),
   );
 }

@@ -21,6 +21,8 @@ export interface EdgeStack {
   publish(record: DirectoryRecord): Promise<{ applied: boolean; revision: number }>;
   /** Makes the edge's lookups fail; the objects stay. */
   setDirectoryDown(isDown: boolean): Promise<void>;
+  /** Lookups at all directory objects so far. */
+  directoryReads(): Promise<number>;
   /** A request to the edge with this very URL, https too. Redirects are not followed. */
   fetch(url: string, init?: { method?: string; headers?: Record<string, string>; body?: string }): Promise<Response>;
   /** Access log of the edge, newest last. */
@@ -121,7 +123,7 @@ export async function startEdgeStack(
   );
   const { MEMBERS: members, SWITCH: directorySwitch } = await miniflare.getBindings<{
     MEMBERS: MembersRpc;
-    SWITCH: { setDirectoryDown(isDown: boolean): Promise<void> };
+    SWITCH: { setDirectoryDown(isDown: boolean): Promise<void>; directoryReads(): Promise<number> };
   }>("causeway-relay-control");
   const directoryOf = async (host: string) => bindings.DIRECTORY.getByName(directoryShard(host));
   return {
@@ -131,6 +133,7 @@ export async function startEdgeStack(
     members,
     directoryOf,
     setDirectoryDown: (isDown) => directorySwitch.setDirectoryDown(isDown),
+    directoryReads: () => directorySwitch.directoryReads(),
     publish: async (record) => (await directoryOf(record.host)).publish(record),
     fetch: async (target, init = {}) => {
       const answer = await miniflare.dispatchFetch(target, { ...init, redirect: "manual" });

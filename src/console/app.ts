@@ -11,6 +11,7 @@ import { connectorControlRoutes } from "./routes/connector-control.ts";
 import { connectorSecretRoutes } from "./routes/connector-secrets.ts";
 import { connectorRoutes } from "./routes/connectors.ts";
 import { laneRoutes } from "./routes/lanes.ts";
+import { memberRoutes } from "./routes/members.ts";
 import { nodeRoutes } from "./routes/nodes.ts";
 import { operationRoutes } from "./routes/operations.ts";
 import { pairingRoutes } from "./routes/pairing.ts";
@@ -18,6 +19,7 @@ import { relayRoutes } from "./routes/relay.ts";
 import { tenantChangeRoutes } from "./routes/tenant-changes.ts";
 import { tenantHostRoutes } from "./routes/tenant-hosts.ts";
 import { tenantPartRoutes } from "./routes/tenant-parts.ts";
+import { tenantPolicyRoutes } from "./routes/tenant-policy.ts";
 import { tenantRoutes } from "./routes/tenants.ts";
 
 const INFO = {
@@ -63,6 +65,8 @@ export function createConsole(): ConsoleApp {
   tenantChangeRoutes(app);
   tenantHostRoutes(app);
   tenantPartRoutes(app);
+  tenantPolicyRoutes(app);
+  memberRoutes(app);
   relayRoutes(app);
   laneRoutes(app);
   pairingRoutes(app);

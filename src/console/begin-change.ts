@@ -27,7 +27,7 @@ interface TenantChange {
 
 interface Applied {
   /** Of the tenant's row. */
-  readonly set?: Partial<Pick<TenantRow, "state" | "accessRevision" | "notBefore">>;
+  readonly set?: Partial<Pick<TenantRow, "state" | "accessRevision" | "notBefore" | "edgeRules" | "visitorPassword">>;
   /** Default: the plan of the operation's kind. */
   readonly steps?: readonly StepName[];
   /** For the audit event. */

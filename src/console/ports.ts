@@ -10,7 +10,7 @@ export interface ConsolePorts {
   readonly db: Db;
   /** Tells the provisioner that there is work. May fail: the outbox row stays and the sweep sends it. */
   send(message: ProvisioningMessage): Promise<void>;
-  readonly members: Pick<MembersRpc, "ensureMember">;
+  readonly members: Omit<MembersRpc, "removeTenant">;
   /** Both lanes of a tenant: what is so only while it lasts (live sockets, requests to be let in). Everything else goes by operations. */
   lanes(tenantId: string): readonly Pick<LaneRpc, "kick" | "sessions" | "pairingRequests" | "settlePairing">[];
   readonly clock: Clock;

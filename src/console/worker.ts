@@ -25,7 +25,7 @@ interface Objects<Rpc> {
 export interface Env {
   readonly CONTROL_DB: Hyperdrive;
   readonly PROVISIONING: Queue<ProvisioningMessage>;
-  readonly PORTAL_MEMBERS: Pick<MembersRpc, "ensureMember">;
+  readonly PORTAL_MEMBERS: Omit<MembersRpc, "removeTenant">;
   readonly LANE_A: Objects<LaneRpc>;
   readonly LANE_B: Objects<LaneRpc>;
 }

@@ -47,7 +47,13 @@ export const routes = z.object({
     z.looseObject({
       prefix: z.string(),
       access: z.string(),
-      to: z.looseObject({ kind: z.string(), service: z.string().optional(), target: z.string().optional() }),
+      to: z.looseObject({
+        kind: z.string(),
+        service: z.string().optional(),
+        target: z.string().optional(),
+        location: z.string().optional(),
+        status: z.number().optional(),
+      }),
     }),
   ),
 });

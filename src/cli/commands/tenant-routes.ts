@@ -29,7 +29,7 @@ export default defineCommand({
     const rows = list.items.map(({ prefix, access, to }) => [
       prefix,
       access,
-      `${to.kind} ${to.service ?? to.target ?? ""}`,
+      `${to.kind} ${to.service ?? to.target ?? to.location ?? to.status ?? ""}`,
     ]);
     output.data(list, table(["PREFIX", "ACCESS", "TO"], rows));
   },

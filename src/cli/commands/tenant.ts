@@ -7,8 +7,11 @@ import { CliError, EXIT } from "../frame/exit.ts";
 import { table } from "../frame/output.ts";
 import { commonArgs, connectApi, settle, waitArgs } from "./api.ts";
 import host from "./tenant-host.ts";
+import member from "./tenant-member.ts";
+import { maintenanceCommand, passwordCommand, policyCommand } from "./tenant-policy.ts";
 import relay from "./tenant-relay.ts";
 import routes from "./tenant-routes.ts";
+import token from "./tenant-token.ts";
 
 const started = z.object({ operation, tenant });
 const nameArg = { name: { type: "positional", required: true, description: "slug, or slug@cluster" } } as const;
@@ -129,6 +132,11 @@ export default defineCommand({
     resume: transition("resume", "End a suspension"),
     host,
     routes,
+    policy: policyCommand,
+    password: passwordCommand,
+    maintenance: maintenanceCommand,
+    token,
+    member,
     relay,
     delete: remove,
   },

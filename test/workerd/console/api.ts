@@ -1,8 +1,21 @@
 import { exports } from "cloudflare:workers";
 import { inject } from "vitest";
+import type { ConsolePorts } from "../../../src/console/ports.ts";
 import { connect } from "../../../src/db/client.ts";
 import { catalogue, clusters } from "../../../src/db/schema.ts";
 import { newId } from "../../../src/shared/ids.ts";
+
+/** A portal that nobody asks. */
+const unasked = () => Promise.reject(new Error("nobody asks for members here"));
+export const noMembers: ConsolePorts["members"] = {
+  ensureMember: unasked,
+  invite: unasked,
+  resend: unasked,
+  revokeInvitation: unasked,
+  listMembers: unasked,
+  setRole: unasked,
+  removeMember: unasked,
+};
 
 export interface Reply {
   readonly status: number;

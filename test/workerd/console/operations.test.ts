@@ -7,7 +7,7 @@ import { EVENTS_HEARTBEAT_MS } from "../../../src/console/limits.ts";
 import type { ConsolePorts } from "../../../src/console/ports.ts";
 import { connect } from "../../../src/db/client.ts";
 import { createLogger } from "../../../src/shared/log.ts";
-import { call, type Item, makeCluster, makeNode, unique } from "./api.ts";
+import { call, noMembers, type Item, makeCluster, makeNode, unique } from "./api.ts";
 
 const admin = connectSql(inject("database").adminUrl, 2);
 let cluster: string;
@@ -79,7 +79,7 @@ describe("progress as server-sent events", () => {
     const ports: ConsolePorts = {
       db: connect(inject("database").consoleUrl, 1).db,
       send: async () => {},
-      members: { ensureMember: async () => ({ accountId: "", created: false }) },
+      members: noMembers,
       lanes: () => [],
       clock: () => nowMs,
       sleep: async () => void (nowMs += EVENTS_HEARTBEAT_MS),

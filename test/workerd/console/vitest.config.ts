@@ -9,6 +9,22 @@ const portal = `
       if (email.startsWith("broken")) throw new Error("no database");
       return { accountId: "account-of-" + email, created: true };
     }
+    async listMembers() {
+      return {
+        members: [{ accountId: "usr_ann", email: "ann@acme.example", role: "owner", sinceMs: 0 }],
+        invitations: [{ invitationId: "inv_1", email: "bob@acme.example", role: "viewer", expiresAtMs: 86400000 }],
+      };
+    }
+    async invite({ email }) {
+      if (email.startsWith("ann")) return { kind: "already-member" };
+      return { kind: "invited", invitationId: "inv_1", expiresAtMs: 86400000 };
+    }
+    async resend(tenantId, id) {
+      return id === "inv_1" ? { kind: "invited", invitationId: "inv_2", expiresAtMs: 86400000 } : { kind: "not-found" };
+    }
+    async revokeInvitation(tenantId, id) { return id === "inv_1"; }
+    async setRole(tenantId, id) { return id === "usr_ann" ? "last-owner" : id === "usr_bob" ? "done" : "not-found"; }
+    async removeMember(tenantId, id) { return id === "usr_ann" ? "last-owner" : id === "usr_bob" ? "done" : "not-found"; }
   }
   export default { fetch: () => new Response(null, { status: 404 }) };
 `;

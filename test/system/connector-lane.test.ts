@@ -236,6 +236,7 @@ describe("over real lanes", () => {
     });
     expect(await long).toBe("ok");
     await lanes.evict("a", "close");
+    await lanes.serve("a");
     await online(["i6"]);
     expect((await visit({ path: "/", lane: "a" })).statusCode).toBe(200);
     await until("more answers after it", () => answers.length > 50);

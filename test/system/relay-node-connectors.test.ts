@@ -2,6 +2,7 @@ import { createHash, randomBytes } from "node:crypto";
 import { once } from "node:events";
 import { request as httpRequest } from "node:http";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
+import { WebSocket } from "ws";
 import { until } from "../support/until.ts";
 import { createSite, type Site } from "./connector/site.ts";
 import { acme, startRelayHost, type RelayHost } from "./relay-node/host.ts";
@@ -201,6 +202,21 @@ describe("going away", () => {
     expect((await slow).status).toBe(200);
     expect((await other).status).toBe(200);
     expect(await relay.exit).toBe(0);
+  });
+
+  test("a WebSocket that outlasts the drain is closed with 1012, and the process ends with 1", async () => {
+    relay = await startRelayHost({ drainSeconds: 2, tenants: { acme: acme(site.publicKey) } });
+    hosts.push(relay);
+    site.process(relay.url, ["--target", "echo"]);
+    await relay.online();
+    const socket = new WebSocket(`ws://127.0.0.1:${relay.port}/`, {
+      headers: { host: "echo--acme.causeway.localhost" },
+    });
+    await once(socket, "open");
+    relay.child.kill("SIGTERM");
+    const [code] = await once(socket, "close");
+    expect(code).toBe(1012);
+    expect(await relay.exit).toBe(1);
   });
 });
 

@@ -28,7 +28,15 @@ export function createBroker(ports: BrokerPorts): Broker {
       for (const call of thirsty) if (call.refill()) thirsty.delete(call);
     },
   });
-  const drain = createDrain(links);
+  const drain = createDrain({
+    links,
+    now,
+    wallNow: ports.wallNow,
+    cut(closing) {
+      for (const call of running.all()) call.laneReplaced(closing);
+    },
+    hold: ports.hold ?? null,
+  });
   const candidates = createCandidates(links, ports);
 
   const callPorts: CallPorts = {
@@ -47,7 +55,7 @@ export function createBroker(ports: BrokerPorts): Broker {
   const refused = (request: BrokerRequest, headBytes: number): LaneFailure | null => {
     const tenant = settings();
     if (tenant.disabled) return finalRefusal("not-available", "The relay of this tenant is switched off.");
-    if (drain.state === "draining")
+    if (drain.state === "draining" || drain.state === "held")
       return refusal("not-available", "This lane of the relay is about to be replaced. Try again in a moment.");
     const { bodyBytes, concurrentRequests } = tenant.limits;
     if (bodyBytes !== null && (request.bodyBytes ?? 0) > bodyBytes) return bodyTooLarge(bodyBytes);
@@ -153,10 +161,10 @@ export function createBroker(ports: BrokerPorts): Broker {
       const nowMs = now();
       for (const call of running.all()) call.sweep(nowMs);
       links.sweep();
-      drain.sweep(nowMs);
+      drain.sweep(running.size === 0);
     },
     get busy() {
-      return running.size > 0 || drain.state !== "serving" || links.greeting > 0;
+      return running.size > 0 || drain.state === "settling" || drain.state === "draining" || links.greeting > 0;
     },
     get nextDueMs() {
       return links.nextDueMs;
@@ -164,7 +172,7 @@ export function createBroker(ports: BrokerPorts): Broker {
 
     drain(graceMs, holdMs = 0) {
       if (drain.state === "serving") log.info("draining", { graceMs, inFlight: running.size });
-      drain.begin(graceMs, holdMs, now());
+      drain.begin(graceMs, holdMs);
       ports.wake();
       return drain.progress(running.size);
     },

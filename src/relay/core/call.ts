@@ -10,7 +10,7 @@ import type {
 import type { LinkedList, Linked } from "../../protocol/linked-list.ts";
 import { ATTEMPTS_MAX, INTERIMS_MAX, REPLAY_BYTES, WS_QUEUE_BYTES } from "../limits.ts";
 import { answerReserve, type SendAccount } from "./account.ts";
-import { brokenOff, failureOf, finalRefusal, refusal, type LaneFailure } from "./failures.ts";
+import { brokenOff, failureOf, finalRefusal, laneReplaced, refusal, type LaneFailure } from "./failures.ts";
 import type { LiveLink } from "./links.ts";
 import { overdue, type ExchangeLimits } from "./timers.ts";
 import type { AnswerAbout, AnswerEvents, BrokerRequest, Call, CallRecord } from "./types.ts";
@@ -193,6 +193,14 @@ export class CallCore implements Call, Linked<CallCore> {
     this.#fail(
       this.#lastFailure ?? refusal("over-capacity", `No connector took the request for "${this.#request.target}".`),
     );
+  }
+
+  /** The lane closes these sockets at the end of its drain. Who still waits for an answer is told by the loss, or asked again. */
+  laneReplaced(closing: ReadonlySet<LiveLink>): void {
+    const link = this.#attempt?.link;
+    if (link === undefined || !closing.has(link)) return;
+    if (this.#phase === "answering" || this.#phase === "socket")
+      this.#break("cancelled", "this lane is being replaced", laneReplaced(this.#request.target));
   }
 
   /** A connector came or got better. */

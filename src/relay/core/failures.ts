@@ -80,6 +80,24 @@ export function failureOf(reason: ResetReason, target: string, text: string): La
   };
 }
 
+/** The lane itself is about to go, with what is still open: who was cut off may connect again at once. */
+export const laneReplaced = (target: string): LaneFailure => ({
+  code: "not-available",
+  detail: `The answer of "${target}" broke off: this lane of the relay is being replaced.`,
+  tryElsewhere: false,
+  retryAfterSeconds: null,
+});
+
+/** RFC 6455, section 7.4.1, and the registry's 1012 (service restart) and 1013 (try again later). */
+const SOCKET_CLOSES: { readonly [code in ErrorCode]?: { readonly code: number; readonly reason: string } } = {
+  "over-capacity": { code: 1013, reason: "the target does not read this fast" },
+  "not-available": { code: 1012, reason: "the relay is being replaced, connect again" },
+};
+
+/** How a visitor's WebSocket is closed when its call broke off. */
+export const socketClose = ({ code }: Pick<LaneFailure, "code">): { readonly code: number; readonly reason: string } =>
+  SOCKET_CLOSES[code] ?? { code: 1011, reason: code };
+
 /** The answer had begun and breaks off: nothing can be tried again, and there may be nobody to tell but the log. */
 export const brokenOff = (reason: ResetReason, target: string, text: string): LaneFailure => ({
   code: ENDINGS[reason].code,

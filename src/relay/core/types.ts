@@ -8,6 +8,7 @@ import type {
   SessionLimits,
 } from "../../protocol/tunnel/session.ts";
 import type { Logger } from "../../shared/log.ts";
+import type { HoldMemory } from "./drain.ts";
 import type { LaneFailure } from "./failures.ts";
 
 /**
@@ -225,6 +226,8 @@ export interface BrokerPorts {
   >;
   /** One line for each request that ended (audit, H89): the host decides where to. */
   readonly ended?: (record: CallRecord) => void;
+  /** Of a host that may sleep while the lane is held after a drain. Default: it does not sleep. */
+  readonly hold?: HoldMemory;
   /** Where messages are built. Default: a new array each. */
   readonly allocate?: (bytes: number) => Uint8Array;
   /** For unread answers. `totalBytes` + 16 KiB for each of `limits.inFlightMax` must leave room below `limits.accountedBytesMax`. */

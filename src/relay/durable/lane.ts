@@ -47,6 +47,7 @@ import {
   SESSION_LIMITS,
   SWEEP_MS,
 } from "../limits.ts";
+import { createHold } from "./hold.ts";
 import { createPresence, type Presence } from "./presence.ts";
 import { pumpRequestBody } from "./request-body.ts";
 import { answerClose, brokerSocket, restoredLink } from "./sockets.ts";
@@ -59,6 +60,8 @@ export interface LaneEnv extends TraceEnv {
   readonly EVENTS: Queue<RelayEvent>;
   /** Signs access tokens of the token endpoint (admission/access-token.ts); both lanes have the same. Without it nobody gets one. */
   readonly RELAY_TOKEN_KEY?: string;
+  /** Of this deploy; without it a hold outlasts one. */
+  readonly VERSION?: { readonly id: string };
   /** Optional, in seconds; default 50. */
   readonly FIRST_BYTE_SECONDS?: string;
   /** Optional, in seconds; default 3600. WebSockets have a day, or this if it is longer. */
@@ -149,6 +152,7 @@ export class Lane extends DurableObject<LaneEnv> implements LaneRpc, AdmissionRp
       wake: () => this.#watch(),
       renew: (link, token) => this.#admission.renew(link.connectorId, token),
       allocate: slab(),
+      hold: createHold(state.storage.sql, env.VERSION?.id ?? ""),
       budget: { totalBytes: RECEIVE_BUDGET_BYTES, committedBytes: 0 },
       limits: {
         ...OBJECT_LIMITS,

@@ -1,4 +1,4 @@
-import type { LaneFailure } from "../core/failures.ts";
+import { socketClose, type LaneFailure } from "../core/failures.ts";
 import type { Call } from "../core/types.ts";
 import { WS_DRAIN_POLL_MS, WS_HIGH_WATER_BYTES } from "../limits.ts";
 
@@ -15,7 +15,6 @@ const NO_CODE = 1005;
 const ABNORMAL = 1006;
 const INVALID_TEXT = 1007;
 const FAILED = 1011;
-const TRY_LATER = 1013;
 
 export function bridgeWebSocket(call: Call): VisitorSocket {
   const { 0: client, 1: server } = new WebSocketPair();
@@ -82,9 +81,9 @@ export function bridgeWebSocket(call: Call): VisitorSocket {
       release(creditBytes);
     },
     close,
-    fail({ code }) {
-      if (code === "over-capacity") close(TRY_LATER, "the target does not read this fast");
-      else close(FAILED, code);
+    fail(failure) {
+      const { code, reason } = socketClose(failure);
+      close(code, reason);
     },
   };
 }

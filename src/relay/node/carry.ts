@@ -2,7 +2,7 @@ import type { Exchange, ExchangeEvents, HeaderList } from "../../http1/types.ts"
 import { requestRule, responseRule } from "../../policy/header-names.ts";
 import { forwardedFields, returnedFields } from "../../policy/headers.ts";
 import type { AnswerEvents, BrokerRequest, Call } from "../core/types.ts";
-import type { LaneFailure } from "../core/failures.ts";
+import { socketClose, type LaneFailure } from "../core/failures.ts";
 import { withLaneSpan } from "../core/lane-span.ts";
 import { traceFields } from "../core/trace.ts";
 import { ATTRIBUTE } from "../../shared/tracing/http-span.ts";
@@ -205,12 +205,13 @@ export function carry(exchange: Exchange, visit: Visit, to: ToTarget, ports: Car
       if (failure.tryElsewhere && whole && next !== null && !exchange.closed) return attempt(next);
       fail(telling.code, telling.detail, telling.retryAfterSeconds);
     },
-    broken({ code }) {
-      seen.code = code;
+    broken(failure) {
+      seen.code = failure.code;
       over = true;
       waiting = null;
-      if (socket !== null) socket.broken(code);
-      else exchange.abort();
+      if (socket === null) return exchange.abort();
+      const { code, reason } = socketClose(failure);
+      socket.messageClose(code, reason);
     },
   };
 

@@ -310,11 +310,12 @@ export async function startRelay(first: RelayConfig, lanes: readonly LaneName[],
         };
         while (!settled()) await new Promise((resolve) => setTimeout(resolve, DRAIN_LOOK_MS));
         for (const broker of tenants.brokers()) broker.drain(Math.floor(left()));
-        const closing = Promise.all(servers.map((server) => server.close(left())));
+        const closing = Promise.all(servers.map((server) => server.close(left() + CLOSING_MS)));
         while (inFlight() > 0 && left() > 0) await new Promise((resolve) => setTimeout(resolve, DRAIN_LOOK_MS));
         const remaining = inFlight();
-        connectors.close();
+        // First: their visitors are told of a restart, not of connectors that are gone.
         visitorSockets.close();
+        connectors.close();
         await closing;
         await stop();
         return { inFlight: remaining };
@@ -340,6 +341,8 @@ function endVisitSpan(span: Span, { scheme, requestId, seen }: Visit, { request 
 
 /** How often a drain looks whether it is over. */
 const DRAIN_LOOK_MS = 50;
+/** After that, what is left is cut: visitors' WebSockets have been told why by then. */
+const CLOSING_MS = 200;
 
 /** What the parser said no to: nobody's request, but an answer of ours all the same. */
 function onRefused({ detail, status }: Refusal): { headers: [string, string][]; body: string } {

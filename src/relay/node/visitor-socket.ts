@@ -2,6 +2,7 @@ import { isUtf8 } from "node:buffer";
 import type { IncomingMessage } from "node:http";
 import { WebSocketServer, type WebSocket } from "ws";
 import type { Exchange, HeaderList } from "../../http1/types.ts";
+import { socketClose } from "../core/failures.ts";
 import type { Call } from "../core/types.ts";
 import { brokerLimits, WS_HIGH_WATER_BYTES, WS_UNFINISHED_BYTES } from "./limits.ts";
 import { createUnfinishedMessages } from "./unfinished-messages.ts";
@@ -20,7 +21,6 @@ interface VisitorSocket {
   message(kind: "text" | "binary", data: Uint8Array, creditBytes: number): void;
   messageClose(code: number, reason: string): void;
   writable(): void;
-  broken(reason: string): void;
 }
 
 const NO_CODE = 1005;
@@ -76,7 +76,11 @@ export function createVisitorSockets(now: () => number): VisitorSockets {
       return bridged;
     },
     close() {
-      for (const socket of server.clients) socket.terminate();
+      for (const socket of server.clients) {
+        const { code, reason } = socketClose({ code: "not-available" });
+        socket.close(code, reason);
+        socket.terminate(); // nobody waits for the answer to it
+      }
     },
   };
 }
@@ -128,6 +132,5 @@ function bridgeSocket(socket: WebSocket, call: Call, events: Parameters<WebSocke
     },
     messageClose: close,
     writable: () => socket.resume(),
-    broken: (reason) => close(FAILED, reason),
   };
 }

@@ -1,6 +1,6 @@
 import { forwardedFields, returnedFields } from "../../../src/policy/headers.ts";
 import { problemParts } from "../../../src/policy/problem-response.ts";
-import type { LaneFailure } from "../../../src/relay/core/failures.ts";
+import { socketClose, type LaneFailure } from "../../../src/relay/core/failures.ts";
 import type { Call } from "../../../src/relay/core/types.ts";
 import { createMemoryLane, type MemoryConnector } from "../../support/memory-lane.ts";
 import {
@@ -212,7 +212,7 @@ export async function startMemoryHost(): Promise<RelayHost> {
         messageClose: (code, reason) => closed.resolve({ code, reason }),
         writable: () => undefined,
         failed: ({ code }) => reject(new Refused(0, code)),
-        broken: ({ code }) => closed.resolve({ code: 1011, reason: code }),
+        broken: (failure) => closed.resolve(socketClose(failure)),
       });
     });
   }

@@ -11,6 +11,7 @@ import {
   type PairingRequest,
   type TenantSettings,
 } from "../../../src/protocol/lane.ts";
+import { newKey } from "../edge/stack.ts";
 
 /** Both real lanes and the real directory on workerd, with a small Worker in front where the edge would be. */
 export interface Lanes {
@@ -24,7 +25,9 @@ export interface Lanes {
   settings(change: Omit<Partial<TenantSettings>, "tenantId" | "revision">): Promise<void>;
   /** Who asked to be let in, at lane a. */
   pairing(): Promise<PairingRequest[]>;
-  drain(lane: "a" | "b", graceMs: number): Promise<LaneDrain>;
+  drain(lane: "a" | "b", graceMs: number, holdMs?: number): Promise<LaneDrain>;
+  /** Ends a drain. */
+  serve(lane: "a" | "b"): Promise<void>;
   /** The object loses its memory; its sockets sleep through it, or are closed. */
   evict(lane: "a" | "b", webSockets: "hibernate" | "close"): Promise<void>;
   stop(): Promise<void>;
@@ -45,7 +48,8 @@ const pairingRequests = z.array(
 const sessions = z.array(z.object({ instanceId: z.string() }));
 const HOST = "acme.causeway.localhost";
 
-export async function startLanes(): Promise<Lanes> {
+/** `edge`: requests with the header `x-edge: 1` go through the real edge, as its wrangler file wires it. */
+export async function startLanes({ edge = false }: { edge?: boolean } = {}): Promise<Lanes> {
   const tokenKey = randomBytes(32).toString("base64");
   const config = (name: string) => ({
     configPath: `src/relay/${name}.wrangler.toml`,
@@ -73,12 +77,14 @@ export async function startLanes(): Promise<Lanes> {
           services: [
             { binding: "RELAY_A", service: "causeway-relay-a" },
             { binding: "RELAY_B", service: "causeway-relay-b" },
+            ...(edge ? [{ binding: "EDGE", service: "causeway-edge" }] : []),
           ],
         },
       },
       config("relay-a"),
       config("relay-b"),
       config("relay-control"),
+      ...(edge ? await edgeAndPortal() : []),
     ],
   });
   const { url } = await server.listen();
@@ -129,9 +135,26 @@ export async function startLanes(): Promise<Lanes> {
       await Promise.all(["LANE_A", "LANE_B"].map((binding) => call(binding, TENANT, "putSettings", settings)));
     },
     pairing: async () => pairingRequests.parse(await call("LANE_A", TENANT, "pairingRequests")),
-    drain: async (which, graceMs) => drained.parse(await call(`LANE_${which.toUpperCase()}`, TENANT, "drain", graceMs)),
+    drain: async (which, graceMs, holdMs = 0) =>
+      drained.parse(await call(`LANE_${which.toUpperCase()}`, TENANT, "drain", { graceMs, holdMs })),
+    serve: async (which) => void (await call(`LANE_${which.toUpperCase()}`, TENANT, "serve")),
     evict: (which, webSockets) =>
       server.getWorker(`causeway-relay-${which}`).evictDurableObject("Lane", { name: TENANT, webSockets }),
     stop: () => server.close(),
   };
+}
+
+async function edgeAndPortal() {
+  const proof = await newKey("proof-1");
+  return [
+    { configPath: "wrangler.toml", secrets: { PROOF_PRIVATE_KEY: proof.private } },
+    // Nobody signs in here.
+    {
+      config: {
+        name: "causeway-portal",
+        main: "test/workerd/edge/fixtures/no-portal.ts",
+        compatibility_date: "2026-11-01",
+      },
+    },
+  ];
 }

@@ -312,7 +312,7 @@ describe("a lane that is drained", () => {
     await lane.drain(2_500);
     expect(await lane.accepts("web")).toBe(false);
     await until("the connector is asked to move", () => old.goAways.length === 1);
-    expect(old.goAways[0]).toMatchObject({ graceMs: 2_500, reconnectMinMs: 0, reconnectMaxMs: 1_250 });
+    expect(old.goAways[0]).toMatchObject({ graceMs: 3_000, reconnectMinMs: 0, reconnectMaxMs: 1_250 });
 
     const young = await connect(connector, { instanceId: "drained", onOpen: answering("young") });
     expect(await lane.drain(2_500)).toEqual({ sockets: 1, inFlight: 1 });

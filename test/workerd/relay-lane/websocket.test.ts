@@ -1,5 +1,5 @@
 import { beforeAll, describe, expect, it } from "vitest";
-import { connect, grantConnector, until, visit, type Peer } from "./peer.ts";
+import { connect, grantConnector, laneStub, until, visit, type Peer } from "./peer.ts";
 
 const ACME = "ten_acme";
 let peer: Peer;
@@ -27,8 +27,10 @@ interface Visitor {
   readonly closed: Promise<{ code: number; reason: string }>;
 }
 
-async function open(headers: Record<string, string> = {}): Promise<Visitor> {
-  const response = await visit(ACME, "/ws", { headers: { upgrade: "websocket", connection: "upgrade", ...headers } });
+async function open(headers: Record<string, string> = {}, tenantId = ACME): Promise<Visitor> {
+  const response = await visit(tenantId, "/ws", {
+    headers: { upgrade: "websocket", connection: "upgrade", ...headers },
+  });
   const socket = response.webSocket;
   if (socket === null) throw new Error(`no socket: ${response.status}`);
   if (headers["sec-websocket-protocol"] !== undefined) {
@@ -126,5 +128,14 @@ describe("a visitor's WebSocket", () => {
     peer.socket.close(1001, "going");
     expect(await second.closed).toEqual({ code: 1011, reason: "connector-lost" });
     second.socket.close();
+  });
+
+  it("is closed with 1012 at the end of a drain of its lane: it may connect again at once", async () => {
+    const other = await connect(await grantConnector("ten_acme_eu", "acme@eu"), { onOpen: peer.onOpen });
+    const socket = await open({}, "ten_acme_eu");
+    await laneStub("ten_acme_eu").drain(100);
+    expect(await socket.closed).toEqual({ code: 1012, reason: "the relay is being replaced, connect again" });
+    expect((await other.closed).code).toBe(4410);
+    socket.socket.close();
   });
 });

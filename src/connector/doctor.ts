@@ -238,7 +238,8 @@ const TARGET_REMEDY: Record<NetworkFault, string> = {
   refused: "Is the service running, on that address and port? May this machine reach it?",
   timeout: "Nothing answers there: check the address, and firewalls between here and the service.",
   tls: "Its certificate is not trusted here: name the site's CA with --ca FILE, or use http if it is on this machine.",
-  reset: "It closed the connection or does not speak HTTP: check scheme (http or https) and port.",
+  reset:
+    "It closed the connection or does not speak HTTP: check scheme (http or https) and port. Servers that take only WebSockets, as brokers do, are right to close it.",
 };
 
 async function targetFinding(target: WebTargetConfig, ca: string | null): Promise<Finding> {

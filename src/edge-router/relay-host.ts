@@ -5,6 +5,7 @@ import type { DirectoryRecord } from "../policy/record.ts";
 import type { EdgePorts, EdgeSettings, Fetch } from "./ports.ts";
 import type { LaneLoad } from "./lane-load.ts";
 import { guardTenant } from "./guard.ts";
+import { askRelayEndpoint, isRelayEndpoint } from "./relay-endpoint.ts";
 import { behindTarget, guarded, type Behind, recordOrRefusal, toTarget } from "./tenant-host.ts";
 import { refuse, type Visit } from "./visit.ts";
 
@@ -40,15 +41,11 @@ function directRoute(rawPath: string, ports: EdgePorts): Fetch | null {
       return ports.relay.a;
     case "/connect/b":
       return ports.relay.b;
-    case "/token":
-    case "/pair":
-    case "/.well-known/relayserver-configuration":
-      return ports.relay.a;
     case "/node":
     case "/node/enroll":
       return ports.relay.control;
     default:
-      return rawPath.startsWith("/pair/") ? ports.relay.a : null;
+      return isRelayEndpoint(rawPath) ? (request) => askRelayEndpoint(request, ports.relay) : null;
   }
 }
 

@@ -82,8 +82,8 @@ async function openSocket(page: Page, url: string): Promise<void> {
     const socket = new WebSocket(address);
     const seen = { open: false, closed: "" };
     Object.assign(globalThis, { seen });
-    socket.onopen = () => (seen.open = true);
-    socket.onclose = ({ code, reason }) => (seen.closed = `${code} ${reason}`);
+    socket.addEventListener("open", () => void (seen.open = true));
+    socket.addEventListener("close", ({ code, reason }) => void (seen.closed = `${code} ${reason}`));
   }, url);
   await page.waitForFunction("seen.open");
 }

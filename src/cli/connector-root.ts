@@ -16,6 +16,9 @@ const root: AnyCommand = defineCommand({
   subCommands: { connect, doctor, service },
 });
 
+// A log that can't be written, because its disk is full or its reader is gone, ends nothing; once there is room it goes on.
+process.stderr.on("error", () => undefined);
+
 async function main(argv: readonly string[]): Promise<void> {
   if (argv.length === 1 && (argv[0] === "--version" || argv[0] === "-v")) {
     process.stdout.write(`${manifest.version}\n`);

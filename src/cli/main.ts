@@ -13,6 +13,8 @@ process.stdout.on("error", (error) => {
   if ("code" in error && error.code === "EPIPE") process.exit(EXIT.ok);
   throw error;
 });
+// A log that can't be written, because its disk is full or its reader is gone, ends nothing; once there is room it goes on.
+process.stderr.on("error", () => undefined);
 
 const argv = process.argv.slice(2);
 if (argv.length === 1 && (argv[0] === "--version" || argv[0] === "-v")) {

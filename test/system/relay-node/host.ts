@@ -54,7 +54,15 @@ export function acme(key: PublicJwk, change: Record<string, unknown> = {}): Reco
 
 export async function startRelayHost(
   file: RelayFileData,
-  options: { lane?: "a" | "b"; port?: number; adminPort?: number; folder?: string; env?: NodeJS.ProcessEnv } = {},
+  options: {
+    lane?: "a" | "b";
+    port?: number;
+    adminPort?: number;
+    folder?: string;
+    env?: NodeJS.ProcessEnv;
+    /** Of the shell, before it becomes the relay: "ulimit -n 100". */
+    limit?: string;
+  } = {},
 ): Promise<RelayHost> {
   const folder = options.folder ?? mkdtempSync(join(tmpdir(), "cw-relay-"));
   const config = join(folder, `relay${options.lane ?? ""}.yaml`);
@@ -70,7 +78,10 @@ export async function startRelayHost(
     ...(options.lane === undefined ? [] : ["--lane", options.lane]),
   ];
   const env = { ...process.env, ...options.env };
-  const child = spawn(process.execPath, args, { env, stdio: ["ignore", "ignore", "pipe"] });
+  const child = spawn("sh", ["-c", `${options.limit ?? ":"}; exec "$@"`, "sh", process.execPath, ...args], {
+    env,
+    stdio: ["ignore", "ignore", "pipe"],
+  });
   let output = "";
   child.stderr.on("data", (data: Buffer) => (output += data.toString()));
   const exit = new Promise<number | string>((resolve) =>

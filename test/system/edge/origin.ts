@@ -27,9 +27,16 @@ const echo = z.object({
 export type Echo = z.infer<typeof echo>;
 export const parseEcho = (body: string): Echo => echo.parse(JSON.parse(body));
 
-export async function startTestNode(nodeId: string, proofKey: PublicJwk, port = 0): Promise<TestNode> {
-  const { kid, ...jwk } = proofKey;
-  const keys = createLocalJWKSet({ keys: [{ kid, kty: jwk.kty, crv: jwk.crv, x: jwk.x }] });
+/** `otherKeys`: published beside the key. */
+export async function startTestNode(
+  nodeId: string,
+  proofKey: PublicJwk,
+  port = 0,
+  otherKeys: readonly PublicJwk[] = [],
+): Promise<TestNode> {
+  const keys = createLocalJWKSet({
+    keys: [proofKey, ...otherKeys].map(({ kid, kty, crv, x }) => ({ kid, kty, crv, x })),
+  });
   let requests = 0;
 
   async function proofOf(request: IncomingMessage): Promise<ProofClaims | null> {
@@ -60,6 +67,10 @@ export async function startTestNode(nodeId: string, proofKey: PublicJwk, port = 
     if (url.pathname === "/app/cookies") {
       const cookies = ["a=1; Path=/", "causeway=fixed; Path=/", "__Host-causeway=fixed; Path=/; Secure"];
       return void response.writeHead(200, { "set-cookie": cookies, "causeway-error": "fake", via: "x" }).end();
+    }
+    if (url.pathname === "/app/cors") {
+      const headers = { "access-control-allow-origin": "*", "access-control-expose-headers": "x-mine" };
+      return void response.writeHead(200, headers).end("of the service");
     }
     if (url.pathname === "/app/never") return;
     if (url.pathname === "/app/reset") return void request.socket.destroy();

@@ -39,15 +39,16 @@ export async function newKey(kid: string): Promise<{ private: string; public: Pu
   return { private: JSON.stringify({ ...key, d }), public: key };
 }
 
-/** `portalVars`: for the portal alone, over its wrangler file's. */
+/** `portalVars`: for the portal alone, over its wrangler file's. `proofKey`: what the edge signs with; default: a new key. */
 export async function startEdgeStack(
   databaseUrl: string,
   vars: Record<string, string> = {},
   portalVars: Record<string, string> = {},
+  proofKey: { readonly private: string; readonly public: PublicJwk } | null = null,
 ): Promise<EdgeStack> {
   const folder = mkdtempSync(join(tmpdir(), "causeway-edge-"));
   const [port = 0] = await freePorts(1);
-  const proof = await newKey("proof-1");
+  const proof = proofKey ?? (await newKey("proof-1"));
   const session = await newKey("session-1");
   const log: Record<string, unknown>[] = [];
   const shared = { PUBLIC_PORT: String(port), BASE_DOMAINS: "causeway.localhost", ...vars };

@@ -48,6 +48,7 @@ import {
   SWEEP_MS,
 } from "../limits.ts";
 import { createHold } from "./hold.ts";
+import { octetsOf } from "./octets.ts";
 import { createPresence, type Presence } from "./presence.ts";
 import { pumpRequestBody } from "./request-body.ts";
 import { answerClose, brokerSocket, restoredLink } from "./sockets.ts";
@@ -303,7 +304,7 @@ export class Lane extends DurableObject<LaneEnv> implements LaneRpc, AdmissionRp
       target,
       method,
       path,
-      headers: [["host", visit.host], ...forwardedFields(fields, forwardingOf(visit))],
+      headers: [["host", visit.host], ...inOctets(forwardedFields(fields, forwardingOf(visit)))],
       body: isUpgrade ? "websocket" : body === null ? "none" : "stream",
       bodyBytes: body === null ? null : contentLength(fields),
       urgency: visit.urgency,
@@ -377,6 +378,11 @@ type Fields = readonly (readonly [name: string, value: string])[];
 function valueOf(fields: Fields, wanted: string): string | null {
   for (const [name, value] of fields) if (name === wanted) return value;
   return null;
+}
+
+function inOctets(fields: [name: string, value: string][]): Fields {
+  for (const field of fields) field[1] = octetsOf(field[1]);
+  return fields;
 }
 
 const isWebSocket = (fields: Fields): boolean => valueOf(fields, "upgrade")?.toLowerCase() === "websocket";

@@ -7,6 +7,7 @@ import type { LaneFailure } from "../core/failures.ts";
 import { traceFields } from "../core/trace.ts";
 import type { AnswerAbout, AnswerEvents, Call } from "../core/types.ts";
 import { createAnswerBody, joined, type AnswerBody } from "./answer-body.ts";
+import { textOf } from "./octets.ts";
 import { bridgeWebSocket, type VisitorSocket } from "./websocket.ts";
 
 /** What an answer needs to know of the request. */
@@ -180,8 +181,8 @@ function headersOf(fields: HeaderList): Record<string, string> | Headers {
   const once: Record<string, string> = Object.create(null);
   for (const [name, value] of fields) {
     const lower = name.toLowerCase();
-    if (lower in once) return new Headers(fields.map(([each, text]): [string, string] => [each, text]));
-    once[lower] = value;
+    if (lower in once) return new Headers(fields.map(([each, octets]): [string, string] => [each, textOf(octets)]));
+    once[lower] = textOf(value);
   }
   return once;
 }

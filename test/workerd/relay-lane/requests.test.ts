@@ -23,6 +23,8 @@ describe("a visitor's request", () => {
             ["Connection", "x-hop"],
             ["X-Hop", "gone"],
             ["Causeway-Error", "forged"],
+            ["content-disposition", 'attachment; filename="\u00c3\u00bc"'],
+            ["x-latin", "\u00fc"],
           ],
         },
         false,
@@ -31,14 +33,19 @@ describe("a visitor's request", () => {
       stream.end();
       return {};
     };
-    const response = await visit(TENANT, "/a%2Fb?x=%20&y=ä", { headers: { "x-a": "1", te: "trailers" } });
+    const response = await visit(TENANT, "/a%2Fb?x=%20&y=ä", {
+      headers: { "x-a": "1", "x-wide": "ü €", te: "trailers" },
+    });
     expect(response.status).toBe(201);
     expect(await response.text()).toBe("hello");
     expect(response.headers.getSetCookie()).toEqual(["a=1", "b=2"]);
     expect(response.headers.get("x-own")).toBe("1");
     expect(response.headers.get("x-hop")).toBeNull();
     expect(response.headers.get("causeway-error")).toBeNull();
+    expect(response.headers.get("content-disposition")).toBe('attachment; filename="ü"');
+    expect(response.headers.get("x-latin")).toBe("ü");
     const request = peer.requests.at(-1);
+    expect(request?.headers).toContainEqual(["x-wide", "\u00c3\u00bc \u00e2\u0082\u00ac"]);
     expect(request).toMatchObject({ target: "web", method: "GET", path: "/a%2Fb?x=%20&y=%C3%A4", end: true });
     expect(request?.headers).toContainEqual(["x-a", "1"]);
     expect(request?.headers).toContainEqual(["host", "acme.causeway.localhost"]);

@@ -12,14 +12,14 @@ import type { CrowdReport } from "./crowd-process.ts";
 import { freePorts } from "../support/ports.ts";
 
 /**
- * node test/load/reconnect.ts --connectors 10000 --tenants 200 --lanes one|both --processes 2 --kills 3
+ * node test/load/reconnect.ts --connectors 10000 --tenants 200 --lanes one|both --listeners two|one --processes 2 --kills 3
  *
  * Connectors, all from this machine, at one `causeway relay` with both lanes, which is killed (SIGKILL) and started again. Prints for each
  * time how long after the relay listened again the links were back, what their dials met meanwhile, what the relay used, and how visitors'
- * requests went. Exit code 1 when p99 is above 10 s. `--lanes one`: half of the connectors on each lane, so one socket each. Every process
- * needs as many file descriptors as it has sockets.
+ * requests went. Exit code 1 when not all are back in two minutes. `--lanes one`: half of the connectors on each lane, so one socket each.
+ * `--listeners one`: visitors and connectors share an address. Every process needs as many file descriptors as it has sockets.
  */
-const P99_MS = 10_000;
+const BACK_MS = 120_000;
 const PROBE_EVERY_MS = 25;
 
 const { values } = parseArgs({
@@ -27,6 +27,7 @@ const { values } = parseArgs({
     connectors: { type: "string", default: "10000" },
     tenants: { type: "string", default: "200" },
     lanes: { type: "string", default: "one" },
+    listeners: { type: "string", default: "two" },
     processes: { type: "string", default: "2" },
     kills: { type: "string", default: "3" },
     cli: { type: "string", default: join(import.meta.dirname, "../../src/cli/main.ts") },
@@ -36,8 +37,9 @@ const connectors = Number(values.connectors);
 const tenants = Number(values.tenants);
 const folder = mkdtempSync(join(tmpdir(), "cw-storm-"));
 const children: ChildProcess[] = [];
-const [port = 0, adminPort = 0] = await freePorts(2);
-const relayUrl = `http://relay.causeway.localhost:${port}`;
+const [port = 0, adminPort = 0, other = 0] = await freePorts(3);
+const dialPort = values.listeners === "one" ? port : other;
+const relayUrl = `http://relay.causeway.localhost:${dialPort}`;
 const pair = generateKeyPairSync("ed25519").privateKey.export({ format: "jwk" });
 const { x = "", d = "" } = pair;
 const key = { keyId: "key-1", privateKey: { kty: "OKP", crv: "Ed25519", x, d } } as const;
@@ -50,7 +52,7 @@ function writeConfig(): string {
     connectors: { site: { keys: [{ kty: "OKP", crv: "Ed25519", x, kid: "key-1" }] } },
   };
   const config = {
-    listen: { visitors: `127.0.0.1:${port}`, admin: `127.0.0.1:${adminPort}` },
+    listen: { visitors: `127.0.0.1:${port}`, connectors: `127.0.0.1:${dialPort}`, admin: `127.0.0.1:${adminPort}` },
     baseDomains: ["causeway.localhost"],
     accessLog: false,
     tenants: Object.fromEntries(Array.from({ length: tenants }, (_, n) => [tenantName(n), one])),
@@ -155,19 +157,18 @@ async function allBack(crowds: { reports(): Promise<CrowdReport> }): Promise<Cro
       for (const [reason, n] of Object.entries(report.losses)) losses[reason] = (losses[reason] ?? 0) + n;
       return report.ready === report.size ? report : null;
     },
-    { timeoutMs: 120_000, intervalMs: 250 },
+    { timeoutMs: BACK_MS, intervalMs: 250 },
   );
   return { ...last, losses };
 }
 
-async function main(): Promise<boolean> {
+async function main(): Promise<void> {
   const config = writeConfig();
   let relay = await startRelay(config);
   const startedMs = Date.now();
   const crowds = startCrowds();
   const first = await allBack(crowds);
   say("all came in", { sockets: first.size, ms: Date.now() - startedMs, losses: first.losses, relay: usage(relay) });
-  let isGood = true;
   for (let kill = 1; kill <= Number(values.kills); kill++) {
     relay.kill("SIGKILL");
     await once(relay, "exit");
@@ -193,7 +194,6 @@ async function main(): Promise<boolean> {
     for (const { status, code } of probes)
       if (status !== 200) bad[`${status} ${code}`] = (bad[`${status} ${code}`] ?? 0) + 1;
     const p99Ms = quantile(backMs, 0.99);
-    isGood &&= p99Ms <= P99_MS;
     say(`back after kill ${kill}`, {
       p50Ms: quantile(backMs, 0.5),
       p99Ms,
@@ -203,11 +203,10 @@ async function main(): Promise<boolean> {
       visits: { good: good.length, p50Ms: quantile(good, 0.5), p99Ms: quantile(good, 0.99), bad },
     });
   }
-  return isGood;
 }
 
 try {
-  process.exitCode = (await main()) ? 0 : 1;
+  await main();
 } finally {
   for (const child of children) if (child.exitCode === null && child.signalCode === null) child.kill("SIGKILL");
   rmSync(folder, { recursive: true, force: true });

@@ -34,7 +34,12 @@ beforeAll(async () => {
     });
     await until("the service answers", async () => (await fetch(`http://127.0.0.1:${port}/healthz`)).ok);
     const endpoints = new Map([["app", { address: "127.0.0.1", port }]]);
-    const routes = [{ prefix: "/app", service: "app" }];
+    const routes = [
+      { prefix: "/app", service: "app" },
+      { prefix: "/cut", service: "app", rewrite: { prefix: "/" } },
+      { prefix: "/moved", service: "app", rewrite: { prefix: "/v2/app", host: "app.internal:8080" } },
+      { prefix: "/moved/not", service: "app" },
+    ];
     const spec = { tenantId: tenant, slug: tenant, revision: 1, hosts: [host], routes, services: [] };
     envoy.xds.run(envoy.planner.put(encodeTenant(tenant, 1, renderTenant(spec, endpoints))));
   }
@@ -80,6 +85,28 @@ test("the service sees the visitor's host, path, query and scheme (H09, H13)", a
     proto: "https",
     headers: { "x-forwarded-for": "192.0.2.7" },
   });
+});
+
+test.each([
+  ["/cut", "/", ACME.host],
+  ["/cut?q=1", "/?q=1", ACME.host],
+  ["/cut/", "/", ACME.host],
+  ["/cut/a%2Fb/?q=%20x", "/a%2Fb/?q=%20x", ACME.host],
+  ["/moved", "/v2/app", "app.internal:8080"],
+  ["/moved/x//y?q", "/v2/app/x//y?q", "app.internal:8080"],
+  ["/moved/not/x", "/moved/not/x", ACME.host],
+])("%s is %s to the service, host %s, where the route says so (H13)", async (path, seen, host) => {
+  const response = await ask(ACME, path);
+  expect(await response.json()).toMatchObject({ path: seen, host });
+});
+
+test("a prefix that is cut off ends at a segment (H31)", async () => {
+  expect((await ask(ACME, "/cutter")).headers.get("causeway-error")).toBe("no-route");
+});
+
+test("who the visitor is passes Envoy as the edge said it", async () => {
+  const said = { "causeway-account": "usr_ann", "causeway-role": "admin", "causeway-identity": "signed" };
+  expect(await (await ask(ACME, "/app", said)).json()).toMatchObject({ headers: said });
 });
 
 test("a WebSocket passes edge and Envoy, text and binary (H12, E11)", async () => {

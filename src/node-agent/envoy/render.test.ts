@@ -50,6 +50,30 @@ describe("a rendered tenant", () => {
     }
   });
 
+  test("puts what a route says in the place of its prefix and of the host, whatever their slashes", () => {
+    const rewrites: [prefix: string, rewrite: { prefix?: string; host?: string }][] = [
+      ["/", { prefix: "/base" }],
+      ["/cut", { prefix: "/" }],
+      ["/moved", { prefix: "/to", host: "app.internal" }],
+      ["/same", { prefix: "/same" }],
+    ];
+    const routes = rewrites.map(([prefix, rewrite]) => ({ prefix, service: "app", rewrite }));
+    const [scope] = renderTenant({ ...acme, routes }, endpoints).scopes;
+    const rendered = scope?.route_configuration.virtual_hosts[0]?.routes.slice(1, -1) ?? [];
+    const shown = rendered.map(({ match, route }) => [
+      match,
+      route?.prefix_rewrite,
+      route?.host_rewrite_literal ?? route?.host_rewrite_header,
+    ]);
+    expect(shown).toEqual([
+      [{ path_separated_prefix: "/moved" }, "/to", "app.internal"],
+      [{ path_separated_prefix: "/same" }, undefined, "x-causeway-host"],
+      [{ prefix: "/cut/" }, "/", "x-causeway-host"],
+      [{ path: "/cut" }, "/", "x-causeway-host"],
+      [{ prefix: "/" }, "/base/", "x-causeway-host"],
+    ]);
+  });
+
   test("names a cluster by its endpoint, so that a moved service gets another one", () => {
     const moved = new Map(endpoints).set("app", { address: "127.0.0.1", port: 29999 });
     const before = renderTenant(acme, endpoints).clusters.map(({ name }) => name);

@@ -39,7 +39,9 @@ export async function checkClaim(ports: ProvisionerPorts, ref: ClaimRef, commit:
     .innerJoin(clusters, eq(clusters.id, tenants.clusterId))
     .where(isClaim(ref));
   if (found === undefined) return;
-  const verdict = await lookForProof(ports.dns, found.claim, found.cluster.baseDomains[0] ?? "");
+  const [first, ...others] = found.cluster.baseDomains;
+  if (first === undefined) throw new Error("a cluster without a base domain");
+  const verdict = await lookForProof(ports.dns, found.claim, [first, ...others]);
   const isPublished = verdict.kind !== "proven" || (await isInDirectory(ports, ref));
   const enqueued = await commit((tx) => settle(tx, ports, found.claim, verdict, isPublished));
   if (enqueued !== null) await ports.send({ kind: "operation", ...enqueued }, 0);

@@ -1,5 +1,5 @@
 import type { DnsRecord } from "../policy/custom-host.ts";
-import type { Result } from "../shared/result.ts";
+import { err, ok, type Result } from "../shared/result.ts";
 
 /** A custom host at the provider that terminates its TLS. */
 export interface Front {
@@ -23,4 +23,13 @@ export interface HostFront {
   ensure(host: string, id: string | null): Promise<Result<Front, FrontProblem>>;
   /** Gone afterwards, also when it never was there. */
   remove(host: string, id: string | null): Promise<Result<null, FrontProblem>>;
+}
+
+/** Where the settings are not complete: hosts say so, and nothing else is held up. What was set up before can't be forgotten about. */
+export function refusingFront(reason: string): HostFront {
+  const refused = err({ kind: "refused" as const, reason });
+  return {
+    ensure: async () => refused,
+    remove: async (_host, id) => (id === null ? ok(null) : refused),
+  };
 }

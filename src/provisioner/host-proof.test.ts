@@ -22,13 +22,17 @@ function resolver(zone: Record<string, readonly string[] | null>): { lookup: Dns
   };
   return { lookup, asked };
 }
-const verdict = (zone: Parameters<typeof resolver>[0]) => lookForProof(resolver(zone).lookup, claim, BASE);
+const verdict = (zone: Parameters<typeof resolver>[0]) =>
+  lookForProof(resolver(zone).lookup, claim, [BASE, "causeway.test"]);
 
 test("either record proves the host, and one is enough", async () => {
   const one = resolver({ [`TXT ${txt.name}`]: ["something else", ` ${txt.value} `] });
-  expect(await lookForProof(one.lookup, claim, BASE)).toEqual({ kind: "proven", method: "txt" });
+  expect(await lookForProof(one.lookup, claim, [BASE])).toEqual({ kind: "proven", method: "txt" });
   expect(one.asked).toEqual([`TXT ${txt.name}`]);
   expect(await verdict({ [`CNAME ${cname.name}`]: [cname.value] })).toEqual({ kind: "proven", method: "cname" });
+  const below = (base: string) => proofRecords(claim.host, claim.token, base).cname.value;
+  expect(await verdict({ [`CNAME ${cname.name}`]: [below("causeway.test")] })).toMatchObject({ kind: "proven" });
+  expect(await verdict({ [`CNAME ${cname.name}`]: [below("elsewhere.test")] })).toMatchObject({ kind: "missing" });
   expect(await verdict({ [`TXT ${txt.name}`]: null, [`CNAME ${cname.name}`]: [cname.value] })).toMatchObject({
     kind: "proven",
   });

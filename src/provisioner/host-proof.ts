@@ -9,24 +9,32 @@ export type Verdict =
   | { readonly kind: "missing"; readonly reason: string }
   | { readonly kind: "unknown"; readonly reason: string };
 
-/** Looks for either proof of a host (src/policy/custom-host.ts). `base`: the cluster's first base domain. Never rejects. */
+/**
+ * Looks for either proof of a host (src/policy/custom-host.ts). `bases`: the cluster's base domains; a CNAME below any of them is good, so that
+ * another first one does not undo proofs. Never rejects.
+ */
 export async function lookForProof(
   lookup: DnsLookup,
   claim: { readonly host: string; readonly token: string },
-  base: string,
+  bases: readonly [string, ...string[]],
 ): Promise<Verdict> {
-  const { txt, cname } = proofRecords(claim.host, claim.token, base);
+  const { txt, cname } = proofRecords(claim.host, claim.token, bases[0]);
+  const wanted = bases.map((base) => proofRecords(claim.host, claim.token, base).cname.value);
   const texts = await lookup(txt.name, "TXT");
   if (texts.ok && texts.value.txt.some((text) => text.trim() === txt.value)) return { kind: "proven", method: "txt" };
-  const alias = await aliasOf(lookup, claim.host, cname.value);
-  if (alias.ok && alias.value === cname.value) return { kind: "proven", method: "cname" };
+  const alias = await aliasOf(lookup, claim.host, wanted);
+  if (alias.ok && alias.value !== null && wanted.includes(alias.value)) return { kind: "proven", method: "cname" };
   if (!texts.ok) return { kind: "unknown", reason: texts.error };
   if (!alias.ok) return { kind: "unknown", reason: alias.error };
   return { kind: "missing", reason: `${wordsOnTxt(txt, texts.value.txt)}, and ${wordsOnCname(cname, alias.value)}` };
 }
 
-/** Follows aliases from the host until the wanted name, or the last one; null when it has none. */
-async function aliasOf(lookup: DnsLookup, host: string, wanted: string): Promise<Result<string | null, string>> {
+/** Follows aliases from the host until a wanted name, or the last one; null when it has none. */
+async function aliasOf(
+  lookup: DnsLookup,
+  host: string,
+  wanted: readonly string[],
+): Promise<Result<string | null, string>> {
   let last: string | null = null;
   let cnames: ReadonlyMap<string, string> = new Map();
   for (let hop = 0; hop < DNS_ALIASES; hop++) {
@@ -41,7 +49,7 @@ async function aliasOf(lookup: DnsLookup, host: string, wanted: string): Promise
     }
     if (next === undefined) return ok(last);
     last = next;
-    if (last === wanted) break;
+    if (wanted.includes(last)) break;
   }
   return ok(last);
 }

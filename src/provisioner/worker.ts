@@ -12,7 +12,7 @@ import { createLogger } from "../shared/log.ts";
 import { createCloudflareFront } from "./cloudflare-hostnames.ts";
 import { consume, onDeadLetter, onEvent, onProvisioning } from "./consume.ts";
 import { createDnsLookup } from "./dns-over-https.ts";
-import type { HostFront } from "./host-front.ts";
+import { type HostFront, refusingFront } from "./host-front.ts";
 import type { ProvisionerPorts } from "./ports.ts";
 import { sweep } from "./sweep.ts";
 
@@ -73,11 +73,11 @@ function portsOf(env: Env): ProvisionerPorts {
 
 const CLOUDFLARE_API_URL = "https://api.cloudflare.com/client/v4";
 
-/** A zone without a token is a setting that was forgotten, and nothing of it should be guessed. */
 function frontOf(env: Env): HostFront | null {
   const { CUSTOM_HOSTNAMES_ZONE_ID: zoneId = "", CUSTOM_HOSTNAMES_TOKEN: token = "" } = env;
   if (zoneId === "" && token === "") return null;
-  if (zoneId === "" || token === "") throw new Error("set both CUSTOM_HOSTNAMES_ZONE_ID and CUSTOM_HOSTNAMES_TOKEN");
+  if (zoneId === "" || token === "")
+    return refusingFront("set both CUSTOM_HOSTNAMES_ZONE_ID and CUSTOM_HOSTNAMES_TOKEN of the provisioner");
   const apiUrl = env.CUSTOM_HOSTNAMES_API_URL || CLOUDFLARE_API_URL;
   return createCloudflareFront({ apiUrl, zoneId, token }, (url, init) => fetch(url, init));
 }

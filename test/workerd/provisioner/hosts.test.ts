@@ -9,6 +9,7 @@ import { checkClaim, checkDueClaims } from "../../../src/provisioner/check-claim
 import { createCloudflareFront } from "../../../src/provisioner/cloudflare-hostnames.ts";
 import { createDnsLookup } from "../../../src/provisioner/dns-over-https.ts";
 import { checkDueFronts, repairLeavingHosts } from "../../../src/provisioner/front-checks.ts";
+import { refusingFront } from "../../../src/provisioner/host-front.ts";
 import { runOperation } from "../../../src/provisioner/run-operation.ts";
 import { sweep } from "../../../src/provisioner/sweep.ts";
 import { bindings, lookup, makeCluster, operationOf, requestDeletion, requestTenant, world } from "./support.ts";
@@ -320,6 +321,18 @@ describe("a custom host (D10, H106)", () => {
       proofs[proof.txtKey] = [proof.txt];
     }
     await setRecords(proofs);
+    const { dns } = w.ports;
+    const broken: World["ports"] = {
+      ...w.ports,
+      dns: async (name, type) => {
+        if (name.endsWith(list[1] ?? "")) throw new Error("a bug");
+        return await dns(name, type);
+      },
+    };
+    await sweep(broken);
+    await deliver(w);
+    const served = await Promise.all(list.map(async (host) => (await lookup(host)) !== null));
+    expect(served).toEqual([true, false, true]);
     await sweep(w.ports);
     await deliver(w);
     for (const host of list) expect((await lookup(host))?.tenantId).toBe(tenant.tenantId);
@@ -332,6 +345,25 @@ describe("a custom host (D10, H106)", () => {
     await sweep(w.ports);
     expect(await checkedAt()).toBeGreaterThan(first ?? Infinity);
   });
+});
+
+test("a tenant of a cluster with several base domains has a host at each, and may prove its own one by any of them (D12)", async () => {
+  const w = worldWithDns();
+  const place = await makeCluster();
+  const second = `second-${place.domain}`;
+  await w.admin`update control.clusters set base_domains = string_to_array(${`${place.domain},${second}`}, ',') where name = ${place.cluster}`;
+  const tenant = await activeTenant(w, "everywhere", place);
+  for (const domain of [place.domain, second])
+    expect(await lookup(`everywhere.${domain}`)).toMatchObject({ tenantId: tenant.tenantId, state: "active" });
+  const host = newHost(place.cluster);
+  const { cname } = await claim(w, { ...tenant, domain: second }, host);
+  await setRecords({ [`CNAME ${host}`]: [cname] });
+  await check(w, tenant.tenantId, host);
+  await deliver(w);
+  expect((await lookup(host))?.tenantId).toBe(tenant.tenantId);
+  await runOperation(w.ports, await requestDeletion(tenant.tenantId));
+  for (const name of [`everywhere.${place.domain}`, `everywhere.${second}`, host])
+    expect(await lookup(name)).toBeNull();
 });
 
 describe("Cloudflare for SaaS", () => {
@@ -441,6 +473,16 @@ describe("Cloudflare for SaaS", () => {
     w.advance(16 * 60_000);
     await checkDueFronts(w.ports);
     expect(await hostRow(w, host)).toMatchObject({ frontId: await idOf(host), frontState: "pending" });
+  });
+
+  test("that is half set up is told of at the host, which is served all the same", async () => {
+    w = { ...w, ports: { ...w.ports, front: refusingFront("set both") } };
+    const host = await provenHost();
+    await deliver(w);
+    expect(await hostRow(w, host)).toMatchObject({ frontId: null, frontState: "failed", frontReason: "set both" });
+    expect((await lookup(host))?.tenantId).toBe(tenant.tenantId);
+    await runOperation(w.ports, await remove(w, tenant.tenantId, host));
+    expect(await hostRow(w, host)).toBeUndefined();
   });
 
   test("forgets the hosts of a deleted tenant, and a host that it lost is set up again", async () => {

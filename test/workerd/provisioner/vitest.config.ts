@@ -54,7 +54,8 @@ export default defineProject({
     cloudflareTest(({ inject }) => ({
       wrangler: { configPath: "../../../src/provisioner/wrangler.toml" },
       miniflare: {
-        bindings: { CREDENTIAL_KEY: "MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE=" },
+        // No test asks a resolver that is not of this machine.
+        bindings: { CREDENTIAL_KEY: "MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE=", DNS_RESOLVER_URL: "" },
         hyperdrives: {
           CONTROL_DB: inject("database").provisionerUrl,
           CLUSTER_DB_DEFAULT: inject("database").provisionerUrl,

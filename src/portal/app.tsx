@@ -23,11 +23,13 @@ import { addAccountRoutes } from "./routes/account.tsx";
 import { addInvitationRoutes } from "./routes/invitation.tsx";
 import { addMailRoutes } from "./routes/mail.tsx";
 import { addProviderRoutes } from "./routes/provider.ts";
+import { addTenantProviderRoutes } from "./routes/tenant-provider.tsx";
 import { addTenantRoutes } from "./routes/tenants.tsx";
 import { portalOrigin, tenantUrl, type PortalSettings } from "./settings.ts";
 import type { TenantMembers } from "./tenant-members.ts";
+import type { TenantProviders } from "./tenant-provider/tenant-provider.ts";
 
-export interface PortalPorts extends Omit<AuthorizePorts, "isMember"> {
+export interface PortalPorts extends Omit<AuthorizePorts, "isMember" | "mayEnter"> {
   /** Accounts of this invocation. */
   readonly accounts: () => Accounts;
   /** What goes by mail; null when the platform sends none. */
@@ -39,6 +41,9 @@ export interface PortalPorts extends Omit<AuthorizePorts, "isMember"> {
   };
   readonly ownTenants: () => OwnTenants;
   readonly tenantMembers: () => TenantMembers;
+  readonly tenantProviders: () => TenantProviders;
+  /** Ends everybody's sessions on a tenant's hosts. */
+  readonly endAllSessions: (tenantId: string, byAccountId: string, requestId: string) => Promise<void>;
   /** Null without an outside provider. */
   readonly provider: () => ProviderSignIn | null;
   /** Does `work` after the answer; its failure is logged as `call`. */
@@ -153,10 +158,21 @@ export function createPortal(ports: PortalPorts, settings: PortalSettings): Hono
     const outcome = await authorize(
       request.data,
       session,
-      { ...ports, isMember: (accountId, tenantId) => accounts.isMember(accountId, tenantId) },
+      {
+        ...ports,
+        isMember: (accountId, tenantId) => accounts.isMember(accountId, tenantId),
+        mayEnter: (sessionId, tenantId) => ports.tenantProviders().mayEnter(sessionId, tenantId),
+      },
       settings,
     );
     if (outcome.kind === "redirect") return c.redirect(outcome.location, 303);
+    if (outcome.kind === "prove") {
+      const next = `/authorize?${new URLSearchParams(request.data).toString()}`;
+      const location = await ports.tenantProviders().begin(session, outcome.tenantId, next);
+      return location === null
+        ? problem(c, "not-available", "The tenant's own provider does not answer right now. Try again in a moment.")
+        : c.redirect(location, 303);
+    }
     if (outcome.kind === "refused") return problem(c, outcome.code, outcome.detail);
     c.header(HEADER.error, "forbidden");
     const { host } = request.data;
@@ -167,6 +183,7 @@ export function createPortal(ports: PortalPorts, settings: PortalSettings): Hono
   addMailRoutes(app, ports, settings);
   addInvitationRoutes(app, ports, settings);
   addAccountRoutes(app, ports, settings);
+  addTenantProviderRoutes(app, ports, settings);
   addTenantRoutes(app, ports, settings);
 
   app.notFound((c) => problem(c, "not-found", "The portal has no such page."));

@@ -23,12 +23,15 @@ export interface AuthorizePorts {
   /** The authority's record of a host; rejects when it can't be reached. */
   readonly lookup: (host: string) => Promise<DirectoryRecord | null>;
   readonly isMember: (accountId: string, tenantId: string) => Promise<boolean>;
+  /** Whether a member's session may go on to the tenant without proving itself at the tenant's own provider. */
+  readonly mayEnter: (sessionId: string, tenantId: string) => Promise<boolean>;
   readonly issueCode: (of: CodeFor) => Promise<string>;
 }
 
 export type AuthorizeOutcome =
   | { readonly kind: "redirect"; readonly location: string }
   | { readonly kind: "not-member" }
+  | { readonly kind: "prove"; readonly tenantId: string }
   | { readonly kind: "refused"; readonly code: ErrorCode; readonly detail: string };
 
 /**
@@ -54,8 +57,10 @@ export async function authorize(
   if (record.state !== "active") {
     return { kind: "refused", code: "not-available", detail: "This tenant is not available right now." };
   }
-  if (!isOpenToAccounts(record) && !(await ports.isMember(session.accountId, record.tenantId))) {
-    return { kind: "not-member" };
+  const isMember = await ports.isMember(session.accountId, record.tenantId);
+  if (!isMember && !isOpenToAccounts(record)) return { kind: "not-member" };
+  if (isMember && !(await ports.mayEnter(session.sessionId, record.tenantId))) {
+    return { kind: "prove", tenantId: record.tenantId };
   }
 
   const code = await ports.issueCode({

@@ -31,6 +31,14 @@ export const LIMITS = {
   /** RFC 5321, section 4.5.3.1.5, has 512 octets; servers are wordy. */
   smtpLineCharacters: 4_096,
   smtpReplyLines: 100,
+  /** A provider that works answers in a second; the visitor waits. */
+  providerTimeoutMs: 5_000,
+  /** Descriptions and key sets have some kilobytes. */
+  providerBytes: 128 * 1024,
+  /** To sign in at a provider, second factor included. */
+  providerSignInSeconds: 10 * 60,
+  /** How long a proof at a tenant's provider counts for a session of the portal: a working day, as sessions on its hosts. */
+  providerProofSeconds: 12 * 3_600,
   /** Sessions shown on the account page, the newest. */
   listedSessions: 50,
   /** Members and invitations told to the console, each. */

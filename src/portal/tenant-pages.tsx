@@ -85,6 +85,11 @@ export function TenantPage({ tenant, url }: TenantPageProps) {
           Members
         </a>
       ) : null}
+      {tenant.role === "owner" ? (
+        <a class="button plain" href={`/tenants/${tenant.tenantId}/sign-in`}>
+          Sign-in
+        </a>
+      ) : null}
       <p>
         <a href="/">Your tenants</a>
       </p>

@@ -43,6 +43,7 @@ import { ensureMember, removeTenant } from "./members.ts";
 import { createOwnTenants } from "./own-tenants.ts";
 import { createProviderSignIn } from "./provider-sign-in.ts";
 import { readSessionToken, signSessionToken } from "./session-token.ts";
+import { createTenantProviders } from "./tenant-provider/tenant-provider.ts";
 import { createTenantMembers } from "./tenant-members.ts";
 import { readSettings, type PortalSettings, type SettingsEnv } from "./settings.ts";
 
@@ -98,6 +99,17 @@ export default {
           return directoryRecord.nullable().parse(record);
         },
         ownTenants: () => createOwnTenants({ db: db(), tenants: env.TENANTS, log }, settings),
+        tenantProviders: () =>
+          createTenantProviders({ db: db(), fetcher: fetch, log, now: systemClock, random }, settings),
+        async endAllSessions(tenantId, byAccountId, requestId) {
+          await env.TENANTS.endSessions({
+            tenantId,
+            accountId: null,
+            byAccountId,
+            requestId,
+            reason: "provider-changed",
+          });
+        },
         tenantMembers: () =>
           createTenantMembers({ ...invitationPorts(db(), settings), tenants: env.TENANTS }, settings),
         newId,
@@ -203,8 +215,12 @@ export class Sessions extends WorkerEntrypoint<PortalEnv> implements SessionsRpc
     const key = this.env.SESSION_PRIVATE_KEY;
     const claims = await readSessionToken(key, token, tenantId, systemClock());
     if (claims === null) return null;
-    const accounts = createAccounts(database(this.env), readSettings(this.env), log, systemClock);
+    const db = database(this.env);
+    const settings = readSettings(this.env);
+    const accounts = createAccounts(db, settings, log, systemClock);
+    const providers = createTenantProviders({ db, fetcher: fetch, log, now: systemClock, random }, settings);
     const [isLive, account] = await Promise.all([accounts.isLive(claims.sid), accounts.seenBy(claims.sub, tenantId)]);
+    if (account !== null && account.role !== null && !(await providers.mayEnter(claims.sid, tenantId))) return null;
     // Whoever came in as a member must still be one; whether others may come in is judged by the route.
     if (!isLive || account === null || (account.role === null && claims.role !== null)) return null;
     const { sub: accountId, sid: sessionId, accessRevision, iat: since } = claims;

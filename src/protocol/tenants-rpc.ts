@@ -21,12 +21,12 @@ export type CreateOwnTenantResult =
 
 export const endSessionsInput = z.strictObject({
   tenantId: z.string().min(1).max(64),
-  /** Whose sessions on the tenant's hosts end. */
-  accountId: z.string().min(1).max(64),
+  /** Whose sessions on the tenant's hosts end; null: everybody's. */
+  accountId: z.string().min(1).max(64).nullable(),
   byAccountId: z.string().min(1).max(64),
   requestId: z.string().min(1).max(64),
   /** Why, for the audit. */
-  reason: z.enum(["role-changed", "removed"]),
+  reason: z.enum(["role-changed", "removed", "provider-changed"]),
 });
 export type EndSessionsInput = z.infer<typeof endSessionsInput>;
 
@@ -46,6 +46,6 @@ export interface TenantsRpc {
   create(input: CreateOwnTenantInput): Promise<CreateOwnTenantResult>;
   /** Those of the ids (at most 100) that there are. */
   show(tenantIds: readonly string[]): Promise<TenantStatus[]>;
-  /** Raises `notBefore` of one account: its sessions on the tenant's hosts are refused within 10 s. False: there is no such tenant. */
+  /** Raises `notBefore` of one account, or the access revision: sessions on the tenant's hosts are refused within 10 s. False: there is no such tenant. */
   endSessions(input: EndSessionsInput): Promise<boolean>;
 }

@@ -183,6 +183,10 @@ async function visitAll(page: Page, look: (name: string) => Promise<void>, perso
   await look("members-invited");
   await submit("Leave");
   await look("members-refused");
+  await go(`/tenants/${TENANT.tenantId}/sign-in`);
+  await look("tenant-provider");
+  await go("/sign-in/tenant-provider?state=x&code=y");
+  await look("tenant-provider-not-proven");
   await go("/tenants/new");
   await look("tenant-new-unverified");
   await go("/account");
@@ -253,6 +257,6 @@ test.each([
     await context.close();
     expect(found).toEqual([]);
     expect(scripts).toEqual([]);
-    expect(pages).toBe(28);
+    expect(pages).toBe(30);
   },
 );

@@ -55,3 +55,6 @@ export const MIN_VISITOR_PASSWORD_LENGTH = 8;
 export const MAX_VISITOR_PASSWORD_LENGTH = 200;
 /** What Workers allow at most; about 20 ms for a try. */
 export const PASSWORD_ITERATIONS = 100_000;
+
+/** The slowest calls take a second or two; a database that stands still is reported before people and programs give up by themselves. */
+export const ANSWER_WITHIN_MS = 10_000;

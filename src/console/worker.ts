@@ -16,7 +16,10 @@ import {
 import { systemClock } from "../shared/clock.ts";
 import { createLogger } from "../shared/log.ts";
 import { createConsole } from "./app.ts";
+import { answerInTime } from "./deadline.ts";
+import { ANSWER_WITHIN_MS } from "./limits.ts";
 import { createOwnTenant, endSessionsOf, showOwnTenants } from "./own-tenants.ts";
+import type { ConsolePorts } from "./ports.ts";
 
 interface Objects<Rpc> {
   getByName(name: string): Rpc;
@@ -36,7 +39,7 @@ const log = createLogger("console", (line) => console.log(line));
 export default {
   async fetch(request, env, context) {
     const { db } = connect(env.CONTROL_DB.connectionString);
-    return await app.fetch(request, {
+    const ports: ConsolePorts = {
       db,
       send: async (message) => {
         await env.PROVISIONING.send(message);
@@ -47,7 +50,8 @@ export default {
       sleep: (ms) => new Promise((resolve) => setTimeout(resolve, ms)),
       log,
       waitUntil: (work) => context.waitUntil(work),
-    });
+    };
+    return await answerInTime(Promise.resolve(app.fetch(request, ports)), ANSWER_WITHIN_MS);
   },
 } satisfies ExportedHandler<Env>;
 

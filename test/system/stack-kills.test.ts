@@ -1,8 +1,10 @@
+import type { ChildProcess } from "node:child_process";
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import { afterAll, beforeAll, expect, test } from "vitest";
+import { spawnCli } from "../support/cli.ts";
 import { type TestStack, startStack, stopStack } from "../support/stack.ts";
 import { until } from "../support/until.ts";
 
@@ -117,6 +119,39 @@ test.each(["workerd", "workers"])(
     expect(goodAfterMs).toBeLessThan(5_000);
   },
 );
+
+test("while the database stands still, visitors are served and connectors get tokens and come in; operators are told, and it goes on by itself (R12)", async () => {
+  const file = join(dir, "degraded.json");
+  const made = await stack.cli("connector", "create", "globex", "degraded", "--secret", "--out", file);
+  expect(made.code, made.stderr).toBe(0);
+  const visits = visit();
+  const pid = partOf("postgres")?.pid ?? 0;
+  let child: ChildProcess | null = null;
+  process.kill(pid, "SIGSTOP");
+  try {
+    child = spawnCli(["connect", "--credentials", file, "--target", "ping", "--state-dir", dir]);
+    await until("the new connector to serve", async () => (await stack.request("ping--globex", "/")).status === 200);
+    // One that is lost comes back.
+    process.kill(partOf("connector-plant-1-a")?.pid ?? 0, "SIGKILL");
+    await until("it is back", () => partOf("connector-plant-1-a")?.state === "running");
+    const discovery = await stack.request("relay", "/.well-known/relayserver-configuration");
+    expect(discovery.status).toBe(200);
+    const asked = await fetch(`${stack.consoleUrl}/api/v1/tenants`, {
+      headers: { authorization: `Bearer ${stack.apiToken}` },
+      signal: AbortSignal.timeout(20_000),
+    });
+    expect([asked.status, asked.headers.get("causeway-error")]).toEqual([503, "not-available"]);
+  } finally {
+    process.kill(pid, "SIGCONT");
+    child?.kill("SIGKILL");
+  }
+  await until("operators are answered", async () => (await stack.cli("tenant", "list", "--json")).code === 0);
+  await visits.stop();
+  const failures = VISITORS.map((name) => visits.seen[name].flatMap(({ ok, what }) => (ok ? [] : [what])));
+  expect(failures.map((seen) => seen.length <= 1)).toEqual([true, true, true]);
+  expect(failures.slice(0, 2)).toEqual([[], []]);
+  expect((await stack.cli("connector", "delete", "globex", "degraded", "--force", "--wait")).code).toBe(0);
+});
 
 test("what was announced when workerd died is done after it is back: the outbox is swept", async () => {
   const made = await fetch(`${stack.consoleUrl}/api/v1/tenants`, {

@@ -16,10 +16,10 @@ import { freePorts } from "../support/ports.ts";
  *
  * Connectors, all from this machine, at one `causeway relay` with both lanes, which is killed (SIGKILL) and started again. Prints for each
  * time how long after the relay listened again the links were back, what their dials met meanwhile, what the relay used, and how visitors'
- * requests went. Exit code 1 when not all are back in two minutes. `--lanes one`: half of the connectors on each lane, so one socket each.
+ * requests went. Exit code 1 when not all are back in five minutes. `--lanes one`: half of the connectors on each lane, so one socket each.
  * `--listeners one`: visitors and connectors share an address. Every process needs as many file descriptors as it has sockets.
  */
-const BACK_MS = 120_000;
+const BACK_MS = 300_000;
 const PROBE_EVERY_MS = 25;
 
 const { values } = parseArgs({

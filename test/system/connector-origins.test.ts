@@ -1,4 +1,5 @@
 import type { IncomingMessage, Server } from "node:http";
+import type { Duplex } from "node:stream";
 import { WebSocketServer } from "ws";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import type { HeaderList } from "../../src/protocol/tunnel/session.ts";
@@ -116,4 +117,24 @@ test("origin: target gives every request of the visitor's pages the target's own
   expect(await seen("own", "null")).toBe(`null ${host}`);
   expect(await seen("named", `https://${VISITOR}`)).toBe("http://erp.example erp.example");
   expect(await seen("auto", `https://${VISITOR}`)).toBe(`https://${VISITOR} ${host}`);
+});
+
+test("the connection that a refused WebSocket was asked for over does not stay open", async () => {
+  const open = new Set<Duplex>();
+  const url = await site.target(
+    (_request, response) => void response.end(),
+    (server: Server) =>
+      server.on("upgrade", (_request, socket) => {
+        open.add(socket);
+        socket.on("error", () => undefined);
+        socket.on("end", () => open.delete(socket)); // our server may stay half open
+        socket.resume();
+        // As servers do that keep connections: nothing says that it would end.
+        socket.write("HTTP/1.1 404 Not Found\r\nContent-Length: 4\r\n\r\nnone");
+      }),
+  );
+  const link = await connected(web("nowhere", url));
+  const exchange = openSocket(link, "nowhere");
+  expect([(await exchange.head).status, await exchange.text()]).toEqual([404, "none"]);
+  await until("the connection to be closed", () => open.size === 0);
 });

@@ -161,12 +161,15 @@ function fieldsOf(
 
 /** An ordinary answer to a request that asked for a WebSocket: 401, 404, a redirect. */
 function passBody(response: IncomingMessage, stream: Stream, fail: (error: unknown) => void): void {
+  const connection = response.socket;
   response.on("data", (chunk: Buffer) => {
     if (stream.write(chunk) <= 0) response.pause();
   });
   response.once("end", () => {
     stream.end(targetResponseHeaders(headerPairs(response.rawTrailers)));
     stream.stopReceiving();
+    // Nobody else uses it, and a target may keep it open for an hour, and with it this process.
+    connection.destroy();
   });
   response.once("error", fail);
 }

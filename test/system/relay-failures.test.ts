@@ -14,7 +14,7 @@ import { createScene, nothingLeft, type Scene } from "./relay-node/failing.ts";
 // in bounded time, and nothing stays behind. Most of it is waiting, so the cases run side by side.
 vi.setConfig({ maxConcurrency: 8 });
 
-/** A connector that says nothing while it has work: asked after 10 s, given up 20 s later (src/relay/limits.ts), looked at twice a second. */
+/** A connector that says nothing while it has work: asked after 3 s, given up 20 s later (src/relay/limits.ts); the rest is for a busy machine. */
 const SILENT_MS = 32_000;
 /** A busy connector asks after 5 s and waits for 20 (src/connector/limits.ts). */
 const GIVEN_UP_MS = 30_000;
@@ -46,7 +46,6 @@ const connector = ({ site, targetUrl }: Scene, url: string, instance: string, ..
   site.process(url, ["--target", `web=${targetUrl}`, "--instance", instance, "--reconnect-max", "1", ...args]);
 
 const codeOf = ({ status, headers }: Answer) => [status, headers["causeway-error"]];
-/** Null once nobody answers. */
 const visit = ({ port }: RelayHost, path = "/", method = "GET"): Promise<Answer> =>
   ask(port, "web--acme", path, { method, timeoutMs: 60_000, ...(method === "POST" && { body: "x" }) });
 

@@ -58,6 +58,9 @@ export const nodeRelay: Tunnel = {
       credentialsFile,
       "--target",
       `${TARGET}=${origin.url}`,
+      // Nor a line for each request.
+      "--audit",
+      "none",
     ]);
     const headers = async () => ({ host: `${TENANT}.${BASE_DOMAIN}` });
     const url = `http://127.0.0.1:${visitors}/`;

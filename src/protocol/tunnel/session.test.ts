@@ -587,3 +587,12 @@ describe("the greeting", () => {
     expect(framesOf(pair.connector.takeMessage() ?? new Uint8Array())).toHaveLength(1);
   });
 });
+
+it("lets many streams queue less each than few, and never less than two frames", () => {
+  const pair = createPair();
+  pair.exchange();
+  const upload = () => opened(pair.relay, recorder(), { ...GET, method: "POST", end: false });
+  const streams = Array.from({ length: LIMITS.streams }, upload);
+  expect(streams[0]?.writable).toBe(SEND.streamQueueBytes);
+  expect(streams.at(-1)?.writable).toBe(2 * SEND.contendedFrameBytes);
+});

@@ -25,6 +25,9 @@ export type * from "./types.ts";
 /** A peer that never got further than HELLO: nothing of it is known yet, so nothing may be sent to it but our HELLO. */
 const UNKNOWN_PEER_MESSAGE_BYTES = 64 * 1024;
 
+/** So many streams queue as much as they may; more of them share that, down to two frames each, so that a crowd that stands still holds little. */
+const FULL_QUEUES = 16;
+
 /** A session over one socket. `docs/protocol.md` describes the wire, types.ts every call and event. */
 export function createSession(options: SessionOptions): Session {
   const { role, now, limits, send, identity, events, restored } = options;
@@ -104,7 +107,10 @@ export function createSession(options: SessionOptions): Session {
   const port: StreamPort = {
     role,
     carrier,
-    streamQueueBytes: send.streamQueueBytes,
+    get streamQueueBytes() {
+      const share = Math.floor((FULL_QUEUES * send.streamQueueBytes) / (streams.size + 1));
+      return Math.min(send.streamQueueBytes, Math.max(2 * send.contendedFrameBytes, share));
+    },
     wsMessageBytes: limits.wsMessageBytes,
     budget,
     now,
@@ -145,7 +151,6 @@ export function createSession(options: SessionOptions): Session {
     if (version < control.VERSION.min || version < hello.versions.min) return fail(CLOSE.version, "no common version");
     adopt({ ...hello, version });
     outbox.wake(); // what was announced meanwhile may go now
-    if (windows.maxBytes > limits.streamWindowBytes) sendPing(); // while nothing else is on the way
     if (peer !== null) events.hello?.(peer);
   };
 

@@ -7,7 +7,7 @@ const says =
   (status: number, text: string): Fetch =>
   async (request) =>
     new Response(`${text} ${await request.text()}`.trim(), { status });
-const post = (path: string, body: BodyInit, headers: Record<string, string> = {}): Request =>
+const post = (path: string, body: string, headers: Record<string, string> = {}): Request =>
   new Request(`http://relay.causeway.localhost${path}`, { method: "POST", body, headers });
 const token = (): Request => post("/token", "grant_type=x", { "content-length": "12" });
 

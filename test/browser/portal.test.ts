@@ -1,6 +1,5 @@
-import { readFileSync } from "node:fs";
-import { createRequire } from "node:module";
 import { join } from "node:path";
+import axe from "axe-core";
 import type { Browser, BrowserContextOptions, Page } from "playwright-core";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { z } from "zod";
@@ -13,7 +12,6 @@ import { BASE, tenantRecord, toService } from "../system/edge/records.ts";
 import { startEdgeStack, type EdgeStack } from "../system/edge/stack.ts";
 
 // Every page of the portal in a real browser. SCREENSHOTS: a folder to put pictures of all of them, for people to look at.
-const AXE = readFileSync(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8");
 const PASSWORD = "correct horse battery";
 const TENANT = { tenantId: newId("ten"), slug: "acme", cluster: "default" };
 let pg: TestPostgres;
@@ -242,7 +240,7 @@ test.each([
     let pages = 0;
     async function look(name: string): Promise<void> {
       pages++;
-      await page.evaluate(AXE);
+      await page.evaluate(axe.source);
       const result = violations.parse(await page.evaluate("axe.run().then(({ violations }) => violations)"));
       found.push(...result.map(({ id, impact, nodes }) => ({ name, id, impact, html: nodes.map(({ html }) => html) })));
       const wide = await page.evaluate("document.documentElement.scrollWidth - innerWidth");

@@ -113,7 +113,7 @@ export async function startEdgeStack(
             SWITCH: { name: "causeway-relay-control", entrypoint: "Switch" },
           },
         }),
-        await worker("causeway-console", "test/system/edge/console-stand-in.ts", {}),
+        await worker("causeway-console", "test/workerd/edge/fixtures/console.ts", {}),
         ...(await Promise.all(["a", "b"].map((lane) => fixture(`causeway-relay-${lane}`, lane)))),
       ],
     }),

@@ -22,6 +22,7 @@ import {
   renderProofFilter,
   type EnvoyPorts,
 } from "./envoy/static.ts";
+import { countRefused } from "./envoy/refused.ts";
 import { serveHealth, type AgentStatus } from "./health.ts";
 import { postJson } from "./http.ts";
 import { enrol, newNodeKey, nodeKey, signAssertion, type EnrolFailure, type NodeKey } from "./identity.ts";
@@ -179,7 +180,8 @@ export async function startNodeAgent(config: AgentConfig, log: Logger): Promise<
     heldRemovals: held.list().length,
     services: driver.running(),
   });
-  const health = config.healthPort === null ? null : await serveHealth(config.healthPort, status);
+  const refused = () => countRefused(`http://127.0.0.1:${config.envoy.adminPort}`);
+  const health = config.healthPort === null ? null : await serveHealth(config.healthPort, status, refused);
   return ok({
     status,
     async stop() {

@@ -33,7 +33,6 @@ export const routeRewrite = z.object({
   /** In place of the visitor's Host, for a service. X-Forwarded-Host stays the visitor's. */
   host: z.string().max(253).optional(),
 });
-export type RouteRewrite = z.infer<typeof routeRewrite>;
 
 export const tenantRoute = z.object({
   /** Segment-aware prefix: "/" or without a trailing slash. The longest match wins. */

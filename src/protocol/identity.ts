@@ -26,4 +26,3 @@ export const identityClaims = z.object({
   iat: z.number(),
   exp: z.number(),
 });
-export type IdentityClaims = z.infer<typeof identityClaims>;

@@ -3,7 +3,9 @@ import type { Miniflare } from "miniflare";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { WebSocket } from "ws";
 import { z } from "zod";
+import { countRefused } from "../../src/node-agent/envoy/refused.ts";
 import { renderTenant } from "../../src/node-agent/envoy/render.ts";
+import { serveHealth } from "../../src/node-agent/health.ts";
 import { encodeTenant } from "../../src/node-agent/xds/codec.ts";
 import { startChild, stopChildren } from "../support/children.ts";
 import { newProofKey, startBareEnvoy, type BareEnvoy } from "../support/envoy.ts";
@@ -164,6 +166,34 @@ test.each([
   expect(response.headers.get("server")).not.toBe("envoy");
   expect(await response.json()).toMatchObject({ code, status, requestId: 'r"1' });
 });
+
+test("requests without a good proof are counted (D4)", async () => {
+  const before = (await countRefused(envoy.adminUrl)) ?? Number.NaN;
+  expect((await ask({ ...ACME, proof: "none" })).status).toBe(401);
+  expect((await ask({ ...ACME, node: "nod_other" })).status).toBe(403);
+  expect((await ask(ACME)).status).toBe(200);
+  await until("both are counted", async () => (await countRefused(envoy.adminUrl)) === before + 2);
+  const server = await serveHealth(
+    0,
+    () => status,
+    () => countRefused(envoy.adminUrl),
+  );
+  const address = z.object({ port: z.number() }).parse(server.address());
+  const metrics = await (await fetch(`http://127.0.0.1:${address.port}/metrics`)).text();
+  server.close();
+  expect(metrics).toContain(`\ncauseway_node_refused_requests_total ${before + 2}\n`);
+  expect(metrics).toContain('causeway_node_tenants{state="live"} 2');
+});
+
+const status = {
+  ready: true,
+  node: "test-node",
+  channel: "online",
+  envoy: { connected: true, pid: null },
+  tenants: { live: 2 },
+  heldRemovals: 0,
+  services: [],
+} as const;
 
 test("a proof of one tenant opens nothing of another, whatever the request says", async () => {
   for (const headers of [{ "x-edge-scope": GLOBEX.host }, { "x-forwarded-host": GLOBEX.host }, { host: GLOBEX.host }]) {

@@ -1,4 +1,4 @@
-import { and, asc, eq, inArray, lte } from "drizzle-orm";
+import { and, asc, eq, inArray, lte, sql } from "drizzle-orm";
 import type { Db } from "../db/client.ts";
 import { enqueueHostsChange, leaveHost, takeHost } from "../db/hosts.ts";
 import type { HostClaimRow } from "../db/hosts.ts";
@@ -24,6 +24,7 @@ export interface ClaimRef {
 const CHANGEABLE: readonly TenantRow["state"][] = ["active", "suspended"];
 
 const TAKEN = "it is proven, but another tenant has this host; it has to be removed there first";
+const PLATFORMS = "it is proven, but has become a name below a base domain of the platform";
 
 const isClaim = ({ tenantId, host }: ClaimRef) => and(eq(hostClaims.tenantId, tenantId), eq(hostClaims.host, host));
 
@@ -64,8 +65,10 @@ async function settle(
   let judged = judge(before, verdict, now.getTime(), ports.random());
   let changed = false;
   if (judged.serve) {
-    const taken = await takeHost(tx, tenantId, host, now);
-    if (taken === null) judged = judge(before, { kind: "missing", reason: TAKEN }, now.getTime(), ports.random());
+    const isPlatforms = await isBelowBaseDomain(tx, host);
+    const taken = isPlatforms ? null : await takeHost(tx, tenantId, host, now);
+    const reason = isPlatforms ? PLATFORMS : TAKEN;
+    if (taken === null) judged = judge(before, { kind: "missing", reason }, now.getTime(), ports.random());
     changed = taken !== null && (taken.changed || !isPublished);
   } else if (before.state !== "pending") {
     changed = await leaveHost(tx, tenantId, host, now);
@@ -77,6 +80,14 @@ async function settle(
   if (claim.state !== judged.state)
     ports.log.info("a custom host changed its state", { tenantId, host, from: claim.state, to: judged.state });
   return changed ? await enqueueHostsChange(tx, tenantId, now) : null;
+}
+
+/** A cluster that came after the claim may have such a domain; what is served already holds it up (POST /clusters). */
+async function isBelowBaseDomain(tx: Db, host: string): Promise<boolean> {
+  const covering = sql`exists (select 1 from unnest(${clusters.baseDomains}) base
+    where ${host} = base or right(${host}, length(base) + 1) = '.' || base)`;
+  const [found] = await tx.select({ id: clusters.id }).from(clusters).where(covering).limit(1);
+  return found !== undefined;
 }
 
 const columnsOf = (judged: Judgement, verdict: Verdict, now: Date): Partial<HostClaimRow> => ({

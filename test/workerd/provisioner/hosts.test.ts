@@ -361,6 +361,15 @@ test("a tenant of a cluster with several base domains has a host at each, and ma
   await check(w, tenant.tenantId, host);
   await deliver(w);
   expect((await lookup(host))?.tenantId).toBe(tenant.tenantId);
+  // A cluster's domain that came after the claim is the platform's.
+  const late = `shop.late-${place.cluster}.example`;
+  const proof = await claim(w, tenant, late);
+  await setRecords({ [proof.txtKey]: [proof.txt] });
+  await w.admin`update control.clusters set base_domains = base_domains || ${late.slice("shop.".length)}::text
+    where name = ${place.cluster}`;
+  await check(w, tenant.tenantId, late);
+  expect((await claimRow(w, tenant.tenantId, late))?.reason).toContain("below a base domain");
+  expect(await hostRow(w, late)).toBeUndefined();
   await runOperation(w.ports, await requestDeletion(tenant.tenantId));
   for (const name of [`everywhere.${place.domain}`, `everywhere.${second}`, host])
     expect(await lookup(name)).toBeNull();

@@ -82,17 +82,12 @@ export async function showOwnTenants(db: Db, tenantIds: readonly string[]): Prom
     .from(routes)
     .where(inArray(routes.tenantId, ids))
     .orderBy(routes.tenantId, sql`length(${routes.prefix})`, routes.prefix);
-  // Only of those that are on their way: nobody looks at the others' operations here.
-  const busy = rows.flatMap(({ id, state }) => (state === "provisioning" || state === "failed" ? [id] : []));
-  const newest =
-    busy.length === 0
-      ? []
-      : await db
-          .selectDistinctOn([operations.subjectId])
-          .from(operations)
-          .where(inArray(operations.subjectId, busy))
-          .orderBy(operations.subjectId, desc(operations.seq));
-  const withTheirs = await withSteps(db, newest);
+  const creations = await db
+    .selectDistinctOn([operations.subjectId])
+    .from(operations)
+    .where(and(inArray(operations.subjectId, ids), eq(operations.kind, "tenant-create")))
+    .orderBy(operations.subjectId, desc(operations.seq));
+  const withTheirs = await withSteps(db, creations);
   return rows.map(({ id, state }) => ({
     tenantId: id,
     state,

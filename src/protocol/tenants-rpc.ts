@@ -37,7 +37,7 @@ export interface TenantStatus {
   readonly host: string | null;
   /** Where its pages begin: "/" if a route covers it, else the shortest prefix that one has. */
   readonly startPath: string;
-  /** Of its newest operation, in order. */
+  /** Of its creation, in order. */
   readonly steps: readonly { readonly name: string; readonly state: "pending" | "running" | "done" | "failed" }[];
 }
 

@@ -97,7 +97,7 @@ function SessionRow({ session, isThis }: { readonly session: SessionView; readon
       {isThis ? null : (
         <form method="post" action="/account/end-session">
           <input type="hidden" name="session" value={session.id} />
-          <button type="submit" class="plain" aria-label={`End the session of ${name} since ${since.slice(0, 16)}`}>
+          <button type="submit" class="plain" aria-label={`End this session: ${name} since ${since.slice(0, 16)}`}>
             End this session
           </button>
         </form>

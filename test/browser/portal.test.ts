@@ -224,7 +224,7 @@ const violations = z.array(
 const RULES = { phone: "", desktop: "{ runOnly: ['color-contrast'] }" };
 const SIZES = { desktop: { width: 1280, height: 800 }, phone: { width: 320, height: 640 } };
 
-test.each([
+test.concurrent.each([
   ["light", "desktop"],
   ["dark", "phone"],
 ] as const)(

@@ -42,9 +42,16 @@ export async function startEnvoy(
     probeSocket: join(folder, "envoy-run/probe.sock"),
     listenersDir: join(folder, "envoy-listeners"),
     filtersDir: join(folder, "envoy-filters"),
+    secretsDir: join(folder, "envoy-secrets"),
   };
   await Promise.all([paths.listenersDir, paths.filtersDir].map((dir) => mkdir(dir, { recursive: true })));
-  const ports = { address: "127.0.0.1", port: await freePort(), adminPort: await freePort() };
+  const ports = {
+    address: "127.0.0.1",
+    port: await freePort(),
+    adminPort: await freePort(),
+    tls: false,
+    mqttPort: null,
+  };
   const bootstrap = join(folder, "envoy.json");
   await Promise.all(
     [

@@ -16,6 +16,7 @@ import { nodeRoutes } from "./routes/nodes.ts";
 import { operationRoutes } from "./routes/operations.ts";
 import { pairingRoutes } from "./routes/pairing.ts";
 import { relayRoutes } from "./routes/relay.ts";
+import { serviceRoutes } from "./routes/services.ts";
 import { tenantChangeRoutes } from "./routes/tenant-changes.ts";
 import { tenantHostRoutes } from "./routes/tenant-hosts.ts";
 import { tenantPartRoutes } from "./routes/tenant-parts.ts";
@@ -65,6 +66,7 @@ export function createConsole(): ConsoleApp {
   tenantChangeRoutes(app);
   tenantHostRoutes(app);
   tenantPartRoutes(app);
+  serviceRoutes(app);
   tenantPolicyRoutes(app);
   memberRoutes(app);
   relayRoutes(app);

@@ -25,6 +25,8 @@ export const EVENTS_HEARTBEAT_MS = 15_000;
 /** A watcher of a stuck operation is sent away; it may come back. */
 export const EVENTS_MAX_MS = 10 * 60 * 1000;
 
+/** As many as a message to a node takes. */
+export const MAX_SERVICES_PER_TENANT = 50;
 /** As the directory record and the node's configuration have them. */
 export const MAX_ROUTES_PER_TENANT = 200;
 /** A node takes 100 hosts of a tenant (protocol/node-channel.ts); up to ten are below base domains of its cluster. */

@@ -113,11 +113,12 @@ export async function createTenant(tx: Db, request: TenantRequest, now: Date): P
   await tx.insert(hosts).values(tenantHosts.map((host) => ({ host, tenantId, kind: "primary" as const })));
   if (wanted.length > 0)
     await tx.insert(services).values(
-      wanted.map(({ name, driver, healthPath, needsSchema }) => ({
+      wanted.map(({ name, driver, protocol, healthPath, needsSchema }) => ({
         tenantId,
         workspaceId,
         name,
         driver,
+        protocol,
         healthPath,
         needsSchema,
       })),

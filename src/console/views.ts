@@ -1,3 +1,4 @@
+import { nodeService } from "../protocol/node-channel.ts";
 import { z } from "@hono/zod-openapi";
 import { nextAttemptOf } from "../db/operations.ts";
 import type { OperationRow, StepRow } from "../db/operations.ts";
@@ -116,6 +117,8 @@ export const serviceView = z
     name: z.string(),
     workspace: z.string(),
     driver: z.string(),
+    protocol: z.enum(["http", "mqtt"]),
+    stopped: z.boolean().openapi({ description: "Switched off: it does not run, its routes answer 503" }),
     status: z.enum(SERVICE_STATUSES),
     updatedAt: time,
   })
@@ -123,6 +126,9 @@ export const serviceView = z
 export const catalogueEntry = z
   .object({
     name: z.string(),
+    driver: nodeService.shape.driver,
+    protocol: z.enum(["http", "mqtt"]),
+    healthPath: z.string().nullable(),
     needsSchema: z.boolean(),
     isDefault: z.boolean(),
     routes: z.array(z.object({ prefix: z.string(), access: accessMode })),

@@ -25,6 +25,7 @@ export const PLANS = {
   "tenant-resume": ["publish"],
   "tenant-routes": ["push", "publish"],
   "tenant-policy": ["publish"],
+  "tenant-services": ["push", "publish", "settle-services"],
   // What leaves goes from visitors first; what comes works at the node before visitors are sent there.
   "tenant-hosts": ["withdraw-old-hosts", "push", "publish", "front-hosts", "settle-hosts"],
   "tenant-revoke-sessions": ["publish"],

@@ -257,6 +257,9 @@ export const catalogue = control.table(
       .references(() => clusters.id, { onDelete: "cascade" }),
     name: text("name").notNull(),
     driver: jsonb("driver").$type<NodeService["driver"]>().notNull(),
+    protocol: text("protocol", { enum: ["http", "mqtt"] })
+      .notNull()
+      .default("http"),
     healthPath: text("health_path"),
     /** Needs the tenant's database schema: it gets DATABASE_URL. */
     needsSchema: boolean("needs_schema").notNull().default(false),
@@ -279,8 +282,13 @@ export const services = control.table(
       .references(() => workspaces.id, { onDelete: "cascade" }),
     name: text("name").notNull(),
     driver: jsonb("driver").$type<NodeService["driver"]>().notNull(),
+    protocol: text("protocol", { enum: ["http", "mqtt"] })
+      .notNull()
+      .default("http"),
     healthPath: text("health_path"),
     needsSchema: boolean("needs_schema").notNull().default(false),
+    /** Switched off by somebody: it stays what it is, and does not run. */
+    stopped: boolean("stopped").notNull().default(false),
     status: text("status", { enum: SERVICE_STATUSES }).notNull().default("CREATED"),
     updatedAt: updatedAt(),
   },
@@ -459,6 +467,7 @@ export const OPERATION_KINDS = [
   "tenant-resume",
   "tenant-routes",
   "tenant-policy",
+  "tenant-services",
   "tenant-hosts",
   "tenant-revoke-sessions",
   "tenant-delete",

@@ -53,7 +53,7 @@ export async function proxyToNode(
   try {
     const answer = await firstByte(outgoing, upload?.ended ?? null, firstByteMs, ports);
     visit.seen.upstreamMs = ports.now() - askedAtMs;
-    return returned(answer, visit.requestId);
+    return ownError(answer, visit) ?? returned(answer, visit.requestId);
   } catch (error) {
     return error instanceof DeadlineError
       ? refuse(visit, "node-timeout", "The tenant's node took too long to answer. Try again in a moment.")
@@ -90,6 +90,23 @@ function uploadOf(
 ): { readonly body: ReadableStream<Uint8Array>; readonly ended?: Promise<void> } {
   const length = declaredLength(headers);
   return length !== null && length <= LIMITS.replayableBodyBytes ? { body } : observedBody(body, length);
+}
+
+/**
+ * An error that the node's Envoy made itself, in the form that the visitor reads; null for what a service answered (Envoy takes the header from
+ * services). That it wants no proof of ours is no business of the visitor's.
+ */
+function ownError(answer: Response, visit: Visit): Response | null {
+  const code = answer.headers.get(HEADER.error);
+  if (code === null) return null;
+  answer.body?.cancel().catch(() => undefined);
+  if (code === "not-available")
+    return refuse(visit, code, "The service can't be reached right now. Try again in a moment.");
+  if (code === "node-timeout") return refuse(visit, code, "The service did not answer in time.");
+  if (code === "no-route") return refuse(visit, code, "No route of this tenant matches the path.");
+  if (code === "body-too-large") return refuse(visit, code, "The request is too large.");
+  if (code === "bad-request") return refuse(visit, code, "The request is not valid HTTP.");
+  return refuse(visit, "node-unreachable", "The tenant's node refused the request. Try again in a moment.");
 }
 
 function returned(response: Response, requestId: string): Response {

@@ -112,8 +112,8 @@ export function createTenants(ports: TenantsPorts): Tenants {
   /** Starts (or finds) the tenant's services; where each route's service listens. */
   const servicesUp = async (spec: NodeTenant): Promise<Result<Map<string, Endpoint>, string>> => {
     const endpoints = new Map<string, Endpoint>();
-    for (const { name, driver: kind } of spec.services) {
-      if (kind.kind === "external" && !endpoints.has(name))
+    for (const { name, driver: kind, stopped } of spec.services) {
+      if (kind.kind === "external" && stopped !== true && !endpoints.has(name))
         endpoints.set(name, { address: kind.address, port: kind.port });
     }
     for (const instance of instancesOf(spec)) {
@@ -408,8 +408,8 @@ export function createTenants(ports: TenantsPorts): Tenants {
 }
 
 function instancesOf({ tenantId, slug, services }: NodeTenant): ServiceInstance[] {
-  return services.flatMap(({ name, workspace, driver, protocol = "http", healthPath, secrets }) =>
-    driver.kind === "external"
+  return services.flatMap(({ name, workspace, driver, protocol = "http", stopped, healthPath, secrets }) =>
+    driver.kind === "external" || stopped === true
       ? []
       : [{ tenantId, slug, workspace, service: name, driver, protocol, healthPath, secrets }],
   );

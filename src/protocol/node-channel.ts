@@ -19,6 +19,8 @@ export const nodeService = z.object({
   ]),
   /** `mqtt`: a broker, reached by MQTT over TLS under the tenant's hosts instead of by routes; one a tenant. Absent: HTTP. */
   protocol: z.enum(["http", "mqtt"]).optional(),
+  /** Switched off: it does not run, and its routes say that it can't be reached. Absent: it runs. */
+  stopped: z.boolean().optional(),
   healthPath: z.string().startsWith("/").max(255).nullable(),
   /** Given to the service as files or environment by its driver. Secret: never logged. */
   secrets: z.record(z.string().regex(/^[A-Z][A-Z0-9_]{0,63}$/), z.string().max(4096)),

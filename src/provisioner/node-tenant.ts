@@ -36,6 +36,8 @@ export async function nodeTenantOf(
       name: service.name,
       workspace,
       driver: service.driver,
+      ...(service.protocol === "mqtt" && { protocol: "mqtt" as const }),
+      ...(service.stopped && { stopped: true }),
       healthPath: service.healthPath,
       secrets: service.needsSchema && databaseUrl !== null ? { DATABASE_URL: databaseUrl } : {},
     })),

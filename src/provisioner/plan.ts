@@ -13,6 +13,7 @@ import { publish } from "./steps/publish.ts";
 import { push } from "./steps/push.ts";
 import { reserveHost } from "./steps/reserve-host.ts";
 import { schema } from "./steps/schema.ts";
+import { settleServices } from "./steps/settle-services.ts";
 import { settleHosts, withdrawOldHosts } from "./steps/tenant-hosts.ts";
 
 /** What does each step of src/db/operations.ts, PLANS. */
@@ -40,6 +41,7 @@ const STEPS: Readonly<Record<StepName, Step>> = {
   "front-hosts": frontHosts,
   "settle-hosts": settleHosts,
   "check-host": checkHost,
+  "settle-services": settleServices,
 };
 
 const steps: ReadonlyMap<string, Step> = new Map(Object.entries(STEPS));

@@ -19,6 +19,7 @@ const MEBIBYTES = 256;
 const STUBBORN = `
   process.on("SIGTERM", () => {});
   require("node:http").createServer((request, response) => {
+    response.setHeader("causeway-error", "forged");
     response.write("on and on");
     if (!request.url.includes("stream")) response.end();
   }).listen(Number(process.env.PORT), "127.0.0.1");
@@ -171,6 +172,8 @@ async function stubbornStream(): Promise<{ readonly ended: Promise<void> }> {
   const { promise: opened, resolve, reject } = Promise.withResolvers<{ readonly ended: Promise<void> }>();
   request(`${node.url}/app/stream`, { headers, agent: false }, (response) => {
     response.resume().on("error", () => undefined);
+    // Only Envoy itself says that an error is the node's own: the edge believes it.
+    expect(response.headers["causeway-error"]).toBeUndefined();
     resolve({ ended: new Promise((done) => response.once("close", () => done())) });
   })
     .on("error", reject)

@@ -42,6 +42,18 @@ export const tenantHost = z.looseObject({
 });
 export type TenantHost = z.infer<typeof tenantHost>;
 
+export const services = z.object({
+  items: z.array(
+    z.looseObject({
+      name: z.string(),
+      workspace: z.string(),
+      driver: z.string(),
+      protocol: z.string(),
+      status: z.string(),
+    }),
+  ),
+});
+
 export const routes = z.object({
   items: z.array(
     z.looseObject({

@@ -11,6 +11,7 @@ import member from "./tenant-member.ts";
 import { maintenanceCommand, passwordCommand, policyCommand } from "./tenant-policy.ts";
 import relay from "./tenant-relay.ts";
 import routes from "./tenant-routes.ts";
+import services from "./tenant-services.ts";
 import token from "./tenant-token.ts";
 
 const started = z.object({ operation, tenant });
@@ -132,6 +133,7 @@ export default defineCommand({
     resume: transition("resume", "End a suspension"),
     host,
     routes,
+    services,
     policy: policyCommand,
     password: passwordCommand,
     maintenance: maintenanceCommand,

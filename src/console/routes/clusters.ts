@@ -1,6 +1,6 @@
 import { z } from "@hono/zod-openapi";
 import { and, asc, eq, gt, sql } from "drizzle-orm";
-import { catalogue, clusters, hosts } from "../../db/schema.ts";
+import { clusters, hosts } from "../../db/schema.ts";
 import { newId } from "../../shared/ids.ts";
 import { ok } from "../../shared/result.ts";
 import { NO_INPUT, read, write } from "../endpoint.ts";
@@ -8,7 +8,7 @@ import { fail, notFound } from "../failure.ts";
 import { label } from "../names.ts";
 import { page, paged, pageQuery } from "../paging.ts";
 import type { ConsoleApp } from "../respond.ts";
-import { catalogueEntry, clusterView, viewCluster } from "../views.ts";
+import { clusterView, viewCluster } from "../views.ts";
 
 const newCluster = z
   .strictObject({
@@ -81,37 +81,6 @@ export function clusterRoutes(app: ConsoleApp): void {
     async (db, { params }) => {
       const [row] = await db.select().from(clusters).where(eq(clusters.name, params.cluster));
       return row === undefined ? notFound("cluster", params.cluster) : ok({ body: viewCluster(row) });
-    },
-  );
-
-  read(
-    app,
-    {
-      ...NO_INPUT,
-      method: "get",
-      path: "/clusters/{cluster}/services",
-      tag,
-      scope: "read",
-      status: 200,
-      summary: "List what a cluster's nodes can run for a tenant",
-      params,
-      answer: z.object({ items: z.array(catalogueEntry) }),
-      refusals: ["not-found"],
-    },
-    async (db, { params }) => {
-      const [cluster] = await db.select().from(clusters).where(eq(clusters.name, params.cluster));
-      if (cluster === undefined) return notFound("cluster", params.cluster);
-      const items = await db
-        .select({
-          name: catalogue.name,
-          needsSchema: catalogue.needsSchema,
-          isDefault: catalogue.isDefault,
-          routes: catalogue.routes,
-        })
-        .from(catalogue)
-        .where(eq(catalogue.clusterId, cluster.id))
-        .orderBy(asc(catalogue.name));
-      return ok({ body: { items } });
     },
   );
 

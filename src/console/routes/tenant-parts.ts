@@ -1,6 +1,6 @@
 import { z } from "@hono/zod-openapi";
 import { asc, eq } from "drizzle-orm";
-import { services, workspaces } from "../../db/schema.ts";
+import { workspaces } from "../../db/schema.ts";
 import { findTenant, lockTenant, routesOf } from "../../db/tenants.ts";
 import { ensureMemberInput } from "../../protocol/portal-rpc.ts";
 import { newId } from "../../shared/ids.ts";
@@ -9,7 +9,7 @@ import { etagOf, NO_INPUT, read, write } from "../endpoint.ts";
 import { fail, notFound } from "../failure.ts";
 import { label } from "../names.ts";
 import type { ConsoleApp } from "../respond.ts";
-import { routeView, serviceView, workspaceView } from "../views.ts";
+import { routeView, workspaceView } from "../views.ts";
 import { tenantParams as params } from "./tenants.ts";
 
 const tag = "tenants";
@@ -37,40 +37,6 @@ export function tenantPartRoutes(app: ConsoleApp): void {
         body: { items: await routesOf(db, found.tenant.id) },
         headers: { etag: etagOf(found.tenant.revision) },
       });
-    },
-  );
-
-  read(
-    app,
-    {
-      ...NO_INPUT,
-      method: "get",
-      path: "/tenants/{tenant}/services",
-      tag,
-      scope: "read",
-      status: 200,
-      summary: "List its services with their status",
-      params,
-      answer: listOf(serviceView),
-      refusals: ["not-found"],
-    },
-    async (db, { params }) => {
-      const found = await findTenant(db, params.tenant);
-      if (found === null) return notFound("tenant", params.tenant);
-      const rows = await db
-        .select({ service: services, workspace: workspaces.name })
-        .from(services)
-        .innerJoin(workspaces, eq(workspaces.id, services.workspaceId))
-        .where(eq(services.tenantId, found.tenant.id))
-        .orderBy(asc(services.name), asc(workspaces.name));
-      const items = rows.map(({ service, workspace }) => ({
-        name: service.name,
-        workspace,
-        driver: service.driver.kind,
-        status: service.status,
-        updatedAt: service.updatedAt.toISOString(),
-      }));
-      return ok({ body: { items } });
     },
   );
 

@@ -495,4 +495,10 @@ ALTER TABLE "control"."tenants" ADD COLUMN "edge_rules" jsonb DEFAULT '{}'::json
 ALTER TABLE "control"."tenants" ADD COLUMN "visitor_password" jsonb;--> statement-breakpoint
 ALTER TABLE "control"."service_tokens" ADD CONSTRAINT "service_tokens_tenant_id_tenants_id_fk" FOREIGN KEY ("tenant_id") REFERENCES "control"."tenants"("id") ON DELETE cascade ON UPDATE no action;`,
   },
+  {
+    name: "0008_services",
+    sql: `ALTER TABLE "control"."service_catalogue" ADD COLUMN "protocol" text DEFAULT 'http' NOT NULL;--> statement-breakpoint
+ALTER TABLE "control"."services" ADD COLUMN "protocol" text DEFAULT 'http' NOT NULL;--> statement-breakpoint
+ALTER TABLE "control"."services" ADD COLUMN "stopped" boolean DEFAULT false NOT NULL;`,
+  },
 ];

@@ -1,5 +1,6 @@
 import { isIP } from "node:net";
 import type { NodeTenant } from "../../protocol/node-channel.ts";
+import { HEADER } from "../../protocol/headers.ts";
 import { LIMITS } from "../limits.ts";
 import { mqttClusterName } from "./mqtt.ts";
 import { HOST_HEADER, PROBE_HEADER, SCOPE_HEADER } from "./names.ts";
@@ -17,7 +18,6 @@ export interface VirtualHostConfig {
   readonly name: string;
   readonly domains: readonly string[];
   readonly request_headers_to_remove: readonly string[];
-  readonly response_headers_to_remove: readonly string[];
   readonly routes: readonly RouteConfig[];
 }
 export interface RouteConfig {
@@ -37,6 +37,7 @@ export interface RouteConfig {
     readonly prefix_rewrite?: string;
     readonly retry_policy: { readonly retry_on: string; readonly num_retries: { readonly value: number } };
   };
+  readonly response_headers_to_remove?: readonly string[];
   readonly direct_response?: { readonly status: number; readonly body?: { readonly inline_string: string } };
 }
 export interface ClusterConfig {
@@ -75,7 +76,7 @@ export interface Endpoint {
 /** What the probe of a revision answers: proof that Envoy's workers route by it. */
 export const probeAnswer = (tenantId: string, revision: number): string => `${tenantId}/${revision}`;
 
-/** `endpoints` by service name; every route's service must be there (tenant-check.ts sees to it). */
+/** `endpoints` by service name, of those that run. */
 export function renderTenant(tenant: NodeTenant, endpoints: ReadonlyMap<string, Endpoint>): RenderedTenant {
   const clusters = new Map<string, ClusterConfig>();
   const routes: RouteConfig[] = [];
@@ -85,7 +86,12 @@ export function renderTenant(tenant: NodeTenant, endpoints: ReadonlyMap<string, 
   );
   for (const { prefix, service, rewrite } of byLength) {
     const endpoint = endpoints.get(service);
-    if (endpoint === undefined) continue;
+    if (endpoint === undefined) {
+      // Switched off. The local reply for 503 says the rest.
+      for (const { name, match } of matchesOf(prefix, undefined))
+        routes.push({ name: `stopped${name}`, match, direct_response: { status: 503 } });
+      continue;
+    }
     const cluster = renderCluster(clusterName(tenant.tenantId, service, endpoint), endpoint, UPSTREAM_HTTP);
     clusters.set(cluster.name, cluster);
     const action = {
@@ -97,7 +103,8 @@ export function renderTenant(tenant: NodeTenant, endpoints: ReadonlyMap<string, 
     };
     for (const { name, match, prefixRewrite } of matchesOf(prefix, rewrite?.prefix)) {
       const route = prefixRewrite === null ? action : { ...action, prefix_rewrite: prefixRewrite };
-      routes.push({ name: `service${name}`, match, route });
+      // Only we say that an error is ours: the edge trusts this header of a node.
+      routes.push({ name: `service${name}`, match, route, response_headers_to_remove: [HEADER.error] });
     }
   }
   const probe = probeAnswer(tenant.tenantId, tenant.revision);
@@ -173,8 +180,6 @@ function renderScope(host: string, probe: string, routes: readonly RouteConfig[]
           domains: ["*"],
           // Not the host header: Envoy removes before it rewrites, so services see it beside the same Host.
           request_headers_to_remove: [SCOPE_HEADER, PROBE_HEADER],
-          // Only we say that an error is ours: the edge trusts this header of a node.
-          response_headers_to_remove: ["causeway-error"],
           routes: [
             {
               name: "probe",

@@ -1,5 +1,6 @@
 import { and, eq } from "drizzle-orm";
-import { services, tenants } from "../../db/schema.ts";
+import { tenants } from "../../db/schema.ts";
+import { sayWhatRuns } from "./settle-services.ts";
 import { DONE } from "../step.ts";
 import type { Step } from "../step.ts";
 
@@ -11,10 +12,7 @@ export const activate: Step = async ({ ports, operation, commit }) => {
       .update(tenants)
       .set({ state: "active", updatedAt: now })
       .where(and(eq(tenants.id, operation.subjectId), eq(tenants.state, "provisioning")));
-    await tx
-      .update(services)
-      .set({ status: "RUNNING", updatedAt: now })
-      .where(eq(services.tenantId, operation.subjectId));
+    await sayWhatRuns(tx, operation.subjectId, now);
   });
   return DONE;
 };

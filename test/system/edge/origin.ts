@@ -66,8 +66,9 @@ export async function startTestNode(
     }
     if (url.pathname === "/app/cookies") {
       const cookies = ["a=1; Path=/", "causeway=fixed; Path=/", "__Host-causeway=fixed; Path=/; Secure"];
-      return void response.writeHead(200, { "set-cookie": cookies, "causeway-error": "fake", via: "x" }).end();
+      return void response.writeHead(200, { "set-cookie": cookies, via: "x" }).end();
     }
+    if (url.pathname === "/app/forged") return void response.writeHead(200, { "causeway-error": "fake" }).end();
     if (url.pathname === "/app/cors") {
       const headers = { "access-control-allow-origin": "*", "access-control-expose-headers": "x-mine" };
       return void response.writeHead(200, headers).end("of the service");

@@ -1,0 +1,19 @@
+import { eq, sql } from "drizzle-orm";
+import type { Db } from "../../db/client.ts";
+import { services } from "../../db/schema.ts";
+import { DONE } from "../step.ts";
+import type { Step } from "../step.ts";
+
+/** The node runs what it should, and no more; now the control data says so too. */
+export const settleServices: Step = async ({ ports, operation, commit }) => {
+  const now = new Date(ports.clock());
+  await commit((tx) => sayWhatRuns(tx, operation.subjectId, now));
+  return DONE;
+};
+
+export async function sayWhatRuns(tx: Db, tenantId: string, now: Date): Promise<void> {
+  await tx
+    .update(services)
+    .set({ status: sql`case when ${services.stopped} then 'EXITED' else 'RUNNING' end`, updatedAt: now })
+    .where(eq(services.tenantId, tenantId));
+}

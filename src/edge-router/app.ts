@@ -1,6 +1,6 @@
 import { HEADER } from "../protocol/headers.ts";
 import { createAccessLog } from "./access-log.ts";
-import { declaredLength } from "./body.ts";
+import { declaredLength } from "./content-length.ts";
 import { createHosts, hostProblem, type Hosts } from "./hosts.ts";
 import { createRequestIds, type RequestIds } from "./ids.ts";
 import { endEdgeSpan, enterTrace } from "./edge-span.ts";

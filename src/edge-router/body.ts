@@ -1,9 +1,3 @@
-/** Bytes that a Content-Length announces, or null when it is absent or no plain number. */
-export function declaredLength(headers: Headers): number | null {
-  const value = headers.get("content-length");
-  return value !== null && /^[0-9]{1,15}$/.test(value) ? Number(value) : null;
-}
-
 /**
  * A body and the moment when all of it went through (or the way ended). The runtime moves the bytes itself, a chunk at a time; a known
  * length stays known, so the next hop still gets a Content-Length.

@@ -2,7 +2,7 @@ import { applyCors, isPreflight, preflightHeaders } from "../policy/cors.ts";
 import type { CorsPolicy, EdgePolicy, NetworkRules, TrafficLimits } from "../policy/edge-policy.ts";
 import { isAdmitted, isInAny, visitorKey } from "../policy/network.ts";
 import type { DirectoryRecord } from "../policy/record.ts";
-import { declaredLength } from "./body.ts";
+import { declaredLength } from "./content-length.ts";
 import type { EdgePorts } from "./ports.ts";
 import { refuse, type Visit } from "./visit.ts";
 

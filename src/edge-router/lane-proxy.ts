@@ -6,7 +6,7 @@ import { HEADER } from "../protocol/headers.ts";
 import { encodeVisit, withFields, type VisitorFields } from "../protocol/visit.ts";
 import { PROBLEMS, type ErrorCode } from "../shared/problem.ts";
 import { ATTRIBUTE } from "../shared/tracing/http-span.ts";
-import { declaredLength } from "./body.ts";
+import { declaredLength } from "./content-length.ts";
 import { otherLane, type LaneLoad } from "./lane-load.ts";
 import { LIMITS } from "./limits.ts";
 import type { EdgePorts, LaneName, LanePort } from "./ports.ts";

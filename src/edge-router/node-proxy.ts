@@ -2,7 +2,8 @@ import { forwardHeaders, isWebSocketUpgrade, returnHeaders } from "../policy/hea
 import { isLoopbackHost } from "../policy/host.ts";
 import type { DirectoryRecord } from "../policy/record.ts";
 import { HEADER } from "../protocol/headers.ts";
-import { declaredLength, observedBody } from "./body.ts";
+import { observedBody } from "./body.ts";
+import { declaredLength } from "./content-length.ts";
 import type { Identity } from "./identity.ts";
 import { LIMITS } from "./limits.ts";
 import type { EdgePorts } from "./ports.ts";

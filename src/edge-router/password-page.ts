@@ -3,7 +3,7 @@ import { escapeHtml, PAGE_SECURITY_HEADERS, pageHtml } from "../policy/error-pag
 import { visitorKey } from "../policy/network.ts";
 import type { DirectoryRecord } from "../policy/record.ts";
 import { HEADER } from "../protocol/headers.ts";
-import { declaredLength } from "./body.ts";
+import { declaredLength } from "./content-length.ts";
 import { LIMITS } from "./limits.ts";
 import { cookieName, isOwnForm, isOwnPath, ownCookie, sameOrigin, seeOther } from "./own-cookies.ts";
 import type { EdgePorts } from "./ports.ts";

@@ -1,4 +1,4 @@
-import { declaredLength } from "./body.ts";
+import { declaredLength } from "./content-length.ts";
 import { LIMITS } from "./limits.ts";
 import type { EdgePorts, Fetch } from "./ports.ts";
 

@@ -185,12 +185,13 @@ export async function toTarget(
   visit: Visit,
   record: DirectoryRecord,
   to: TargetRequest,
-  _identity: Identity,
+  identity: Identity,
   ports: EdgePorts,
   load: LaneLoad,
 ): Promise<Response> {
+  const said = identity.kind === "nobody" ? to : { ...to, identity: await ports.identityFields(identity, record) };
   const askedAtMs = ports.now();
-  const response = await proxyToTarget(visit, record, to, ports, load);
+  const response = await proxyToTarget(visit, record, said, ports, load);
   visit.seen.upstreamMs = ports.now() - askedAtMs;
   return response;
 }

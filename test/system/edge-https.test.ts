@@ -113,7 +113,7 @@ describe("sign-in on https", () => {
     const done = await get(back.toString(), { cookie: cookieOf(cookies[0]), accept: HTML });
     expect([done.status, done.headers.get("location")]).toEqual([303, `https://${host}/manager?x=1`]);
     const session = done.headers.getSetCookie()[0];
-    expect(session).toMatch(/^__Host-causeway=[^;]+; Path=\/; Max-Age=43200; HttpOnly; SameSite=Lax; Secure$/);
+    expect(session).toMatch(/^__Host-causeway=[^;]+; Path=\/; Max-Age=7200; HttpOnly; SameSite=Lax; Secure$/);
     expect((await get(`https://${host}/manager`, { cookie: cookieOf(session) })).status).toBe(200);
     // The unprefixed name, which plain http could plant, means nothing here.
     expect((await get(`https://${host}/manager`, { cookie: cookieOf(session).replace("__Host-", "") })).status).toBe(

@@ -45,7 +45,7 @@ interface Person {
   readonly accountId: string;
   readonly slug: string;
   /** The session cookie's value on the tenant's host. */
-  token(): string;
+  readonly token: () => string;
 }
 
 /** A tenant of its own, with one member, who is signed in there. */

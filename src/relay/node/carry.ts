@@ -69,6 +69,8 @@ export function carry(exchange: Exchange, visit: Visit, to: ToTarget, ports: Car
   /** The answer's head, held back until this turn's bytes are here: small answers leave in one write. */
   let waiting: { status: number; fields: HeaderList; chunks: Uint8Array[] } | null = null;
   let owed = 0;
+  /** The visitor has not taken something at once: what follows may stay here for long. */
+  let isSlow = false;
   let over = false;
   let upgraded = false;
 
@@ -133,7 +135,8 @@ export function carry(exchange: Exchange, visit: Visit, to: ToTarget, ports: Car
   }
 
   function pass(bytes: Uint8Array): void {
-    const more = exchange.write(bytes);
+    isSlow ||= exchange.unsentBytes > 0;
+    const more = exchange.write(isSlow ? apart(bytes) : bytes);
     if (more && owed === 0) call?.consumed(bytes.length);
     else owed += bytes.length;
   }
@@ -279,6 +282,11 @@ export function carry(exchange: Exchange, visit: Visit, to: ToTarget, ports: Car
       finish();
     },
   };
+}
+
+/** A small piece of a long message of the tunnel's, alone: it would keep the whole message, pieces of others included. */
+function apart(bytes: Uint8Array): Uint8Array {
+  return bytes.buffer.byteLength > 2 * bytes.length ? bytes.slice() : bytes;
 }
 
 /** The visitor's fields for the target. A service token is for us: it goes no further. */

@@ -12,7 +12,8 @@ test("a watched file is replaced by a move: whoever reads meanwhile sees the old
   let over = false;
   const inodes = new Set<number>();
   const reading = (async () => {
-    while (!over) {
+    for (;;) {
+      if (over) return;
       const text = readFileSync(path, "utf8");
       const [, n = "", filler = ""] = /^([0-9]+):([0-9]*)$/.exec(text) ?? [];
       expect(filler).toBe(String(Number(n) % 10).repeat(100_000));

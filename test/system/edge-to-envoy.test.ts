@@ -132,6 +132,7 @@ test("headers that a caller makes up don't change the host, the tenant or the ro
   const response = await ask(ACME, "/app", {
     "x-edge-scope": GLOBEX.host,
     "x-causeway-host": GLOBEX.host,
+    "x-edge-tenant": GLOBEX.tenant,
     "x-edge-probe": "1",
     "x-envoy-original-path": "/other",
     "x-forwarded-host": GLOBEX.host,
@@ -141,13 +142,15 @@ test("headers that a caller makes up don't change the host, the tenant or the ro
     .loose()
     .parse(await response.json());
   expect(body).toMatchObject({ tenant: ACME.tenant, host: ACME.host });
-  for (const name of ["x-edge-scope", "x-edge-probe", "causeway-proof"])
+  for (const name of ["x-edge-scope", "x-edge-probe", "x-edge-tenant", "causeway-proof"])
     expect(Object.keys(body.headers)).not.toContain(name);
 });
 
 test.each([
   ["no proof", { ...ACME, proof: "none" as const }, "/app", 401, "unauthorized"],
   ["a proof for another node", { ...ACME, node: "nod_other" }, "/app", 403, "forbidden"],
+  // The edge may know the host's old tenant for some seconds after its name was given to a new one.
+  ["a proof of another tenant for this host", { ...ACME, tenant: GLOBEX.tenant }, "/app", 403, "forbidden"],
   [
     "a host that the node does not have (H40)",
     { ...ACME, host: "nobody.causeway.localhost" },

@@ -4,6 +4,8 @@
 export const SCOPE_HEADER = "x-edge-scope";
 /** The verified host again, taken as authority towards the service. Inbound values are removed. */
 export const HOST_HEADER = "x-causeway-host";
+/** The verified proof's tenant. A host's scope serves no other: the edge may know the tenant before for some seconds after a name was given anew. */
+export const TENANT_HEADER = "x-edge-tenant";
 /** Asks a scope for its revision; only on the probe listener, removed everywhere else. */
 export const PROBE_HEADER = "x-edge-probe";
 

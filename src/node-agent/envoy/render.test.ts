@@ -36,11 +36,12 @@ describe("a rendered tenant", () => {
     await expect(text).toMatchFileSnapshot("../../../test/golden/node-agent/tenant.json");
   });
 
-  test("has its routes from the longest prefix to the shortest, the probe first and a 404 last", () => {
+  test("has its routes from the longest prefix to the shortest, the probe and what is not its own first, a 404 last", () => {
     const { scopes } = renderTenant(acme, endpoints);
     for (const scope of scopes) {
       expect(scope.route_configuration.virtual_hosts[0]?.routes.map(({ name }) => name)).toEqual([
         "probe",
+        "another-tenant",
         "service/connectors",
         "service/app/admin",
         "service/app",
@@ -59,7 +60,7 @@ describe("a rendered tenant", () => {
     ];
     const routes = rewrites.map(([prefix, rewrite]) => ({ prefix, service: "app", rewrite }));
     const [scope] = renderTenant({ ...acme, routes }, endpoints).scopes;
-    const rendered = scope?.route_configuration.virtual_hosts[0]?.routes.slice(1, -1) ?? [];
+    const rendered = scope?.route_configuration.virtual_hosts[0]?.routes.slice(2, -1) ?? [];
     const shown = rendered.map(({ match, route }) => [
       match,
       route?.prefix_rewrite,

@@ -3,7 +3,7 @@ import type { NodeTenant } from "../../protocol/node-channel.ts";
 import { HEADER } from "../../protocol/headers.ts";
 import { LIMITS } from "../limits.ts";
 import { mqttClusterName } from "./mqtt.ts";
-import { HOST_HEADER, PROBE_HEADER, SCOPE_HEADER } from "./names.ts";
+import { HOST_HEADER, PROBE_HEADER, SCOPE_HEADER, TENANT_HEADER } from "./names.ts";
 
 /**
  * A tenant as Envoy resources: one scope per host with its routes inline, one cluster per service that a route uses. Pure; the shapes are
@@ -20,13 +20,21 @@ export interface VirtualHostConfig {
   readonly request_headers_to_remove: readonly string[];
   readonly routes: readonly RouteConfig[];
 }
+type HeaderMatch =
+  | { readonly name: string; readonly present_match: true }
+  | {
+      readonly name: string;
+      readonly string_match: { readonly exact: string };
+      readonly invert_match: true;
+      readonly treat_missing_header_as_empty: true;
+    };
 export interface RouteConfig {
   readonly name: string;
   readonly match: {
     readonly prefix?: string;
     readonly path?: string;
     readonly path_separated_prefix?: string;
-    readonly headers?: readonly { readonly name: string; readonly present_match: true }[];
+    readonly headers?: readonly HeaderMatch[];
   };
   readonly route?: {
     readonly cluster: string;
@@ -109,7 +117,7 @@ export function renderTenant(tenant: NodeTenant, endpoints: ReadonlyMap<string, 
   }
   const probe = probeAnswer(tenant.tenantId, tenant.revision);
   const hosts = [...new Set(tenant.hosts.map((host) => host.toLowerCase()))].toSorted();
-  const scopes = hosts.map((host) => renderScope(host, probe, routes));
+  const scopes = hosts.map((host) => renderScope(host, tenant.tenantId, probe, routes));
   const broker = tenant.services.find(({ protocol }) => protocol === "mqtt");
   const brokerAt = broker === undefined ? undefined : endpoints.get(broker.name);
   if (brokerAt !== undefined)
@@ -167,7 +175,7 @@ function renderCluster(name: string, { address, port }: Endpoint, http: Upstream
 /** The name is a pure function of the key: Envoy 1.40 loses a key's name after a rejected update, and a second name could take the host over. */
 export const scopeName = (host: string): string => `t/${host}`;
 
-function renderScope(host: string, probe: string, routes: readonly RouteConfig[]): ScopeConfig {
+function renderScope(host: string, tenantId: string, probe: string, routes: readonly RouteConfig[]): ScopeConfig {
   const name = scopeName(host);
   return {
     name,
@@ -179,12 +187,18 @@ function renderScope(host: string, probe: string, routes: readonly RouteConfig[]
           name: host,
           domains: ["*"],
           // Not the host header: Envoy removes before it rewrites, so services see it beside the same Host.
-          request_headers_to_remove: [SCOPE_HEADER, PROBE_HEADER],
+          request_headers_to_remove: [SCOPE_HEADER, TENANT_HEADER, PROBE_HEADER],
           routes: [
             {
               name: "probe",
               match: { prefix: "/", headers: [{ name: PROBE_HEADER, present_match: true }] },
               direct_response: { status: 200, body: { inline_string: probe } },
+            },
+            // Who was let in by another tenant's rules is not let in by this one's.
+            {
+              name: "another-tenant",
+              match: { prefix: "/", headers: [isNot(tenantId)] },
+              direct_response: { status: 403 },
             },
             ...routes,
             { name: "no-route", match: { prefix: "/" }, direct_response: { status: 404 } },
@@ -194,3 +208,10 @@ function renderScope(host: string, probe: string, routes: readonly RouteConfig[]
     },
   };
 }
+
+const isNot = (tenantId: string): HeaderMatch => ({
+  name: TENANT_HEADER,
+  string_match: { exact: tenantId },
+  invert_match: true,
+  treat_missing_header_as_empty: true,
+});

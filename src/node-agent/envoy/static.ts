@@ -6,7 +6,7 @@ import { LIMITS } from "../limits.ts";
 import { fromFile, socketAddress, typed, type Json } from "./json.ts";
 import { renderMqttListener } from "./mqtt.ts";
 import { certificateFrom, downstreamTls } from "./tls.ts";
-import { HOST_HEADER, PROBE_HEADER, PROOF_FILTER, SCOPED_ROUTES, SCOPE_HEADER } from "./names.ts";
+import { HOST_HEADER, PROBE_HEADER, PROOF_FILTER, SCOPED_ROUTES, SCOPE_HEADER, TENANT_HEADER } from "./names.ts";
 
 /**
  * The part of Envoy's configuration that does not depend on tenants, as JSON files: bootstrap (read once), listeners (LDS) and the proof
@@ -159,6 +159,7 @@ export const renderProofFilterConfig = (nodeId: string, keys: readonly PublicJwk
         claim_to_headers: [
           { header_name: SCOPE_HEADER, claim_name: "host" },
           { header_name: HOST_HEADER, claim_name: "host" },
+          { header_name: TENANT_HEADER, claim_name: "tenant" },
         ],
         clear_route_cache: true,
         local_jwks: { inline_string: JSON.stringify({ keys: keys.length > 0 ? keys : [NOBODY] }) },
@@ -239,6 +240,7 @@ const publicManager = ({ scopes, proofFilter }: ListenerSources): Json =>
           mutations: [
             { remove: PROBE_HEADER },
             { remove: HOST_HEADER },
+            { remove: TENANT_HEADER },
             {
               append: { header: { key: SCOPE_HEADER, value: "*" }, append_action: "OVERWRITE_IF_EXISTS_OR_ADD" },
             },

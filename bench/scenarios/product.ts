@@ -32,13 +32,15 @@ export interface Product extends Hop {
   readonly call: (calls: readonly ObjectCall[]) => Promise<unknown[]>;
 }
 
-export async function startProduct(folder: string): Promise<Product> {
+/** `over`: variables over those of the wrangler files. */
+export async function startProduct(folder: string, over: Readonly<Record<string, string>> = {}): Promise<Product> {
   const proofKey = await newKey("bench-edge");
   const settings = {
     BASE_DOMAINS: BASE_DOMAIN,
     PROOF_PRIVATE_KEY: JSON.stringify(proofKey.private),
     PROOF_PUBLIC_KEYS: JSON.stringify({ keys: [proofKey.public] }),
     RELAY_TOKEN_KEY: randomBytes(32).toString("base64"),
+    ...over,
   };
   const workers = await Promise.all(
     WORKERS.filter((worker) => SERVED.includes(worker.name)).map(async (worker) => {

@@ -6,6 +6,7 @@ import { dial } from "../../src/connector/dial.ts";
 import { BACKOFF_CAP_MS } from "../../src/connector/limits.ts";
 import { createLink, type Link } from "../../src/connector/link.ts";
 import { createSlabs } from "../../src/connector/slabs.ts";
+import type { OpenRequest } from "../../src/protocol/tunnel/session.ts";
 import { createLogger } from "../../src/shared/log.ts";
 
 /** Many connectors in one process: the connector's own links, dials and sessions, without targets' clients and files. */
@@ -26,6 +27,8 @@ export interface CrowdOptions {
   readonly key: { readonly keyId: string; readonly privateKey: PrivateJwk };
   /** One for each: tenant, connector's name, instance and lanes. */
   readonly members: readonly CrowdMember[];
+  /** Text that a request is answered with; default "ok". */
+  readonly answer?: (request: OpenRequest) => string;
 }
 
 export interface CrowdMember {
@@ -37,8 +40,8 @@ export interface CrowdMember {
 
 const BUDGET_BYTES = 64 * 1024 * 1024;
 
-/** All dial at once. Each answers every request with 200 "ok". */
-export function startCrowd({ relayUrl, key, members }: CrowdOptions): Crowd {
+/** All dial at once. Each answers every request with 200. */
+export function startCrowd({ relayUrl, key, members, answer = () => "ok" }: CrowdOptions): Crowd {
   const budget = { totalBytes: BUDGET_BYTES, committedBytes: 0 };
   const slabs = createSlabs();
   const now = (): number => performance.now();
@@ -92,11 +95,11 @@ export function startCrowd({ relayUrl, key, members }: CrowdOptions): Crowd {
             ...events,
             tokenAccepted: () => undefined,
             config: () => undefined,
-            open(stream) {
+            open(stream, request) {
               stream.respond({ status: 200, headers: [["content-type", "text/plain"]] }, false);
-              stream.write(new TextEncoder().encode("ok"));
+              stream.write(new TextEncoder().encode(answer(request)));
               stream.end();
-              return {};
+              return { data: (bytes) => stream.consumed(bytes.length) };
             },
           },
         ),

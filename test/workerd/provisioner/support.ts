@@ -78,13 +78,22 @@ export function world(): World {
 
 let counter = 0;
 
+let opened: { readonly console: Db; readonly admin: Db } | null = null;
+/** One connection each for all tests of a file: a server takes a hundred. */
+const databases = () =>
+  (opened ??= {
+    console: connect(inject("database").consoleUrl, 1).db,
+    admin: connect(inject("database").adminUrl, 1).db,
+  });
+const consoleDb = (): Db => databases().console;
+
 /** A cluster of its own, so that tests don't share nodes or names. */
 export async function makeCluster(
   nodeCapacities: readonly number[] = [10],
 ): Promise<{ cluster: string; domain: string; nodeIds: string[] }> {
   const cluster = `c${newId("clu").slice(4, 12)}${(counter += 1)}`;
   const domain = `${cluster}.localhost`;
-  const adminDb = connect(inject("database").adminUrl, 1).db;
+  const adminDb = databases().admin;
   const clusterId = newId("clu");
   const address = new URL(inject("database").adminUrl);
   address.username = "";
@@ -128,8 +137,7 @@ export async function requestTenant(
   slug: string,
   node?: string,
 ): Promise<{ tenantId: string; operationId: string; host: string }> {
-  const { db } = connect(inject("database").consoleUrl, 1);
-  const created = await db.transaction((tx) =>
+  const created = await consoleDb().transaction((tx) =>
     createTenant(
       tx,
       { slug, cluster, node, services: undefined, routes: [], multipleWorkspaces: false },
@@ -143,9 +151,8 @@ export async function requestTenant(
 
 /** What DELETE /tenants/{tenant} writes. Answers the operation's id. */
 export async function requestDeletion(tenantId: string): Promise<string> {
-  const { db } = connect(inject("database").consoleUrl, 1);
   const now = new Date(Date.now() - 1);
-  return await db.transaction(async (tx) => {
+  return await consoleDb().transaction(async (tx) => {
     await cancelOpenOperations(tx, tenantId, "cancelled: tenant-delete was asked for", now);
     await tx
       .update(tenants)

@@ -60,6 +60,12 @@ export const IN_FLIGHT_MAX = 1_000;
 export const ATTEMPTS_MAX = 3;
 /** Loads (0 to 1) that connectors report of themselves and that differ by less are the same: reports are seconds old. */
 export const LOAD_DIFFERENCE = 0.25;
+/**
+ * Of connectors that have the same work, one whose round trip is longer by both of these is left to rest. What differs less than that no
+ * visitor feels, and it is mostly chance: connectors of one site share evenly.
+ */
+export const FARTHER_FACTOR = 2;
+export const FARTHER_MS = 20;
 
 /** Addresses of visitors whose rate is remembered: some 100 bytes each. The one that was silent for longest is forgotten first. */
 export const VISITORS_MAX = 10_000;

@@ -292,6 +292,9 @@ export function createSession(options: SessionOptions): Session {
     get rttMs() {
       return rttMs;
     },
+    get leastRttMs() {
+      return roundTrip.ms;
+    },
     get lastReceivedMs() {
       return lastReceivedMs;
     },

@@ -310,6 +310,8 @@ export interface Session {
   readonly openStreams: number;
   /** Of the last answered ping; null before. */
   readonly rttMs: number | null;
+  /** The least of those of the last 15 s or more, in which the way counts and not what waited on it; null before. */
+  readonly leastRttMs: number | null;
   /** When a message last came, by the session's clock (creation counts). */
   readonly lastReceivedMs: number;
   /** Streams that are open now, for sweeps over their timers. */

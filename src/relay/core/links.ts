@@ -251,7 +251,7 @@ class LinkCore implements LiveLink {
     return this.session.openStreams;
   }
   get rttMs(): number | null {
-    return this.session.rttMs;
+    return this.session.leastRttMs;
   }
 
   get bufferedBytes(): number {

@@ -24,6 +24,7 @@ export const root: AnyCommand = defineCommand({
     doctor: () => import("./commands/doctor.ts").then((module) => module.default),
     service: () => import("./commands/service.ts").then((module) => module.default),
     relay: () => import("./commands/relay.ts").then((module) => module.default),
+    nodes: () => import("./commands/nodes.ts").then((module) => module.default),
     lanes: () => import("./commands/lanes.ts").then((module) => module.default),
     node: () => import("./commands/node.ts").then((module) => module.nodeCommand),
     migrate: () => import("./commands/migrate.ts").then((module) => module.default),

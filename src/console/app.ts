@@ -15,6 +15,7 @@ import { memberRoutes } from "./routes/members.ts";
 import { nodeRoutes } from "./routes/nodes.ts";
 import { operationRoutes } from "./routes/operations.ts";
 import { pairingRoutes } from "./routes/pairing.ts";
+import { placementRoutes } from "./routes/placement.ts";
 import { relayRoutes } from "./routes/relay.ts";
 import { serviceRoutes } from "./routes/services.ts";
 import { tenantChangeRoutes } from "./routes/tenant-changes.ts";
@@ -62,6 +63,7 @@ export function createConsole(): ConsoleApp {
   app.openAPIRegistry.registerComponent("securitySchemes", "bearer", { type: "http", scheme: "bearer" });
   clusterRoutes(app);
   nodeRoutes(app);
+  placementRoutes(app);
   tenantRoutes(app);
   tenantChangeRoutes(app);
   tenantHostRoutes(app);

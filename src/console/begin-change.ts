@@ -4,6 +4,7 @@ import { cancelOpenOperations, enqueueOperation, openOperation } from "../db/ope
 import type { Enqueued, OperationKind, StepName } from "../db/operations.ts";
 import { enqueueHostsChange } from "../db/hosts.ts";
 import { tenants } from "../db/schema.ts";
+import type { OperationWork } from "../db/schema.ts";
 import { findTenant, lockTenant } from "../db/tenants.ts";
 import type { TenantRow } from "../db/tenants.ts";
 import { ok } from "../shared/result.ts";
@@ -30,6 +31,8 @@ interface Applied {
   readonly set?: Partial<Pick<TenantRow, "state" | "accessRevision" | "notBefore" | "edgeRules" | "visitorPassword">>;
   /** Default: the plan of the operation's kind. */
   readonly steps?: readonly StepName[];
+  /** What the tenant's row does not say. */
+  readonly work?: OperationWork;
   /** For the audit event. */
   readonly details?: Record<string, unknown>;
   readonly furtherOperations?: readonly Enqueued[];
@@ -69,14 +72,14 @@ export async function beginChange(
     return fail("conflict", `Operation ${open.id} (${open.kind}) of this tenant is under way. Wait for its end.`);
   const applied = await apply(found.tenant);
   if (!applied.ok) return applied;
-  const { set, steps, details, furtherOperations = [] } = applied.value;
+  const { set, steps, work, details, furtherOperations = [] } = applied.value;
   const [tenant] = await tx
     .update(tenants)
     .set({ ...set, revision: sql`nextval('control.revision')`, updatedAt: now })
     .where(eq(tenants.id, id))
     .returning();
   if (tenant === undefined) return notFound("tenant", params.tenant);
-  const operation = await enqueueOperation(tx, { kind, subjectId: id, tenantId: id, now, steps });
+  const operation = await enqueueOperation(tx, { kind, subjectId: id, tenantId: id, now, steps, work });
   if (whileBusy === "refuse" && cancelled.length > 0) await enqueueHostsChange(tx, id, now);
   return ok({
     body: {

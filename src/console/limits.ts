@@ -60,3 +60,8 @@ export const PASSWORD_ITERATIONS = 100_000;
 
 /** The slowest calls take a second or two; a database that stands still is reported before people and programs give up by themselves. */
 export const ANSWER_WITHIN_MS = 10_000;
+
+/** What visitors have begun at a node that a tenant leaves ends so soon, unless an operator gives it longer. */
+export const MOVE_DRAIN_SECONDS = 30;
+/** Other changes of the tenant wait so long. */
+export const MOVE_DRAIN_SECONDS_MAX = 3600;

@@ -1,7 +1,8 @@
-import { and, count, eq, inArray, isNull, or, sql } from "drizzle-orm";
+import { and, count, eq, inArray, isNull, sql } from "drizzle-orm";
 import type { Db } from "../db/client.ts";
 import { enqueueOperation } from "../db/operations.ts";
 import type { Enqueued } from "../db/operations.ts";
+import { isDedicated, placesTaken } from "../db/placement.ts";
 import { catalogue, clusters, hosts, nodes, routes, services, tenants, workspaces } from "../db/schema.ts";
 import type { ClusterRow, TenantRow } from "../db/tenants.ts";
 import { NAME_PROBLEM_TEXT, parseSlug } from "../policy/names.ts";
@@ -147,22 +148,21 @@ async function roomFor(
     return fail("bad-request", `Cluster "${cluster.name}" has no active node "${nodeName}".`);
   if (active.length === 0)
     return fail("no-capacity", `Cluster "${cluster.name}" has no active node. Register one first.`);
+  const usable = active.filter((node) => node === wanted || !isDedicated(node));
+  const taken = await placesTaken(
+    tx,
+    usable.map(({ id }) => id),
+  );
   if (wanted !== undefined) {
     const waiting = and(isNull(tenants.nodeId), eq(tenants.requestedNodeId, wanted.id));
-    const [taken] = await tx
-      .select({ n: count() })
-      .from(tenants)
-      .where(or(eq(tenants.nodeId, wanted.id), waiting));
-    if ((taken?.n ?? 0) >= wanted.capacity)
+    const [asked] = await tx.select({ n: count() }).from(tenants).where(waiting);
+    if ((taken.get(wanted.id) ?? 0) + (asked?.n ?? 0) >= wanted.capacity)
       return fail("no-capacity", `Node "${wanted.name}" is full: it takes ${wanted.capacity} tenants.`);
   }
-  const ids = active.map(({ id }) => id);
-  const [taken] = await tx
-    .select({ n: count() })
-    .from(tenants)
-    .where(or(inArray(tenants.nodeId, ids), and(eq(tenants.clusterId, cluster.id), isNull(tenants.nodeId))));
-  const capacity = active.reduce((sum, node) => sum + node.capacity, 0);
-  if ((taken?.n ?? 0) >= capacity)
+  const placeless = and(eq(tenants.clusterId, cluster.id), isNull(tenants.nodeId));
+  const [waiting] = await tx.select({ n: count() }).from(tenants).where(placeless);
+  const capacity = usable.reduce((sum, node) => sum + node.capacity, 0);
+  if ([...taken.values()].reduce((sum, n) => sum + n, waiting?.n ?? 0) >= capacity)
     return fail(
       "no-capacity",
       `The nodes of cluster "${cluster.name}" are full: together they take ${capacity} tenants.`,

@@ -1,4 +1,3 @@
-import { nodeService } from "../protocol/node-channel.ts";
 import { z } from "@hono/zod-openapi";
 import { nextAttemptOf } from "../db/operations.ts";
 import type { OperationRow, StepRow } from "../db/operations.ts";
@@ -8,6 +7,7 @@ import { NODE_STATES, OPERATION_KINDS, OPERATION_STATES, SERVICE_STATUSES, STEP_
 import type { clusters, connectors, connectorSecrets, nodes } from "../db/schema.ts";
 import { accessMode, tenantRoute } from "../policy/record.ts";
 import { publicJwk } from "../protocol/jwk.ts";
+import { nodeService } from "../protocol/node-channel.ts";
 
 /** What the API shows, and how it is made from rows. Times are ISO 8601, UTC. */
 
@@ -303,7 +303,7 @@ export function viewOperation({ operation, steps }: { operation: OperationRow; s
 }
 
 function viewDrain({ work }: OperationRow): OperationView["drain"] {
-  if (work === null) return null;
+  if (work === null || !("lane" in work)) return null;
   const last = work.progress?.last ?? null;
   return {
     lane: work.lane,

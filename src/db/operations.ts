@@ -3,7 +3,7 @@ import { newId } from "../shared/ids.ts";
 import { err, ok } from "../shared/result.ts";
 import type { Result } from "../shared/result.ts";
 import type { Db } from "./client.ts";
-import type { LaneDrainWork } from "./schema.ts";
+import type { OperationWork } from "./schema.ts";
 import { connectors, nodes, operations, operationSteps, outbox, relaySettings, tenants } from "./schema.ts";
 
 export type OperationKind = (typeof operations.$inferSelect)["kind"];
@@ -28,6 +28,17 @@ export const PLANS = {
   "tenant-services": ["push", "publish", "settle-services"],
   // What leaves goes from visitors first; what comes works at the node before visitors are sent there.
   "tenant-hosts": ["withdraw-old-hosts", "push", "publish", "front-hosts", "settle-hosts"],
+  // The new node serves it before visitors are sent there; the old one has it until the last of them have left.
+  "tenant-move": [
+    "leave-node",
+    "choose-next-node",
+    "push-next",
+    "switch-node",
+    "publish",
+    "drain-old-node",
+    "leave-node",
+  ],
+  "tenant-move-undo": ["publish", "drain-old-node", "leave-node"],
   "tenant-revoke-sessions": ["publish"],
   "tenant-delete": [
     "withdraw-host",
@@ -42,6 +53,7 @@ export const PLANS = {
   "connector-remove": ["remove-connector"],
   "relay-settings-publish": ["publish-settings"],
   "node-publish": ["publish-node"],
+  "node-drain": ["drain-node"],
   "relay-drain": ["drain-lane"],
   "host-check": ["check-host"],
   "host-withdraw": ["withdraw-old-hosts"],
@@ -67,7 +79,7 @@ export async function enqueueOperation(
     tenantId: string | null;
     now: Date;
     steps?: readonly StepName[] | undefined;
-    work?: LaneDrainWork;
+    work?: OperationWork | undefined;
   },
 ): Promise<Enqueued> {
   const operationId = newId("op");
@@ -173,6 +185,12 @@ export const claimSubject = {
 
 /** Subject of withdrawals of hosts that can't wait for what else is under way for the tenant. */
 export const withdrawalSubject = (tenantId: string): string => `withdraw:${tenantId}`;
+
+/** Subject of a node's drain: apart from the node's own operations, since it may take hours. */
+export const nodeDrainSubject = {
+  of: (nodeId: string): string => `drain:${nodeId}`,
+  nodeOf: (subjectId: string): string => subjectId.replace(/^drain:/, ""),
+};
 
 /** Subject of drains: one for both sides, so that never both are drained at once. */
 export const DRAIN_SUBJECT = "relay-lanes";

@@ -116,6 +116,10 @@ export const tenants = control.table(
     nodeId: text("node_id").references(() => nodes.id),
     /** What the operator asked for; null: any node with room. */
     requestedNodeId: text("requested_node_id").references(() => nodes.id),
+    /** Where it moves to, until visitors are to be sent there. It has a place there already. */
+    nextNodeId: text("next_node_id").references(() => nodes.id),
+    /** A node that may still have it, and is to let it go: it moved away, or did not get there. */
+    leavingNodeId: text("leaving_node_id").references(() => nodes.id),
     state: text("state").$type<TenantState | "deleting">().notNull().default("provisioning"),
     /** Rises with every change that nodes or the directory must learn of. */
     revision: revision(),
@@ -134,6 +138,8 @@ export const tenants = control.table(
   (table) => [
     unique("tenants_slug_per_cluster").on(table.clusterId, table.slug),
     index("tenants_node_idx").on(table.nodeId),
+    index("tenants_next_node_idx").on(table.nextNodeId),
+    index("tenants_leaving_node_idx").on(table.leavingNodeId),
     check("tenants_state", sql`${table.state} in ('provisioning', 'active', 'suspended', 'failed', 'deleting')`),
   ],
 );
@@ -469,12 +475,15 @@ export const OPERATION_KINDS = [
   "tenant-policy",
   "tenant-services",
   "tenant-hosts",
+  "tenant-move",
+  "tenant-move-undo",
   "tenant-revoke-sessions",
   "tenant-delete",
   "connector-publish",
   "connector-remove",
   "relay-settings-publish",
   "node-publish",
+  "node-drain",
   "relay-drain",
   "host-check",
   "host-withdraw",
@@ -496,6 +505,19 @@ export interface LaneDrainWork {
     readonly last: LaneDrainCount | null;
   };
 }
+
+/** What an operation of kind tenant-move is to do. */
+export interface MoveWork {
+  /** Null: the node with the most room. */
+  readonly toNodeId: string | null;
+  /** Open requests and WebSockets have so long at the old node, counted from when nobody is sent there any more. */
+  readonly drainMs: number;
+}
+
+/** Of kinds node-drain (for each tenant's move) and tenant-move-undo. */
+export type DrainWork = Pick<MoveWork, "drainMs">;
+
+export type OperationWork = LaneDrainWork | MoveWork | DrainWork;
 
 /** `tenants`: asked. `busy`: those of them with something left. */
 export interface LaneDrainCount {
@@ -525,7 +547,7 @@ export const operations = control.table(
     /** Why it waits or failed, for people. No secrets. */
     reason: text("reason"),
     /** Of kinds whose subject's row does not say what is to be done. */
-    work: jsonb("work").$type<LaneDrainWork>(),
+    work: jsonb("work").$type<OperationWork>(),
     nextAttemptAt: at("next_attempt_at").notNull().defaultNow(),
     leaseToken: text("lease_token"),
     leaseUntil: at("lease_until"),

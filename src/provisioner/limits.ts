@@ -112,3 +112,12 @@ export const FRONT_CHECKS = 30;
 /** A host that should be gone is gone within seconds; one that is not after this had an operation that failed, and gets a new one. */
 export const HOST_LEAVING_MAX_MS = 10 * 60_000;
 export const HOST_REPAIRS = 20;
+
+/** After a directory record has changed every edge goes by it within this (src/edge-router/limits.ts: 6 s old at most, and the lookup's time). */
+export const EDGES_FOLLOW_MS = 10_000;
+/** A node that is connected has let a tenant go within its services' 7 s; longer than this nobody waits: the order is in its channel. */
+export const LEAVE_WAIT_MS = 30_000;
+export const LEAVE_LOOK_MS = 1_000;
+/** Tenants of a draining node that are brought up elsewhere at once: each starts its services there. Those that only wait don't count. */
+export const NODE_DRAIN_PARALLEL = 4;
+export const NODE_DRAIN_ROUND_MS = 1_000;

@@ -1,16 +1,18 @@
 import type { StepName } from "../db/operations.ts";
 import type { Step } from "./step.ts";
 import { activate } from "./steps/activate.ts";
-import { chooseNode } from "./steps/choose-node.ts";
+import { chooseNextNode, chooseNode } from "./steps/choose-node.ts";
 import { checkHost } from "./steps/check-host.ts";
 import { credentials, publishConnector, removeConnector, removeConnectors } from "./steps/connectors.ts";
 import { dropSchema, forget, removeFromNode, removeMembers, withdrawHost } from "./steps/delete-tenant.ts";
 import { drainLane } from "./steps/drain-lane.ts";
+import { drainNode } from "./steps/drain-node.ts";
 import { frontHosts, removeFronts } from "./steps/fronts.ts";
+import { drainOldNode, leaveNode, switchNode } from "./steps/move-tenant.ts";
 import { publishNode } from "./steps/publish-node.ts";
 import { publishSettingsStep } from "./steps/publish-settings.ts";
 import { publish } from "./steps/publish.ts";
-import { push } from "./steps/push.ts";
+import { push, pushNext } from "./steps/push.ts";
 import { reserveHost } from "./steps/reserve-host.ts";
 import { schema } from "./steps/schema.ts";
 import { settleServices } from "./steps/settle-services.ts";
@@ -42,6 +44,12 @@ const STEPS: Readonly<Record<StepName, Step>> = {
   "settle-hosts": settleHosts,
   "check-host": checkHost,
   "settle-services": settleServices,
+  "choose-next-node": chooseNextNode,
+  "push-next": pushNext,
+  "switch-node": switchNode,
+  "drain-old-node": drainOldNode,
+  "leave-node": leaveNode,
+  "drain-node": drainNode,
 };
 
 const steps: ReadonlyMap<string, Step> = new Map(Object.entries(STEPS));

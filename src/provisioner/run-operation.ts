@@ -37,8 +37,9 @@ async function carryOn(ports: ProvisionerPorts, run: Run, now: () => Date): Prom
   for (const { name, position, state } of run.steps) {
     if (state === "done") continue;
     const begun = await beginStep(ports.db, run, position, now());
-    const outcome = await attempt(ports, run, stepByName(name));
-    const waitedMs = now().getTime() - (begun.startedAt?.getTime() ?? now().getTime());
+    const begunAt = begun.startedAt ?? now();
+    const outcome = await attempt(ports, run, stepByName(name), begunAt);
+    const waitedMs = now().getTime() - begunAt.getTime();
     const decision = decide(outcome, { attempts: begun.attempts, waitedMs }, ports.random());
     switch (decision.kind) {
       case "next":
@@ -62,10 +63,10 @@ async function carryOn(ports: ProvisionerPorts, run: Run, now: () => Date): Prom
   await wakeNext(ports, operation.subjectId);
 }
 
-async function attempt(ports: ProvisionerPorts, run: Run, step: Step | null): Promise<StepOutcome> {
+async function attempt(ports: ProvisionerPorts, run: Run, step: Step | null, begunAt: Date): Promise<StepOutcome> {
   if (step === null) return { kind: "error", reason: "this version of the provisioner does not know the step" };
   try {
-    return await step({ ports, operation: run.operation, commit: (work) => fenced(ports.db, run, work) });
+    return await step({ ports, operation: run.operation, begunAt, commit: (work) => fenced(ports.db, run, work) });
   } catch (error) {
     if (error instanceof LeaseLost) throw error;
     return { kind: "error", reason: describe(error) };

@@ -8,6 +8,8 @@ import type { ProvisionerPorts } from "./ports.ts";
 export interface StepContext {
   readonly ports: ProvisionerPorts;
   readonly operation: OperationRow;
+  /** When the step was first begun, as its row says: whoever takes the operation over waits no longer than the first. */
+  readonly begunAt: Date;
   /**
    * The only way in which a step changes control data: a transaction that stops a run that was overtaken. What a step publishes is read in
    * such a transaction together with its revision, so that a slow run's publication carries an old revision and is refused.

@@ -2,6 +2,7 @@ import { and, asc, eq, inArray, ne, sql } from "drizzle-orm";
 import { recordAudit } from "../db/audit.ts";
 import { sqlState, UNIQUE_VIOLATION } from "../db/client.ts";
 import type { Db } from "../db/client.ts";
+import { undoMove } from "../db/moves.ts";
 import type { OperationRow, StepRow } from "../db/operations.ts";
 import { operations, operationSteps, services, tenants } from "../db/schema.ts";
 import { LEASE_MS, MAX_REASON_LENGTH } from "./limits.ts";
@@ -208,6 +209,7 @@ async function markFailed(tx: Db, operation: OperationRow, reason: string, now: 
       .set({ status: "UNAVAILABLE", updatedAt: now })
       .where(eq(services.tenantId, operation.subjectId));
   }
+  if (operation.kind === "tenant-move") await undoMove(tx, operation, now);
   await audit(tx, operation, "operation.failed", { reason: short(reason) }, now);
 }
 

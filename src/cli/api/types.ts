@@ -74,6 +74,11 @@ export const node = z.looseObject({
   id: z.string(),
   name: z.string(),
   envoyUrl: z.string(),
+  cluster: z.string(),
+  state: z.string(),
+  capacity: z.number(),
+  tenants: z.number(),
+  labels: z.record(z.string(), z.string()),
   enrolled: z.boolean(),
   online: z.boolean(),
 });

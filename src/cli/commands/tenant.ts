@@ -8,6 +8,7 @@ import { table } from "../frame/output.ts";
 import { commonArgs, connectApi, settle, waitArgs } from "./api.ts";
 import host from "./tenant-host.ts";
 import member from "./tenant-member.ts";
+import move from "./tenant-move.ts";
 import { maintenanceCommand, passwordCommand, policyCommand } from "./tenant-policy.ts";
 import relay from "./tenant-relay.ts";
 import routes from "./tenant-routes.ts";
@@ -131,6 +132,7 @@ export default defineCommand({
     show,
     suspend: transition("suspend", "Show visitors a page instead of the tenant"),
     resume: transition("resume", "End a suspension"),
+    move,
     host,
     routes,
     services,

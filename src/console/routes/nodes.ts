@@ -44,9 +44,9 @@ const enrolment = z
   })
   .openapi("NodeEnrolment");
 
-const params = z.object({ node: z.string() });
+export const nodeParams = z.object({ node: z.string() });
 
-async function findNode(db: Db, name: string) {
+export async function findNode(db: Db, name: string) {
   const [row] = await db
     .select({ node: nodes, cluster: clusters.name, tenants: tenantsOn })
     .from(nodes)
@@ -111,7 +111,7 @@ export function nodeRoutes(app: ConsoleApp): void {
       summary: "Show a node",
       scope: "read",
       status: 200,
-      params,
+      params: nodeParams,
       answer: nodeView,
       refusals: ["not-found"],
     },
@@ -183,7 +183,7 @@ export function nodeRoutes(app: ConsoleApp): void {
       status: 202,
       summary:
         "Make a new enrolment token; an open older one stops working, the node's key stays until a new one is enrolled",
-      params,
+      params: nodeParams,
       answer: enrolment,
       refusals: ["not-found"],
     },

@@ -4,7 +4,7 @@ import { cancelledRunMayLive } from "../../db/operations.ts";
 import { tenants } from "../../db/schema.ts";
 import { dropTenantSchema } from "../../db/tenant-database.ts";
 import { tenantById } from "../../db/tenants.ts";
-import { PUSH_WAIT_MS } from "../limits.ts";
+import { stillThere } from "../remove-from-node.ts";
 import { DONE, tenantOf } from "../step.ts";
 import type { Step } from "../step.ts";
 
@@ -23,17 +23,14 @@ export const withdrawHost: Step = async ({ ports, operation, commit }) => {
 };
 
 /**
- * The node has dropped routes and services. A tenant that never got a node has none to tell; a node that is offline is not waited for: its
- * channel keeps the removal, and no visitor is sent there any more.
+ * Its node has dropped routes and services, and so has every other that had it while it moved. A tenant that never got a node has none to tell;
+ * a node that is offline is not waited for: its channel keeps the removal, and no visitor is sent there any more.
  */
 export const removeFromNode: Step = async ({ ports, operation }) => {
   const { tenant } = await tenantOf(ports.db, operation);
-  if (tenant.nodeId === null) return DONE;
-  const channel = ports.nodeChannel(tenant.nodeId);
-  await channel.push({ kind: "remove", tenantId: tenant.id, revision: tenant.revision });
-  if (!(await channel.presence()).online) return DONE;
-  const left = await channel.waitSettled(tenant.id, tenant.revision, PUSH_WAIT_MS);
-  return left === null ? DONE : { kind: "wait", reason: "the node has not reported the tenant removed yet" };
+  const had = new Set([tenant.nodeId, tenant.nextNodeId, tenant.leavingNodeId].filter((nodeId) => nodeId !== null));
+  const left = await Promise.all([...had].map((nodeId) => stillThere(ports, nodeId, tenant)));
+  return left.includes(true) ? { kind: "wait", reason: "the node has not reported the tenant removed yet" } : DONE;
 };
 
 /** Nobody is a member any more: the portal shows the tenant to nobody and gives nobody a session for it. People keep their accounts. */

@@ -25,7 +25,7 @@ const NOTHING: LaneDrainCount = { tenants: 0, busy: 0, sockets: 0, inFlight: 0 }
  */
 export const drainLane: Step = async ({ ports, operation, commit }) => {
   const { work } = operation;
-  if (work === null) return { kind: "give-up", reason: "it does not say which lane" };
+  if (work === null || !("lane" in work)) return { kind: "give-up", reason: "it does not say which lane" };
   const startedMs = ports.clock();
   const begunAtMs = work.progress?.begunAtMs ?? startedMs;
   let cursor = work.progress?.cursor ?? null;

@@ -1,14 +1,24 @@
 import { PUSH_WAIT_MS } from "../limits.ts";
 import { nodeTenantOf } from "../node-tenant.ts";
+import type { TenantRow } from "../../db/tenants.ts";
+import type { StepOutcome } from "../machine.ts";
 import { DONE, tenantOf } from "../step.ts";
-import type { Step } from "../step.ts";
+import type { Step, StepContext } from "../step.ts";
 
 /** Sends the tenant to its node and waits until a request through the node's data path has seen it. */
-export const push: Step = async ({ ports, operation, commit }) => {
+export const push: Step = (context) => pushTo(context, ({ nodeId }) => nodeId);
+
+/** As above to the node that it moves to, while the old one goes on serving. */
+export const pushNext: Step = (context) => pushTo(context, ({ nextNodeId }) => nextNodeId);
+
+async function pushTo(
+  { ports, operation, commit }: StepContext,
+  nodeOf: (tenant: TenantRow) => string | null,
+): Promise<StepOutcome> {
   const key = await ports.sealingKey();
   const wanted = await commit(async (tx) => {
     const found = await tenantOf(tx, operation);
-    const { nodeId } = found.tenant;
+    const nodeId = nodeOf(found.tenant);
     return nodeId === null ? null : { nodeId, tenant: await nodeTenantOf(tx, key, found) };
   });
   if (wanted === null) throw new Error("the tenant has no node");
@@ -25,4 +35,4 @@ export const push: Step = async ({ ports, operation, commit }) => {
   if (!enrolled) return { kind: "wait", reason: "the node has not enrolled yet" };
   if (!online) return { kind: "wait", reason: "the node is offline" };
   return { kind: "wait", reason: "the node has not reported the tenant live yet" };
-};
+}

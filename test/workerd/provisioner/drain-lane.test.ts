@@ -1,5 +1,6 @@
 import { expect, test } from "vitest";
 import { DRAIN_SUBJECT, enqueueOperation } from "../../../src/db/operations.ts";
+import type { OperationRow } from "../../../src/db/operations.ts";
 import { connectors } from "../../../src/db/schema.ts";
 import { DRAIN_BATCH, DRAIN_SLACK_MS } from "../../../src/provisioner/limits.ts";
 import { runOperation } from "../../../src/provisioner/run-operation.ts";
@@ -50,6 +51,8 @@ async function tenantsWithConnectors(w: World, count: number): Promise<string[]>
   return ids;
 }
 
+const progressOf = ({ work }: OperationRow) => (work !== null && "progress" in work ? work.progress : undefined);
+
 const begin = (w: World, lane: "a" | "b", graceMs: number) =>
   w.db.transaction(async (tx) => {
     const wanted = { kind: "relay-drain", subjectId: DRAIN_SUBJECT, tenantId: null, now: new Date(0) } as const;
@@ -66,7 +69,7 @@ test("every tenant's lane of that side is asked until nothing is left, the other
   await runOperation(ports, id);
   const first = (await operationOf(w, id)).operation;
   expect(first).toMatchObject({ state: "pending", reason: expect.stringMatching(/^1 of \d+ tenants .* 2 requests/) });
-  expect(first.work?.progress?.last).toMatchObject({ busy: 1, inFlight: 2, sockets: 0 });
+  expect(progressOf(first)?.last).toMatchObject({ busy: 1, inFlight: 2, sockets: 0 });
   const drained = new Set(
     asked.flatMap(({ tenantId, lane, call }) => (lane === "a" && call === "drain" ? tenantId : [])),
   );
@@ -78,7 +81,7 @@ test("every tenant's lane of that side is asked until nothing is left, the other
   await runOperation(ports, id);
   const { operation } = await operationOf(w, id);
   expect(operation).toMatchObject({ state: "succeeded", reason: null });
-  expect(operation.work?.progress?.last).toMatchObject({ busy: 0, inFlight: 0 });
+  expect(progressOf(operation)?.last).toMatchObject({ busy: 0, inFlight: 0 });
 });
 
 test("a run that died goes on where it was, and streams that never end hold it no longer than the grace", async () => {
@@ -98,7 +101,7 @@ test("a run that died goes on where it was, and streams that never end hold it n
   await runOperation(dying, id);
   const { operation } = await operationOf(w, id);
   expect(operation).toMatchObject({ state: "pending", attempts: 1 });
-  const cursor = operation.work?.progress?.cursor ?? "";
+  const cursor = progressOf(operation)?.cursor ?? "";
   expect(cursor).not.toBe("");
 
   const second = watching(w, () => 1);
@@ -111,5 +114,5 @@ test("a run that died goes on where it was, and streams that never end hold it n
   await runOperation(second.ports, id);
   const end = (await operationOf(w, id)).operation;
   expect(end.state).toBe("succeeded");
-  expect(end.work?.progress?.last?.busy).toBeGreaterThanOrEqual(ids.length);
+  expect(progressOf(end)?.last?.busy).toBeGreaterThanOrEqual(ids.length);
 });

@@ -1,0 +1,61 @@
+import { defineCommand } from "citty";
+import { z } from "zod";
+import { node, operation } from "../api/types.ts";
+import { table } from "../frame/output.ts";
+import { commonArgs, connectApi, settle, waitArgs } from "./api.ts";
+import { drainArg, drainSecondsOf } from "./drain-arg.ts";
+
+const nameArg = { name: { type: "positional", required: true, description: "Name of the node" } } as const;
+const path = (name: string): string => `/nodes/${encodeURIComponent(name)}`;
+
+const list = defineCommand({
+  meta: { name: "list", description: "List the platform's nodes" },
+  args: commonArgs,
+  async run({ args }) {
+    const { api, output } = connectApi(args);
+    const nodes = await api.list("/nodes", node);
+    if (output.json) {
+      for (const one of nodes) output.data(one, "");
+      return;
+    }
+    const rows = nodes.map((one) => [
+      one.name,
+      one.cluster,
+      one.state,
+      one.online ? "online" : "offline",
+      `${one.tenants}/${one.capacity}`,
+      Object.entries(one.labels)
+        .map(([key, value]) => `${key}=${value}`)
+        .join(" "),
+    ]);
+    output.data({}, table(["NODE", "CLUSTER", "STATE", "PRESENCE", "TENANTS", "LABELS"], rows));
+  },
+});
+
+const drain = defineCommand({
+  meta: { name: "drain", description: "Move all tenants of a node to others; it takes no new ones" },
+  args: { ...nameArg, ...drainArg, ...waitArgs, ...commonArgs },
+  async run({ args }) {
+    const { api, output } = connectApi(args);
+    const body = { drainSeconds: drainSecondsOf(args.drain) };
+    const started = await api.post(`${path(args.name)}/drain`, body, z.object({ operation, node }));
+    await settle(api, output, started.operation, args.wait === true);
+    const shown = args.wait === true ? await api.get(path(args.name), node) : started.node;
+    output.data(shown, `${shown.name}  ${shown.state}  ${shown.tenants} tenants`);
+  },
+});
+
+const activate = defineCommand({
+  meta: { name: "activate", description: "Let a node take tenants again; ends its drain" },
+  args: { ...nameArg, ...commonArgs },
+  async run({ args }) {
+    const { api, output } = connectApi(args);
+    const shown = await api.post(`${path(args.name)}/activate`, {}, node);
+    output.data(shown, `${shown.name}  ${shown.state}`);
+  },
+});
+
+export default defineCommand({
+  meta: { name: "nodes", description: "Show the platform's nodes, empty one" },
+  subCommands: { list, drain, activate },
+});

@@ -63,7 +63,31 @@ const retry = defineCommand({
   },
 });
 
+const cancel = defineCommand({
+  meta: {
+    name: "cancel",
+    description: "End an operation that is under way; a tenant that is being made, or could not be made, is taken back",
+  },
+  args: { ...idArg, ...waitArgs, ...commonArgs },
+  async run({ args }) {
+    const { api, output } = connectApi(args);
+    const answer = await api.post(
+      `${path(args.id)}/cancel`,
+      {},
+      z.object({ operation, rollback: operation.nullable() }),
+    );
+    const { rollback } = answer;
+    if (rollback !== null) {
+      output.say(`Operation ${answer.operation.id} is cancelled; ${rollback.id} takes back what was made.`);
+      const shown = await settle(api, output, rollback, args.wait === true);
+      output.data(shown, describe(shown));
+      return;
+    }
+    output.data(answer.operation, describe(answer.operation));
+  },
+});
+
 export default defineCommand({
-  meta: { name: "operation", description: "Show operations and try failed ones again" },
-  subCommands: { show, list, retry },
+  meta: { name: "operation", description: "Show operations, cancel them, try failed ones again" },
+  subCommands: { show, list, retry, cancel },
 });

@@ -1,5 +1,6 @@
 import { z } from "@hono/zod-openapi";
 import { and, desc, eq, lt } from "drizzle-orm";
+import { cancelOperation } from "../../db/cancel-operation.ts";
 import { retryOperation, withSteps } from "../../db/operations.ts";
 import { operations } from "../../db/schema.ts";
 import { findTenant } from "../../db/tenants.ts";
@@ -120,6 +121,58 @@ export function operationRoutes(app: ConsoleApp): void {
           details: { kind: operation.kind },
         },
         operation: retried.value,
+      });
+    },
+  );
+
+  write(
+    app,
+    {
+      ...NO_INPUT,
+      method: "post",
+      path: "/operations/{operation}/cancel",
+      tag,
+      scope: "write",
+      status: 202,
+      summary: "End an operation that is under way; take back a tenant that is being made, or could not be made",
+      params,
+      answer: z.object({
+        operation: operationView,
+        rollback: operationView
+          .nullable()
+          .openapi({ description: "Takes back what was made; null: nothing has to be" }),
+      }),
+      refusals: ["not-found", "conflict"],
+    },
+    async (tx, { params, now }) => {
+      const cancelled = await cancelOperation(tx, params.operation, now);
+      if (!cancelled.ok) {
+        switch (cancelled.error.reason) {
+          case "unknown":
+            return notFound("operation", params.operation);
+          case "ended":
+            return fail("conflict", "The operation has ended; there is nothing to cancel.");
+          case "not-cancellable":
+            return fail(
+              "conflict",
+              `A ${cancelled.error.kind} can't be cancelled: it must not stay half done. Ask for the opposite instead.`,
+            );
+        }
+      }
+      const { rollback, next } = cancelled.value;
+      const operation = await findOperation(tx, params.operation);
+      if (operation === null) return notFound("operation", params.operation);
+      const message = rollback ?? next;
+      return ok({
+        body: { operation, rollback: rollback === null ? null : await shownOperation(tx, rollback) },
+        ...(rollback !== null && { headers: { location: operationLocation(rollback) } }),
+        audit: {
+          action: "operation.cancel",
+          subjectId: operation.id,
+          tenantId: operation.tenantId,
+          details: { kind: operation.kind, ...(rollback !== null && { rollback: rollback.operationId }) },
+        },
+        ...(message !== null && { operation: message }),
       });
     },
   );

@@ -138,6 +138,66 @@ describe("operations", () => {
   });
 });
 
+describe("cancel", () => {
+  const cancel = (id: string) => call("POST", `/api/v1/operations/${id}/cancel`);
+
+  test("takes back a tenant that is being made, and one that could not be made, by a deletion (H52)", async () => {
+    for (const failed of [false, true]) {
+      const { operation, tenant } = await newOperation();
+      if (failed) {
+        await admin`update control.operations set state = 'failed', reason = 'x' where id = ${operation.id}`;
+        await admin`update control.tenants set state = 'failed' where id = ${tenant.id}`;
+      }
+      const reply = await cancel(operation.id);
+      expect(reply.status).toBe(202);
+      expect(reply.body.operation.state).toBe("failed");
+      expect(reply.body.rollback).toMatchObject({ kind: "tenant-delete", subjectId: tenant.id, state: "pending" });
+      expect(reply.headers.get("location")).toBe(`/api/v1/operations/${reply.body.rollback.id}`);
+      if (!failed) expect(reply.body.operation.reason).toMatch(/^cancelled: .*taken back/);
+      const [row] = await admin`select state from control.tenants where id = ${tenant.id}`;
+      expect(row?.["state"]).toBe("deleting");
+      // It is not made after all by a retry, nor taken back twice, and the deletion itself goes through.
+      expect((await call("POST", `/api/v1/operations/${operation.id}/retry`)).body.code).toBe("conflict");
+      expect((await cancel(operation.id)).body.code).toBe("conflict");
+      expect((await cancel(reply.body.rollback.id)).body.detail).toContain("tenant-delete can't be cancelled");
+    }
+  });
+
+  test("ends a change of routes, says what visitors have, and lets go of the tenant", async () => {
+    const { operation, tenant } = await newOperation();
+    await admin`update control.operations set state = 'succeeded' where id = ${operation.id}`;
+    await admin`update control.tenants set state = 'active' where id = ${tenant.id}`;
+    const routes = () => call("PUT", `/api/v1/tenants/${tenant.name}/routes`, { body: { items: [] } });
+    const change = (await routes()).body.operation;
+    await admin`update control.operations set state = 'running', lease_token = 'x' where id = ${change.id}`;
+    expect((await routes()).body.code).toBe("conflict");
+    const reply = await cancel(change.id);
+    expect(reply.body).toMatchObject({
+      operation: { state: "failed", reason: expect.stringContaining("published last") },
+      rollback: null,
+    });
+    const [row] = await admin`select lease_token from control.operations where id = ${change.id}`;
+    expect(row?.["lease_token"]).toBeNull();
+    expect((await call("POST", `/api/v1/operations/${change.id}/retry`)).status).toBe(202);
+    expect((await cancel(change.id)).status).toBe(202);
+    expect((await routes()).status).toBe(202);
+    const [event] =
+      await admin`select details from control.audit_events where action = 'operation.cancel' and subject_id = ${change.id}`;
+    expect(event?.["details"]).toEqual({ kind: "tenant-routes" });
+  });
+
+  test("is refused where half done would be worse, after the end, of what is unknown, and to readers", async () => {
+    const { operation, tenant } = await newOperation();
+    await admin`update control.operations set state = 'succeeded' where id = ${operation.id}`;
+    await admin`update control.tenants set state = 'active' where id = ${tenant.id}`;
+    const suspend = (await call("POST", `/api/v1/tenants/${tenant.name}/suspend`)).body.operation;
+    expect((await cancel(suspend.id)).body.detail).toContain("must not stay half done");
+    expect((await cancel(operation.id)).body.detail).toContain("has ended");
+    expect((await cancel("op_nothing")).status).toBe(404);
+    expect((await call("POST", `/api/v1/operations/${suspend.id}/cancel`, { as: "read" })).status).toBe(403);
+  });
+});
+
 test("the audit trail can't be changed by the console's own role", async () => {
   const own = connectSql(inject("database").consoleUrl, 1);
   await expect(own`update control.audit_events set action = 'x'`).rejects.toMatchObject({ code: "42501" });

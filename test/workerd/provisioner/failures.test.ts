@@ -1,12 +1,14 @@
 import { createExecutionContext, createMessageBatch, createScheduledController, getQueueResult } from "cloudflare:test";
 import { describe, expect, test, vi } from "vitest";
-import { retryOperation } from "../../../src/db/operations.ts";
+import { cancelOperation } from "../../../src/db/cancel-operation.ts";
+import { PLANS, retryOperation } from "../../../src/db/operations.ts";
 import { directoryShard } from "../../../src/policy/record.ts";
 import { LEASE_MS, MAX_STEP_ATTEMPTS, MAX_WAIT_MS } from "../../../src/provisioner/limits.ts";
 import { runOperation } from "../../../src/provisioner/run-operation.ts";
 import { beginStep, claimOperation, fenced, LeaseLost } from "../../../src/provisioner/store.ts";
 import { sweep } from "../../../src/provisioner/sweep.ts";
 import worker from "../../../src/provisioner/worker.ts";
+import { holdAt, settle } from "./failure-injections.ts";
 import { bindings, lookup, makeCluster, operationOf, requestTenant, tenantRow, workerEnv, world } from "./support.ts";
 
 const nodeOf = (ids: readonly string[]) => bindings.NODE_CHANNEL.getByName(ids[0] ?? "");
@@ -224,6 +226,33 @@ describe("lost messages", () => {
     await vi.waitFor(async () => expect((await lookup(host))?.state).toBe("active"), { timeout: 15_000, interval: 50 });
     const [row] = await w.admin`select sent_at from control.outbox where operation_id = ${operationId}`;
     expect(row?.["sent_at"]).not.toBeNull();
+  });
+});
+
+describe("a creation that is cancelled in whichever step", () => {
+  test("leaves nothing of the tenant, also by a run that was in the middle of it (H52)", async () => {
+    const w = world();
+    const { cluster, nodeIds } = await makeCluster();
+    for (const [position, step] of PLANS["tenant-create"].entries()) {
+      const { tenantId, operationId, host } = await requestTenant(cluster, `cancelled-${position}`);
+      const held = await holdAt(w, operationId, position);
+      const cancelled = await w.db.transaction((tx) => cancelOperation(tx, operationId, new Date(w.ports.clock() - 1)));
+      if (!cancelled.ok || cancelled.value.rollback === null) throw new Error("not cancelled");
+      const late = held.step(held.context);
+      // A step may be done in the middle of the rollback, and before or after it.
+      await Promise.allSettled([late, settle(w, cancelled.value.rollback.operationId)]);
+      await settle(w, cancelled.value.rollback.operationId);
+      expect(await lookup(host), step).toBeNull();
+      expect(await tenantRow(w, tenantId), step).toBeUndefined();
+      const [left] = await w.admin`select
+        (select count(*)::int from pg_namespace where nspname = ${tenantId}) as schemas,
+        (select count(*)::int from pg_roles where rolname like ${`${tenantId}%`}) as roles`;
+      expect(left, step).toEqual({ schemas: 0, roles: 0 });
+      const { changes } = await nodeOf(nodeIds).seen();
+      const last = changes.findLast((one) => (one.kind === "put" ? one.tenant.tenantId : one.tenantId) === tenantId);
+      expect(last?.kind ?? "remove", step).toBe("remove");
+      expect((await operationOf(w, operationId)).operation.reason).toMatch(/^cancelled/);
+    }
   });
 });
 

@@ -1,0 +1,88 @@
+import { and, eq, inArray, sql } from "drizzle-orm";
+import { newId } from "../shared/ids.ts";
+import { err, ok } from "../shared/result.ts";
+import type { Result } from "../shared/result.ts";
+import type { Db } from "./client.ts";
+import { cancelOpenOperations, enqueueOperation, openOperation } from "./operations.ts";
+import type { Enqueued, OperationKind } from "./operations.ts";
+import { operations, operationSteps, outbox, tenants } from "./schema.ts";
+
+/**
+ * What can be cancelled, with what then holds, for people. The others must not stay half done: a revocation, a suspension or a removal that
+ * was stored and never reached edge, lanes or nodes would be worse than one that takes its time.
+ */
+const LEFT: Partial<Record<OperationKind, string>> = {
+  "tenant-create": "what was made of the tenant is taken back",
+  "tenant-routes":
+    "visitors have the routes that were published last; retry it, or set routes, to publish what is stored",
+  "tenant-services":
+    "visitors have what was published last, the node may run the new services already; retry it, or change a service, to finish",
+  "tenant-hosts":
+    "hosts that were removed are withdrawn all the same, new ones are published with the tenant's next change, or when it is retried",
+  "relay-drain":
+    "the side takes connectors and visitors again when its hold is over, or when the other side is drained",
+  "host-check": "the claim is looked at again at its usual time",
+};
+
+export interface Cancelled {
+  readonly operationId: string;
+  /** The operation that takes back what was made; null where nothing has to be. */
+  readonly rollback: Enqueued | null;
+  /** What waited behind it and can run now. */
+  readonly next: Enqueued | null;
+}
+
+export type CancelRefused =
+  | { readonly reason: "unknown" | "ended" }
+  | { readonly reason: "not-cancellable"; readonly kind: OperationKind };
+
+/**
+ * Ends an operation for good, in whatever step it is: it is failed with a reason that says what holds now. A run that is at it finds itself
+ * fenced at its next commit. A tenant's creation is rolled back to nothing, also when it has failed already. In a transaction that holds no
+ * lock of the subject yet: runs lock the operation first.
+ */
+export async function cancelOperation(tx: Db, id: string, now: Date): Promise<Result<Cancelled, CancelRefused>> {
+  const [operation] = await tx.select().from(operations).where(eq(operations.id, id)).for("update");
+  if (operation === undefined) return err({ reason: "unknown" });
+  const { kind, subjectId, state } = operation;
+  const left = LEFT[kind];
+  const isOpen = state === "pending" || state === "running";
+  if (left === undefined) return err(isOpen ? { reason: "not-cancellable", kind } : { reason: "ended" });
+  const reason = `cancelled: ${left}`;
+  if (kind === "tenant-create") {
+    if (state === "succeeded") return err({ reason: "ended" });
+    await cancelOpenOperations(tx, subjectId, reason, now);
+    const rollback = await rollBackTenant(tx, subjectId, now);
+    return rollback === null ? err({ reason: "ended" }) : ok({ operationId: id, rollback, next: null });
+  }
+  if (!isOpen) return err({ reason: "ended" });
+  await tx
+    .update(operationSteps)
+    .set({ state: "failed", reason, finishedAt: now })
+    .where(and(eq(operationSteps.operationId, id), eq(operationSteps.state, "running")));
+  // leaseUntil stays: until then a run may still be in the middle of a step (cancelledRunMayLive).
+  await tx
+    .update(operations)
+    .set({ state: "failed", reason, leaseToken: null, finishedAt: now })
+    .where(eq(operations.id, id));
+  return ok({ operationId: id, rollback: null, next: await wakeNext(tx, subjectId, now) });
+}
+
+/** Null: the tenant works, goes, or is gone already. */
+async function rollBackTenant(tx: Db, tenantId: string, now: Date): Promise<Enqueued | null> {
+  const [tenant] = await tx
+    .update(tenants)
+    .set({ state: "deleting", revision: sql`nextval('control.revision')`, updatedAt: now })
+    .where(and(eq(tenants.id, tenantId), inArray(tenants.state, ["provisioning", "failed"])))
+    .returning({ id: tenants.id });
+  if (tenant === undefined) return null;
+  return await enqueueOperation(tx, { kind: "tenant-delete", subjectId: tenantId, tenantId, now });
+}
+
+async function wakeNext(tx: Db, subjectId: string, now: Date): Promise<Enqueued | null> {
+  const next = await openOperation(tx, subjectId);
+  if (next === null) return null;
+  const outboxId = newId("out");
+  await tx.insert(outbox).values({ id: outboxId, operationId: next.id, createdAt: now });
+  return { operationId: next.id, outboxId };
+}

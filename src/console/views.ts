@@ -303,7 +303,7 @@ export function viewOperation({ operation, steps }: { operation: OperationRow; s
 }
 
 function viewDrain({ work }: OperationRow): OperationView["drain"] {
-  if (work === null) return null;
+  if (work === null || !("lane" in work)) return null;
   const last = work.progress?.last ?? null;
   return {
     lane: work.lane,

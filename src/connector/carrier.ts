@@ -24,7 +24,7 @@ import {
   SOCKET_HIGH_WATER_BYTES,
   STREAM_WINDOW_MAX_BYTES,
 } from "./limits.ts";
-import type { Slabs } from "./slabs.ts";
+import type { Slabs } from "../shared/slabs.node.ts";
 
 /** One socket with its session: moves messages both ways, finds out when it is dead, and ends it in order. */
 export interface Carrier {

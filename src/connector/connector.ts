@@ -10,12 +10,19 @@ import { sameCredential } from "./credential.ts";
 import { dial } from "./dial.ts";
 import type { RelayEndpoints } from "./discovery.ts";
 import type { LinkLoss } from "./ending.ts";
-import { BACKOFF_CAP_MS, LONGEST_TIMER_MS, RECEIVE_BUDGET_BYTES, SESSION_LIMITS, STARTUP_REFUSALS } from "./limits.ts";
+import {
+  BACKOFF_CAP_MS,
+  LONGEST_TIMER_MS,
+  RECEIVE_BUDGET_BYTES,
+  SESSION_LIMITS,
+  STARTUP_REFUSALS,
+  SLABS,
+} from "./limits.ts";
 import { createLink, type Link, type LinkState } from "./link.ts";
 import { machineAddresses, watchNetwork } from "./network-watch.ts";
 import { mergeTargets, pushedTargets, readKept, writeKept, type KeptConfig } from "./pushed-config.ts";
 import { createLoadMeter, createReporter } from "./reporter.ts";
-import { createSlabs } from "./slabs.ts";
+import { createSlabs } from "../shared/slabs.node.ts";
 import { createSpanWatch } from "./spans.ts";
 import type { TargetConfig } from "./targets/target-config.ts";
 import { createTargetSet, type TargetChange, type TargetCount } from "./targets/target-set.ts";
@@ -118,7 +125,7 @@ export function startConnector(first: ConnectorConfig, ports: ConnectorPorts): C
   let endpoints: RelayEndpoints | null = null;
   const { log, now } = ports;
   const budget: ByteBudget = { totalBytes: RECEIVE_BUDGET_BYTES, committedBytes: 0 };
-  const slabs = createSlabs();
+  const slabs = createSlabs(SLABS);
   const audit = createAudit({ ...ports.audit, wall: now, now: ports.monotonic });
   const targets = createTargetSet(allTargets(), {
     log,

@@ -1,4 +1,5 @@
 import type { SendLimits, SessionLimits } from "../protocol/tunnel/session.ts";
+import type { SlabLimits } from "../shared/slabs.node.ts";
 
 /** Every number of the connector, with its reason. */
 
@@ -40,12 +41,11 @@ export const SEND_LIMITS: SendLimits = {
 };
 /** Bytes in the socket's own queue before we stop filling it: what is there can't be reordered any more. */
 export const SOCKET_HIGH_WATER_BYTES = 64 * 1024;
-/** Length of the reused send buffers: one message and one frame that goes beyond it. */
-export const SLAB_BYTES = 2 * 64 * 1024 + 1024;
-/** Shorter messages come from Node's own pool, which is cheaper than a whole slab. */
-export const SMALL_MESSAGE_BYTES = 4 * 1024;
-/** Reused send buffers that are kept, for both lanes: what the high-water mark lets be under way, twice. */
-export const SLABS_KEPT = 8;
+export const SLABS: SlabLimits = {
+  slabBytes: 2 * 64 * 1024 + 1024, // one message and one frame that goes beyond it
+  kept: 8, // for both lanes: what the high-water mark lets be under way, twice
+  smallBytes: 4 * 1024, // a whole slab costs more than a piece of the pool
+};
 
 // --- links ---
 

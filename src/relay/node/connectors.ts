@@ -9,7 +9,7 @@ import { createAdmissionGate } from "./admission-gate.ts";
 import { handshakeFault } from "./handshake.ts";
 import type { LaneName } from "./lane-choice.ts";
 import { CONNECTOR_HIGH_WATER_BYTES, RETRY_AFTER_SECONDS, brokerLimits } from "./limits.ts";
-import type { Slabs } from "./slabs.ts";
+import type { Slabs } from "../../shared/slabs.node.ts";
 import type { Tenant } from "./tenants.ts";
 import { headerOf, refuse, type Visit } from "./visit.ts";
 

@@ -1,4 +1,5 @@
 import type { BrokerLimits } from "../core/types.ts";
+import type { SlabLimits } from "../../shared/slabs.node.ts";
 import { FIRST_BYTE_MS, IDLE_MS, IDLE_SOCKET_MS, SEND_LIMITS } from "../limits.ts";
 
 /** Numbers of the Node host, each with its reason. Those that all hosts share are in src/relay/limits.ts. */
@@ -6,12 +7,11 @@ import { FIRST_BYTE_MS, IDLE_MS, IDLE_SOCKET_MS, SEND_LIMITS } from "../limits.t
 const KIB = 1024;
 const MIB = 1024 * KIB;
 
-/** Send buffers of this size are used again; the sessions' messages are at most this long, with their frame headers. */
-export const SLAB_BYTES = 72 * KIB;
-/** Slabs that wait to be used again (4.5 MiB): more than this many sockets rarely send at the same moment. */
-export const SLABS_KEPT = 64;
-/** Shorter messages come from Buffer's own pool, which is cheaper than a whole slab each. */
-export const SMALL_MESSAGE_BYTES = 4 * KIB;
+export const SLABS: SlabLimits = {
+  slabBytes: 72 * KIB, // sessions' messages are at most this long, with their frame headers
+  kept: 64, // 4.5 MiB: more than this many sockets rarely send at the same moment
+  smallBytes: 4 * KIB, // a whole slab costs more than a piece of the pool
+};
 
 /** Bytes that `ws` has not written yet above which a connector's socket is not given more: a short queue keeps small requests quick (performance.md, lever 6). */
 export const CONNECTOR_HIGH_WATER_BYTES = 64 * KIB;

@@ -25,6 +25,7 @@ import {
   DRAIN_SETTLE_MAX_MS,
   DRAIN_SETTLE_MS,
   SOFTWARE,
+  SLABS,
 } from "./limits.ts";
 import type { LogLines } from "./log-lines.ts";
 import { createMetrics } from "./metrics.ts";
@@ -32,7 +33,7 @@ import { createPeer } from "./peer.ts";
 import { PEER_HEADER, verifyPassedOn } from "./peer-proof.ts";
 import { handshakeFault } from "./handshake.ts";
 import { destinationOf } from "./routing.ts";
-import { createSlabs } from "./slabs.ts";
+import { createSlabs } from "../../shared/slabs.node.ts";
 import { createTenants } from "./tenants.ts";
 import { tlsOptions, type ReplaceableTls } from "./tls.ts";
 import { headerOf, newVisit, refuse, type Visit } from "./visit.ts";
@@ -71,7 +72,7 @@ export async function startRelay(first: RelayConfig, lanes: readonly LaneName[],
   let draining = false;
   /** Of a visitor's own request, not of one that the peer passed on. */
   let lastVisitMs = 0;
-  const slabs = createSlabs();
+  const slabs = createSlabs(SLABS);
   const budget = { totalBytes: config.memoryBudgetBytes, committedBytes: 0 };
   const limits = brokerLimits(config.memoryBudgetBytes);
 

@@ -1,8 +1,19 @@
 import { sql } from "drizzle-orm";
-import { bigint, boolean, check, index, integer, pgSchema, text, timestamp, uniqueIndex } from "drizzle-orm/pg-core";
+import {
+  bigint,
+  boolean,
+  check,
+  index,
+  integer,
+  pgSchema,
+  primaryKey,
+  text,
+  timestamp,
+  uniqueIndex,
+} from "drizzle-orm/pg-core";
 
 /**
- * Tables of the portal, in the PostgreSQL schema `portal`; the portal's database role sees nothing else. All but `signInCode` and `mailLink` have the shape
+ * Tables of the portal, in the PostgreSQL schema `portal`; the portal's database role sees nothing else. All but `signInCode`, `mailLink` and `consent` have the shape
  * that better-auth 1.7.0 expects (its models by export name, its fields by property name), organisation plugin included.
  */
 export const portal = pgSchema("portal");
@@ -200,5 +211,26 @@ export const mailLink = portal.table(
     index("mail_link_user_id_idx").on(table.userId),
     check("mail_link_hash_is_sha256", sql`length(${table.tokenHash}) = 64`),
     check("mail_link_purpose_is_known", sql`${table.purpose} in ('reset-password', 'sign-up', 'verify-address')`),
+  ],
+);
+
+/** That an account lets a tenant that it is no member of know who it is. Asked for before the first session there; gone when it is taken back. */
+export const consent = portal.table(
+  "consent",
+  {
+    userId: text("user_id")
+      .notNull()
+      .references(() => user.id, { onDelete: "cascade" }),
+    /** A tenant without members has no organisation, so this refers to none. */
+    tenantId: text("tenant_id").notNull(),
+    /** `slug` or `slug@cluster`, as it was shown. */
+    tenantName: text("tenant_name").notNull(),
+    /** The host that asked, lower case, no port. */
+    host: text("host").notNull(),
+    createdAt: createdAt(),
+  },
+  (table) => [
+    primaryKey({ columns: [table.userId, table.tenantId] }),
+    index("consent_tenant_id_idx").on(table.tenantId),
   ],
 );

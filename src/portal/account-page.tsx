@@ -1,6 +1,7 @@
 /** @jsxRuntime automatic */
 /** @jsxImportSource hono/jsx */
-import type { PortalSession, SessionView } from "./accounts.ts";
+import type { LinkedAccount, PortalSession, SessionView } from "./accounts.ts";
+import type { ConsentView } from "./consents.ts";
 import { LIMITS } from "./limits.ts";
 import { NewPasswordField } from "./mail-pages.tsx";
 import { Page, Problem, SignOutForm } from "./pages.tsx";
@@ -9,13 +10,18 @@ export interface AccountPageProps {
   readonly session: PortalSession;
   readonly sessions: readonly SessionView[];
   readonly hasPassword: boolean;
+  /** Accounts at outside providers that sign in to this one. */
+  readonly linked: readonly LinkedAccount[];
+  /** Tenants that know who this is, though it is no member. */
+  readonly consents: readonly ConsentView[];
   readonly hasMail: boolean;
   readonly error: string | null;
   /** What was just done; null for nothing. */
   readonly notice: string | null;
 }
 
-export function AccountPage({ session, sessions, hasPassword, hasMail, error, notice }: AccountPageProps) {
+export function AccountPage(props: AccountPageProps) {
+  const { session, sessions, hasPassword, linked, consents, hasMail, error, notice } = props;
   return (
     <Page title={error === null ? "Your account" : "Error: your account"}>
       <h1>Your account</h1>
@@ -35,6 +41,23 @@ export function AccountPage({ session, sessions, hasPassword, hasMail, error, no
         </form>
       )}
       {hasPassword ? <ChangePassword email={session.email} hasError={error !== null} /> : null}
+      {linked.length === 0 ? null : (
+        <>
+          <h2 id="linked">Other ways to sign in</h2>
+          <ul class="rows" aria-labelledby="linked">
+            {linked.map(({ name, issuer, createdAt }) => (
+              <li>
+                <strong>{name}</strong>
+                <br />
+                <span class="soft">
+                  {issuer}, since <Day of={createdAt} />
+                </span>
+              </li>
+            ))}
+          </ul>
+        </>
+      )}
+      {consents.length === 0 ? null : <KnownBy consents={consents} />}
       <h2 id="sessions">Where you are signed in</h2>
       <ul class="rows" aria-labelledby="sessions">
         {sessions.map((each) => (
@@ -77,6 +100,41 @@ function ChangePassword({ email, hasError }: { readonly email: string; readonly 
       </form>
     </>
   );
+}
+
+function KnownBy({ consents }: { readonly consents: readonly ConsentView[] }) {
+  return (
+    <>
+      <h2 id="known">Tenants that know you</h2>
+      <p class="soft" id="forget">
+        You are no member there, and allowed them to know your address and account. Taking it back ends your sessions on
+        tenants' pages; those that you may still open sign you in again by themselves. What a tenant has noted of you is
+        its own matter.
+      </p>
+      <ul class="rows" aria-labelledby="known">
+        {consents.map(({ tenantId, name, host, createdAt }) => (
+          <li>
+            <strong>{name}</strong>
+            <br />
+            <span class="soft">
+              {host}, since <Day of={createdAt} />
+            </span>
+            <form method="post" action="/account/forget-tenant">
+              <input type="hidden" name="tenant" value={tenantId} />
+              <button type="submit" class="plain" aria-label={`Forget me: ${name}`} aria-describedby="forget">
+                Forget me
+              </button>
+            </form>
+          </li>
+        ))}
+      </ul>
+    </>
+  );
+}
+
+function Day({ of }: { readonly of: Date }) {
+  const at = of.toISOString();
+  return <time datetime={at}>{at.slice(0, 10)}</time>;
 }
 
 function SessionRow({ session, isThis }: { readonly session: SessionView; readonly isThis: boolean }) {

@@ -1,4 +1,4 @@
-import { and, desc, eq, gt, sql } from "drizzle-orm";
+import { and, asc, desc, eq, gt, ne, sql } from "drizzle-orm";
 import type { Db } from "../db/client.ts";
 import { account, member, session, user } from "../db/portal-schema.ts";
 import { HEADER } from "../protocol/headers.ts";
@@ -17,6 +17,14 @@ export interface PortalSession {
   readonly email: string;
   /** Whether it is known that the account's owner reads this address's mail. */
   readonly isVerified: boolean;
+}
+
+/** An account at an outside OpenID provider that signs in to one here. */
+export interface LinkedAccount {
+  /** The provider's, as on its button; the issuer's host where it is not set up any more. */
+  readonly name: string;
+  readonly issuer: string;
+  readonly createdAt: Date;
 }
 
 /** A sign-in of an account at the portal, as its owner sees it. */
@@ -59,6 +67,8 @@ export interface Accounts {
   endAllSessions(accountId: string): Promise<void>;
   /** Whether the account has a password, or only other ways to sign in. */
   hasPassword(accountId: string): Promise<boolean>;
+  /** Oldest first. */
+  linkedTo(accountId: string): Promise<LinkedAccount[]>;
   /** Sets another password, ends all other sessions and gives this browser a new one. `request` as in `signIn`. */
   changePassword(request: Request, of: PortalSession, current: string, next: string): Promise<ChangePasswordResult>;
 }
@@ -176,6 +186,14 @@ export function createAccounts(db: Db, settings: PortalSettings, log: Logger, no
         .limit(1);
       return rows.length > 0;
     },
+    async linkedTo(accountId) {
+      const rows = await db
+        .select({ issuer: account.issuer, createdAt: account.createdAt })
+        .from(account)
+        .where(and(eq(account.userId, accountId), ne(account.providerId, "credential")))
+        .orderBy(asc(account.createdAt));
+      return rows.map((row) => ({ ...row, name: providerName(row.issuer, settings) }));
+    },
     async changePassword(request, of, current, next) {
       // The same count as for signing in: an open browser must not be a place to guess.
       const retryAfterSeconds = await tries.begin(of.email);
@@ -193,4 +211,9 @@ export function createAccounts(db: Db, settings: PortalSettings, log: Logger, no
       return { kind: "wrong" };
     },
   };
+}
+
+function providerName(issuer: string, { oidc }: PortalSettings): string {
+  if (oidc?.issuer === issuer) return oidc.name;
+  return URL.canParse(issuer) ? new URL(issuer).host : issuer;
 }

@@ -10,7 +10,9 @@ import type { Clock } from "../shared/clock.ts";
 import type { IdKind } from "../shared/ids.ts";
 import type { Logger } from "../shared/log.ts";
 import type { Accounts, PortalSession } from "./accounts.ts";
-import { authorize, authorizeRequest, type AuthorizePorts } from "./authorize.ts";
+import { authorize, authorizePath, authorizeRequest, type AdmissionPorts, type AuthorizePorts } from "./authorize.ts";
+import { ConsentPage } from "./consent-pages.tsx";
+import type { Consents } from "./consents.ts";
 import { errorFields } from "./error-fields.ts";
 import { minutes, nextPath, passwordField, problem, readForm, type App } from "./forms.ts";
 import type { AcceptOutcome, OpenInvitation } from "./invitations.ts";
@@ -20,6 +22,7 @@ import type { OwnTenants } from "./own-tenants.ts";
 import { NotMemberPage, SignedOutPage, SignInPage, SignOutPage, UnknownHostPage, WelcomePage } from "./pages.tsx";
 import type { ProviderSignIn } from "./provider-sign-in.ts";
 import { addAccountRoutes } from "./routes/account.tsx";
+import { addConsentRoutes } from "./routes/consent.tsx";
 import { addInvitationRoutes } from "./routes/invitation.tsx";
 import { addMailRoutes } from "./routes/mail.tsx";
 import { addProviderRoutes } from "./routes/provider.ts";
@@ -29,7 +32,10 @@ import { portalOrigin, tenantUrl, type PortalSettings } from "./settings.ts";
 import type { TenantMembers } from "./tenant-members.ts";
 import type { TenantProviders } from "./tenant-provider/tenant-provider.ts";
 
-export interface PortalPorts extends Omit<AuthorizePorts, "isMember" | "mayEnter"> {
+export interface PortalPorts extends Pick<AuthorizePorts, "issueCode"> {
+  /** `accounts`: of this invocation. */
+  readonly admission: (accounts: Accounts) => AdmissionPorts;
+  readonly consents: () => Consents;
   /** Accounts of this invocation. */
   readonly accounts: () => Accounts;
   /** What goes by mail; null when the platform sends none. */
@@ -151,23 +157,14 @@ export function createPortal(ports: PortalPorts, settings: PortalSettings): Hono
       return problem(c, "bad-request", "This sign-in link is not complete. Open the tenant's page again.");
     const accounts = ports.accounts();
     const session = await accounts.current(c.req.raw);
-    if (session === null) {
-      const next = `/authorize?${new URLSearchParams(request.data).toString()}`;
-      return c.html(<SignInPage {...signInPage} host={request.data.host} next={next} />);
-    }
-    const outcome = await authorize(
-      request.data,
-      session,
-      {
-        ...ports,
-        isMember: (accountId, tenantId) => accounts.isMember(accountId, tenantId),
-        mayEnter: (sessionId, tenantId) => ports.tenantProviders().mayEnter(sessionId, tenantId),
-      },
-      settings,
-    );
+    const next = authorizePath(request.data);
+    if (session === null) return c.html(<SignInPage {...signInPage} host={request.data.host} next={next} />);
+    const { issueCode } = ports;
+    const outcome = await authorize(request.data, session, { ...ports.admission(accounts), issueCode }, settings);
     if (outcome.kind === "redirect") return c.redirect(outcome.location, 303);
+    if (outcome.kind === "consent")
+      return c.html(<ConsentPage session={session} tenant={outcome.tenant} next={next} />);
     if (outcome.kind === "prove") {
-      const next = `/authorize?${new URLSearchParams(request.data).toString()}`;
       const location = await ports.tenantProviders().begin(session, outcome.tenantId, next);
       return location === null
         ? problem(c, "not-available", "The tenant's own provider does not answer right now. Try again in a moment.")
@@ -182,6 +179,7 @@ export function createPortal(ports: PortalPorts, settings: PortalSettings): Hono
   addProviderRoutes(app, ports, settings);
   addMailRoutes(app, ports, settings);
   addInvitationRoutes(app, ports, settings);
+  addConsentRoutes(app, ports, settings);
   addAccountRoutes(app, ports, settings);
   addTenantProviderRoutes(app, ports, settings);
   addTenantRoutes(app, ports, settings);

@@ -41,6 +41,8 @@ export const LIMITS = {
   providerProofSeconds: 12 * 3_600,
   /** Sessions shown on the account page, the newest. */
   listedSessions: 50,
+  /** Tenants that know an account, shown on its page, the newest. */
+  listedConsents: 100,
   /** Members and invitations told to the console, each. */
   listedMembers: 1_000,
   /** How long a page shows a tenant being set up; it takes seconds. */

@@ -1,6 +1,6 @@
 import { eq } from "drizzle-orm";
 import type { Db } from "../db/client.ts";
-import { member, organization, session, signInCode, user } from "../db/portal-schema.ts";
+import { consent, member, organization, session, signInCode, user } from "../db/portal-schema.ts";
 import type { EnsureMemberInput } from "../protocol/portal-rpc.ts";
 import { newId } from "../shared/ids.ts";
 import type { Logger } from "../shared/log.ts";
@@ -34,17 +34,22 @@ export async function ensureOrganization(
   db: Db,
   { tenantId, slug, cluster }: Pick<EnsureMemberInput, "tenantId" | "slug" | "cluster">,
 ): Promise<void> {
-  const name = cluster === "default" ? slug : `${slug}@${cluster}`;
+  const name = tenantName({ slug, cluster });
   await db
     .insert(organization)
     .values({ id: tenantId, name, slug: tenantId })
     .onConflictDoUpdate({ target: organization.id, set: { name } });
 }
 
+/** As people read it. */
+export const tenantName = ({ slug, cluster }: { readonly slug: string; readonly cluster: string }): string =>
+  cluster === "default" ? slug : `${slug}@${cluster}`;
+
 /** Everything that the portal has of a tenant. People's accounts are theirs: they may belong to other tenants too. */
 export async function removeTenant(db: Db, tenantId: string): Promise<void> {
   await db.transaction(async (tx) => {
     await tx.delete(signInCode).where(eq(signInCode.tenantId, tenantId));
+    await tx.delete(consent).where(eq(consent.tenantId, tenantId));
     await tx.update(session).set({ activeOrganizationId: null }).where(eq(session.activeOrganizationId, tenantId));
     // Members and invitations go with it.
     await tx.delete(organization).where(eq(organization.id, tenantId));

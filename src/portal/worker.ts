@@ -26,6 +26,7 @@ import { createLogger } from "../shared/log.ts";
 import { createAccounts } from "./accounts.ts";
 import { createPortal } from "./app.tsx";
 import { issueCode, redeemCode } from "./codes.ts";
+import { createConsents } from "./consents.ts";
 import { errorFields } from "./error-fields.ts";
 import {
   acceptInvitation,
@@ -73,6 +74,8 @@ export default {
     const settings = readSettings(env);
     let opened: Db | null = null; // By pages that need it, once an invocation.
     const db = () => (opened ??= database(env));
+    const tenantProviders = () =>
+      createTenantProviders({ db: db(), fetcher: fetch, log, now: systemClock, random }, settings);
     const app = createPortal(
       {
         accounts: () => createAccounts(db(), settings, log, systemClock),
@@ -94,13 +97,18 @@ export default {
           );
         },
         issueCode: (of) => issueCode(db(), of, systemClock, random),
-        async lookup(host) {
-          const record = await env.DIRECTORY.getByName(directoryShard(host)).lookup(host);
-          return directoryRecord.nullable().parse(record);
-        },
+        consents: () => createConsents(db()),
+        admission: (accounts) => ({
+          async lookup(host) {
+            const record = await env.DIRECTORY.getByName(directoryShard(host)).lookup(host);
+            return directoryRecord.nullable().parse(record);
+          },
+          isMember: (accountId, tenantId) => accounts.isMember(accountId, tenantId),
+          mayEnter: (sessionId, tenantId) => tenantProviders().mayEnter(sessionId, tenantId),
+          hasConsent: (accountId, tenantId) => createConsents(db()).has(accountId, tenantId),
+        }),
         ownTenants: () => createOwnTenants({ db: db(), tenants: env.TENANTS, log }, settings),
-        tenantProviders: () =>
-          createTenantProviders({ db: db(), fetcher: fetch, log, now: systemClock, random }, settings),
+        tenantProviders,
         async endAllSessions(tenantId, byAccountId, requestId) {
           await env.TENANTS.endSessions({
             tenantId,
@@ -223,6 +231,7 @@ export class Sessions extends WorkerEntrypoint<PortalEnv> implements SessionsRpc
     if (account !== null && account.role !== null && !(await providers.mayEnter(claims.sid, tenantId))) return null;
     // Whoever came in as a member must still be one; whether others may come in is judged by the route.
     if (!isLive || account === null || (account.role === null && claims.role !== null)) return null;
+    if (account.role === null && !(await createConsents(db).has(claims.sub, tenantId))) return null;
     const { sub: accountId, sid: sessionId, accessRevision, iat: since } = claims;
     return await signSessionToken(
       key,
@@ -236,11 +245,12 @@ export class Sessions extends WorkerEntrypoint<PortalEnv> implements SessionsRpc
     const redeemed = await redeemCode(db, parsed, systemClock);
     if (redeemed === null) return null;
     const { accountId, sessionId } = redeemed;
-    // Asked again: a membership may have ended between the code and now.
+    // Asked again: a membership may have ended, or a consent been taken back, between the code and now.
     const accounts = createAccounts(db, readSettings(this.env), log, systemClock);
     const { tenantId, accessRevision, openToAccounts = false } = parsed;
     const account = await accounts.seenBy(accountId, tenantId);
     if (account === null || (account.role === null && !openToAccounts)) return null;
+    if (account.role === null && !(await createConsents(db).has(accountId, tenantId))) return null;
     const of = { tenantId, accountId, sessionId, accessRevision, ...account, since: null };
     return await signSessionToken(this.env.SESSION_PRIVATE_KEY, of, systemClock());
   }

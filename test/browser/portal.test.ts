@@ -13,6 +13,8 @@ import { startEdgeStack, type EdgeStack } from "../system/edge/stack.ts";
 
 // Every page of the portal in a real browser. SCREENSHOTS: a folder to put pictures of all of them, for people to look at.
 const PASSWORD = "correct horse battery";
+/** Takes every account. */
+const BAZAAR = { tenantId: newId("ten"), slug: "bazaar" };
 const TENANT = { tenantId: newId("ten"), slug: "acme", cluster: "default" };
 let pg: TestPostgres;
 let stack: EdgeStack;
@@ -43,6 +45,8 @@ beforeAll(async () => {
   node = await startTestNode("nod_1", stack.proofKey);
   const routes = [toService("/manager", "member")];
   await stack.publish(tenantRecord("acme", { id: "nod_1", url: node.url }, { routes, tenantId: TENANT.tenantId }));
+  const forAll = { routes: [{ ...toService("/app"), access: "sign-up" as const }], tenantId: BAZAAR.tenantId };
+  await stack.publish(tenantRecord(BAZAAR.slug, { id: "nod_1", url: node.url }, forAll));
   await stack.members.ensureMember({ ...TENANT, email: "owner@acme.example", password: PASSWORD, role: "owner" });
   await stack.members.ensureMember({
     ...TENANT,
@@ -65,6 +69,7 @@ afterAll(async () => {
 
 const portalUrl = (path = "/"): string => `http://${BASE}:${stack.port}${path}`;
 const tenantUrl = (): string => `http://acme.${BASE}:${stack.port}/manager/report`;
+const bazaarUrl = (): string => `http://${BAZAAR.slug}.${BASE}:${stack.port}/app`;
 
 /** By keyboard only: into the field that has the focus, on by Tab, off by Enter. */
 async function typeForm(page: Page, ...values: string[]): Promise<void> {
@@ -91,7 +96,7 @@ async function linkMailedTo(email: string, after: number): Promise<string> {
 }
 const heading = (page: Page) => page.textContent("h1");
 
-test("somebody signs up, is invited, joins, opens the tenant and signs out everywhere, by keyboard and without a script", async () => {
+test("somebody signs up, is invited, joins, opens the tenant, lets another one know who it is, and signs out everywhere, by keyboard and without a script", async () => {
   const context = await browser.newContext({ javaScriptEnabled: false });
   const page = await context.newPage();
   const email = "walker@example.com";
@@ -117,6 +122,17 @@ test("somebody signs up, is invited, joins, opens the tenant and signs out every
   expect(await page.locator(".choice strong").allTextContents()).toEqual(["acme"]);
   await page.goto(tenantUrl());
   expect(page.url()).toBe(tenantUrl());
+
+  await page.goto(bazaarUrl());
+  expect(await heading(page)).toBe("Let bazaar know you?");
+  await press(page, "Not now");
+  await press(page, "Start again");
+  await press(page, "Allow");
+  expect(page.url()).toBe(bazaarUrl());
+  await page.goto(portalUrl("/account"));
+  await press(page, "Forget me");
+  expect(await page.textContent("[role=status]")).toContain("does not learn who you are any more");
+  expect(await page.textContent("main")).not.toContain("Tenants that know you");
 
   await page.goto(portalUrl("/account"));
   await press(page, "Sign out everywhere");
@@ -215,6 +231,17 @@ async function visitAll(page: Page, look: (name: string) => Promise<void>, perso
   await look("tenant-progress");
   await page.reload();
   await look("tenant-new-ready");
+  await page.goto(bazaarUrl());
+  await look("consent");
+  await submit("Not now");
+  await look("consent-refused");
+  await page.getByRole("link", { name: "Start again", exact: true }).click();
+  await page.getByRole("button", { name: "Allow", exact: true }).click();
+  await page.waitForURL(bazaarUrl());
+  await go("/account");
+  await look("account-known-by");
+  await submit(`Forget me: ${BAZAAR.slug}`);
+  await look("account-forgotten");
 }
 
 const violations = z.array(
@@ -259,6 +286,6 @@ test.concurrent.each([
     await context.close();
     expect(found).toEqual([]);
     expect(scripts).toEqual([]);
-    expect(pages).toBe(30);
+    expect(pages).toBe(34);
   },
 );

@@ -75,6 +75,10 @@ describe("an account at an outside provider", () => {
     expect(await signInAs(browser, "ann", "/")).toBe("/");
     const rows = await sql`select provider_id from portal.account where user_id = ${accountId} order by provider_id`;
     expect(rows).toEqual([{ provider_id: "credential" }, { provider_id: "oidc" }]);
+    const account = (await browser.visit(portalUrl("/account"))).body;
+    for (const shown of ["Other ways to sign in", "<strong>Example ID</strong>", oidc.issuer]) {
+      expect(account).toContain(shown);
+    }
     // The password stays.
     const form = { email: "ann@acme.example", password: PASSWORD, next: "/" };
     expect((await createBrowser(stack.port).visit(portalUrl("/sign-in"), form)).status).toBe(303);

@@ -50,7 +50,10 @@ test("an account that is no member gets in where everybody with one does, and no
   await stack.publish(recordOf("closed", { routes: [toService("/manager", "member")] }));
   await ensure("globex", "gus@globex.example", "owner");
   const browser = createBrowser(stack.port);
-  const landed = await signIn(browser, url("acme", "/app"), "gus@globex.example");
+  const asked = await signIn(browser, url("acme", "/app"), "gus@globex.example");
+  const field = (name: string) => hiddenField(asked.body, name);
+  const consent = { account: field("account"), tenant: field("tenant"), next: field("next"), answer: "allow" };
+  const landed = (await browser.follow(`http://${BASE}:${stack.port}/consent`, consent)).answer;
   expect(landed.status).toBe(200);
   const { headers } = parseEcho(landed.body);
   expect([headers["causeway-email"], headers["causeway-role"]]).toEqual(["gus@globex.example", undefined]);

@@ -510,4 +510,18 @@ ALTER TABLE "control"."tenants" ADD CONSTRAINT "tenants_leaving_node_id_nodes_id
 CREATE INDEX "tenants_next_node_idx" ON "control"."tenants" USING btree ("next_node_id");--> statement-breakpoint
 CREATE INDEX "tenants_leaving_node_idx" ON "control"."tenants" USING btree ("leaving_node_id");`,
   },
+  {
+    name: "0010_consent",
+    sql: `CREATE TABLE "portal"."consent" (
+  "user_id" text NOT NULL,
+  "tenant_id" text NOT NULL,
+  "tenant_name" text NOT NULL,
+  "host" text NOT NULL,
+  "created_at" timestamp with time zone DEFAULT now() NOT NULL,
+  CONSTRAINT "consent_user_id_tenant_id_pk" PRIMARY KEY("user_id","tenant_id")
+);
+--> statement-breakpoint
+ALTER TABLE "portal"."consent" ADD CONSTRAINT "consent_user_id_user_id_fk" FOREIGN KEY ("user_id") REFERENCES "portal"."user"("id") ON DELETE cascade ON UPDATE no action;--> statement-breakpoint
+CREATE INDEX "consent_tenant_id_idx" ON "portal"."consent" USING btree ("tenant_id");`,
+  },
 ];

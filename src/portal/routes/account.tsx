@@ -20,6 +20,7 @@ const emptyForm = z.object({});
 const NOTICES: Readonly<Record<string, string>> = {
   password: "Your password is changed. All other sessions were ended.",
   session: "The session was ended.",
+  forgotten: "That tenant does not learn who you are any more. Your sessions there were ended.",
   mail: "A mail with a link is on its way.",
 };
 
@@ -34,13 +35,15 @@ export function addAccountRoutes(app: Hono<App>, ports: PortalPorts, settings: P
     session: PortalSession,
     { status = 200, error }: Shown = {},
   ) {
-    const [sessions, hasPassword] = await Promise.all([
+    const [sessions, hasPassword, linked, consents] = await Promise.all([
       accounts.sessionsOf(session.accountId),
       accounts.hasPassword(session.accountId),
+      accounts.linkedTo(session.accountId),
+      ports.consents().listOf(session.accountId),
     ]);
     const notice = error === undefined ? (NOTICES[c.req.query("done") ?? ""] ?? null) : null;
     const hasMail = settings.mail.kind !== "none";
-    const page = { session, sessions, hasPassword, hasMail, notice, error: error ?? null };
+    const page = { session, sessions, hasPassword, linked, consents, hasMail, notice, error: error ?? null };
     return c.html(<AccountPage {...page} />, status);
   }
 

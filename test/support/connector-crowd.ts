@@ -3,9 +3,9 @@ import { createCarrier } from "../../src/connector/carrier.ts";
 import type { Lane } from "../../src/connector/config.ts";
 import type { PrivateJwk } from "../../src/connector/credentials.ts";
 import { dial } from "../../src/connector/dial.ts";
-import { BACKOFF_CAP_MS } from "../../src/connector/limits.ts";
+import { BACKOFF_CAP_MS, SLABS } from "../../src/connector/limits.ts";
 import { createLink, type Link } from "../../src/connector/link.ts";
-import { createSlabs } from "../../src/connector/slabs.ts";
+import { createSlabs } from "../../src/shared/slabs.node.ts";
 import type { OpenRequest } from "../../src/protocol/tunnel/session.ts";
 import { createLogger } from "../../src/shared/log.ts";
 
@@ -43,7 +43,7 @@ const BUDGET_BYTES = 64 * 1024 * 1024;
 /** All dial at once. Each answers every request with 200. */
 export function startCrowd({ relayUrl, key, members, answer = () => "ok" }: CrowdOptions): Crowd {
   const budget = { totalBytes: BUDGET_BYTES, committedBytes: 0 };
-  const slabs = createSlabs();
+  const slabs = createSlabs(SLABS);
   const now = (): number => performance.now();
   const since = new Map<Link, number>();
   let losses: Record<string, number> = {};

@@ -58,7 +58,7 @@ export type MemberChange = "done" | "not-found" | "last-owner";
 export interface MembersRpc {
   /** Makes organisation, account and membership as far as they are missing; safe to repeat. `created`: the account is new. */
   ensureMember(input: EnsureMemberInput): Promise<{ accountId: string; created: boolean }>;
-  /** Forgets a tenant: its organisation, memberships, invitations and codes under way; accounts stay. Safe to repeat. */
+  /** Forgets a tenant: its organisation, memberships, invitations, consents and codes under way; accounts stay. Safe to repeat. */
   removeTenant(tenantId: string): Promise<void>;
   /** Mails an invitation: good once, for 7 days, for this address. Inviting again replaces the open one. The token is in the mail only. */
   invite(input: InviteInput): Promise<InviteResult>;

@@ -15,6 +15,8 @@ export interface MigrationTarget {
   readonly ledger: { readonly schema: string; readonly table: string };
   /** First statements of every transaction: makes the ledger, and sets role and search_path (with SET LOCAL) where that is wanted. */
   prepare(tx: TransactionSql): Promise<void>;
+  /** Told as each one is committed, since what came before a failure stays. */
+  onApplied?(name: string): void;
 }
 
 export class MigrationChanged extends Error {
@@ -50,7 +52,9 @@ export async function runMigrations(sql: Sql, target: MigrationTarget): Promise<
       for (const statement of migration.sql.split(BREAKPOINT)) await tx.unsafe(statement);
       return true;
     });
-    if (done) applied.push(migration.name);
+    if (!done) continue;
+    applied.push(migration.name);
+    target.onApplied?.(migration.name);
   }
   return applied;
 }

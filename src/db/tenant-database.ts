@@ -46,13 +46,34 @@ export async function ensureTenantSchema(
       comment on schema ${quoted} is ${quoteLiteral(tenant.label)};
     `);
   });
+  return await migrateTenantSchema(sql, tenant.tenantId, migrations);
+}
+
+/** Brings a schema that is there to the level of these migrations. Returns the names of those that it applied; throws as runMigrations. */
+export async function migrateTenantSchema(
+  sql: Sql,
+  tenantId: string,
+  migrations: readonly Migration[],
+  options: {
+    /** Of each statement. Default: the server's. */
+    readonly timeouts?: { readonly lockMs: number; readonly statementMs: number };
+    readonly onApplied?: (name: string) => void;
+  } = {},
+): Promise<string[]> {
+  const name = tenantSchemaName(tenantId);
+  const { timeouts, onApplied } = options;
   return await runMigrations(sql, {
     migrations,
     ledger: { schema: name, table: "causeway_migrations" },
     prepare: async (tx) => {
-      await asTenant(tx, tenant.tenantId);
+      await asTenant(tx, tenantId);
+      if (timeouts !== undefined)
+        await tx.unsafe(
+          `set local lock_timeout = ${timeouts.lockMs}; set local statement_timeout = ${timeouts.statementMs}`,
+        );
       await tx.unsafe(ledgerTable(name, "causeway_migrations"));
     },
+    ...(onApplied !== undefined && { onApplied }),
   });
 }
 

@@ -3,6 +3,7 @@ import process from "node:process";
 import { defineCommand } from "citty";
 import { z } from "zod";
 import { migrateControl, prepareClusterDatabase } from "../../db/migrate-control.ts";
+import { migrateTenants } from "../../db/migrate-tenants.ts";
 import { CliError, EXIT } from "../frame/exit.ts";
 import { createOutput } from "../frame/output.ts";
 
@@ -24,7 +25,8 @@ const settings = z.strictObject({
 export default defineCommand({
   meta: {
     name: "migrate",
-    description: "Bring the control database to the current level: service roles, schemas, grants. Safe to repeat",
+    description:
+      "Bring the control database and the schemas of all tenants to the current level: service roles, schemas, grants. Safe to repeat",
   },
   args: {
     file: {
@@ -61,10 +63,31 @@ export default defineCommand({
         prepareClusterDatabase(url, { provisionerPassword: rolePasswords.causeway_provisioner }),
       );
     const done = applied.length === 0 ? "Nothing to apply" : `Applied ${applied.join(", ")}`;
+    const tenants = { tenants: 0, changed: 0, failed: 0, tookMs: 0 };
+    for (const url of clusterDatabaseUrls) {
+      const asProvisioner = new URL(url);
+      asProvisioner.username = "causeway_provisioner";
+      asProvisioner.password = encodeURIComponent(rolePasswords.causeway_provisioner);
+      const migrated = await reachable(url, () =>
+        migrateTenants(asProvisioner.href, (tenant) => {
+          const { tenantId, applied: changes, error } = tenant;
+          const text = error === null ? changes.join(", ") : `failed: ${error}`;
+          output.data(tenant, `${tenantId}  ${text}`);
+        }),
+      );
+      for (const key of ["tenants", "changed", "failed", "tookMs"] as const) tenants[key] += migrated[key];
+    }
+    const perSecond = tenants.tookMs === 0 ? 0 : Math.round((tenants.tenants * 1000) / tenants.tookMs);
     output.data(
-      { applied, clusterDatabases: clusterDatabaseUrls.length },
-      `${done}; ${clusterDatabaseUrls.length} cluster databases prepared`,
+      { applied, clusterDatabases: clusterDatabaseUrls.length, tenants: { ...tenants, perSecond } },
+      `${done}; ${clusterDatabaseUrls.length} cluster databases prepared; ${tenants.tenants} tenants: ${tenants.changed} changed, ${tenants.failed} failed, ${perSecond} a second`,
     );
+    if (tenants.failed > 0)
+      throw new CliError(
+        EXIT.failed,
+        `${tenants.failed} tenants' schemas are not at the current level`,
+        "The others are. Mend what the lines above say, then run it again: it goes on where it stopped.",
+      );
   },
 });
 

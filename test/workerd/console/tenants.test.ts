@@ -51,10 +51,13 @@ describe("creating a tenant", () => {
       { prefix: "/app", access: "public", to: { kind: "service", service: "app" } },
       { prefix: "/private", access: "member", to: { kind: "service", service: "app" } },
     ]);
-    await vi.waitFor(async () => {
-      const [row] = await admin`select sent_at from control.outbox where operation_id = ${reply.body.operation.id}`;
-      expect(row?.["sent_at"]).not.toBeNull();
-    });
+    await vi.waitFor(
+      async () => {
+        const [row] = await admin`select sent_at from control.outbox where operation_id = ${reply.body.operation.id}`;
+        expect(row?.["sent_at"]).not.toBeNull();
+      },
+      { timeout: 10_000, interval: 25 },
+    );
     const trail = await call("GET", `/api/v1/audit?tenant=${slug}@${cluster}`);
     expect(trail.body.items).toMatchObject([
       { action: "tenant.create", requestId: reply.headers.get("causeway-request-id"), details: { slug, cluster } },

@@ -3,8 +3,9 @@ import { newId } from "../shared/ids.ts";
 import { err, ok } from "../shared/result.ts";
 import type { Result } from "../shared/result.ts";
 import type { Db } from "./client.ts";
+import { undoMove } from "./moves.ts";
 import { cancelOpenOperations, enqueueOperation, openOperation } from "./operations.ts";
-import type { Enqueued, OperationKind } from "./operations.ts";
+import type { Enqueued, OperationKind, StepName } from "./operations.ts";
 import { operations, operationSteps, outbox, tenants } from "./schema.ts";
 
 /**
@@ -19,6 +20,8 @@ const LEFT: Partial<Record<OperationKind, string>> = {
     "visitors have what was published last, the node may run the new services already; retry it, or change a service, to finish",
   "tenant-hosts":
     "hosts that were removed are withdrawn all the same, new ones are published with the tenant's next change, or when it is retried",
+  "tenant-move": "the tenant stays with the node that serves it, the other one lets it go",
+  "node-drain": "the node takes no new tenants until it is made active; moves that have begun go on",
   "relay-drain":
     "the side takes connectors and visitors again when its hold is over, or when the other side is drained",
   "host-check": "the claim is looked at again at its usual time",
@@ -56,6 +59,8 @@ export async function cancelOperation(tx: Db, id: string, now: Date): Promise<Re
     return rollback === null ? err({ reason: "ended" }) : ok({ operationId: id, rollback, next: null });
   }
   if (!isOpen) return err({ reason: "ended" });
+  // Visitors are at the new node, and can be brought back by another move only.
+  if (kind === "tenant-move" && (await isDone(tx, id, "publish"))) return err({ reason: "not-cancellable", kind });
   await tx
     .update(operationSteps)
     .set({ state: "failed", reason, finishedAt: now })
@@ -65,7 +70,18 @@ export async function cancelOperation(tx: Db, id: string, now: Date): Promise<Re
     .update(operations)
     .set({ state: "failed", reason, leaseToken: null, finishedAt: now })
     .where(eq(operations.id, id));
-  return ok({ operationId: id, rollback: null, next: await wakeNext(tx, subjectId, now) });
+  const rollback = kind === "tenant-move" ? await undoMove(tx, operation, now) : null;
+  return ok({ operationId: id, rollback, next: rollback === null ? await wakeNext(tx, subjectId, now) : null });
+}
+
+async function isDone(tx: Db, operationId: string, name: StepName): Promise<boolean> {
+  const [step] = await tx
+    .select({ position: operationSteps.position })
+    .from(operationSteps)
+    .where(
+      and(eq(operationSteps.operationId, operationId), eq(operationSteps.name, name), eq(operationSteps.state, "done")),
+    );
+  return step !== undefined;
 }
 
 /** Null: the tenant works, goes, or is gone already. */

@@ -1,5 +1,6 @@
 import { eq, sql } from "drizzle-orm";
 import { describe, expect, test } from "vitest";
+import { cancelOperation } from "../../../src/db/cancel-operation.ts";
 import {
   cancelOpenOperations,
   enqueueOperation,
@@ -136,6 +137,26 @@ describe("a move", () => {
     expect(retried).toMatchObject({ ok: false, error: { reason: "superseded" } });
     await channelOf(t.to).behave({ kind: "live" });
     await beginMove(w, t.tenantId);
+    await runAll(w, t.tenantId);
+    expect(await whereIs(w, t)).toEqual(AT_NEW);
+  });
+
+  test("is cancelled while it is not published, and the tenant stays; afterwards there is only the way on", async () => {
+    const w = world();
+    const t = await settled(w);
+    const cancel = (id: string) => w.db.transaction((tx) => cancelOperation(tx, id, new Date(w.ports.clock())));
+    await channelOf(t.to).behave({ kind: "silent", online: true, enrolled: true });
+    const id = await beginMove(w, t.tenantId);
+    await runOperation(w.ports, id);
+    expect(await cancel(id)).toMatchObject({ ok: true, value: { rollback: { operationId: expect.any(String) } } });
+    await runAll(w, t.tenantId);
+    expect(await stateOf(w, id)).toMatchObject({ state: "failed", reason: expect.stringContaining("cancelled: ") });
+    expect(await whereIs(w, t)).toEqual(AT_OLD);
+
+    await channelOf(t.to).behave({ kind: "live" });
+    const next = await beginMove(w, t.tenantId);
+    await runOperation(w.ports, next);
+    expect(await cancel(next)).toMatchObject({ ok: false, error: { reason: "not-cancellable" } });
     await runAll(w, t.tenantId);
     expect(await whereIs(w, t)).toEqual(AT_NEW);
   });

@@ -72,7 +72,7 @@ async function newPerson(): Promise<Person> {
 }
 
 const isAsked = ({ status, body }: Answer): boolean => status === 200 && body.includes('action="/consent"');
-const formOf = ({ body }: Answer, answer = "allow"): Record<string, string> => ({
+const formOf = ({ body }: Answer, answer = "allow") => ({
   account: hiddenField(body, "account"),
   tenant: hiddenField(body, "tenant"),
   next: hiddenField(body, "next"),
@@ -213,7 +213,7 @@ describe("an answer", () => {
     const both = await Promise.all([1, 2].map(() => browser.visit(portalUrl("/consent"), form)));
     expect(both.map(({ status }) => status)).toEqual([303, 303]);
     expect(await noted(person)).toEqual([tenant.tenantId]);
-    const callback = (await browser.visit(absolute(form["next"]))).headers.location ?? "";
+    const callback = (await browser.visit(absolute(form.next))).headers.location ?? "";
     const stateCookies = [...browser.cookies(`${tenant.slug}.${BASE}`)];
     expect((await browser.follow(callback)).answer.status).toBe(200);
     // With the very cookies of the sign-in, too.

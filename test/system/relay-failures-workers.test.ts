@@ -117,23 +117,26 @@ test.skipIf(!existsSync("/proc/self/status"))(
   },
 );
 
-// Its death together with its sockets: test/workerd/relay-lane/connectors.test.ts.
-test(
-  "an object is evicted in the middle of an answer: that ends soon, whole or visibly cut, and the lane serves again",
+test.for(["hibernate", "close"] as const)(
+  "an object is evicted in the middle of an answer: that ends soon, whole or visibly cut, and the lane serves again (sockets: %s)",
   { timeout: TIMEOUT_MS },
-  async () => {
-    await connected();
+  async (webSockets) => {
+    const connector = await connected();
     const half = await visit("/half");
     expect(half.statusCode).toBe(200);
     const body = hashOf(half);
     await until("the target has begun", () => begun.length === 1);
     const evictedAtMs = performance.now();
-    const evicted = lanes.evict("a", "hibernate");
+    const evicted = lanes.evict("a", webSockets);
     finish();
     expect([WHOLE, null]).toContain(await body);
     await evicted;
     await until("a good answer", isGood, { timeoutMs: 10_000 });
     expect(performance.now() - evictedAtMs).toBeLessThan(10_000);
     expect((await Promise.all([lanes.online("a"), lanes.online("b")])).flat()).toEqual(["i1", "i1"]);
+    expect(connector.links()).toMatchObject([
+      { state: "ready", losses: webSockets === "close" ? 1 : 0 },
+      { losses: 0 },
+    ]);
   },
 );

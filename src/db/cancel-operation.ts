@@ -22,6 +22,7 @@ const LEFT: Partial<Record<OperationKind, string>> = {
     "hosts that were removed are withdrawn all the same, new ones are published with the tenant's next change, or when it is retried",
   "tenant-move": "the tenant stays with the node that serves it, the other one lets it go",
   "node-drain": "the node takes no new tenants until it is made active; moves that have begun go on",
+  "tenant-rotate-credentials": "the old login of the database still works; retry it, or rotate again, to finish",
   "relay-drain":
     "the side takes connectors and visitors again when its hold is over, or when the other side is drained",
   "host-check": "the claim is looked at again at its usual time",

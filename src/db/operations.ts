@@ -40,6 +40,8 @@ export const PLANS = {
   ],
   "tenant-move-undo": ["publish", "drain-old-node", "leave-node"],
   "tenant-revoke-sessions": ["publish"],
+  // Both logins work from the first step to the last one.
+  "tenant-rotate-credentials": ["new-login", "switch-login", "push", "retire-login"],
   "tenant-delete": [
     "withdraw-host",
     "remove-from-node",

@@ -449,7 +449,8 @@ export const credentials = control.table(
   "credentials",
   {
     tenantId: tenantId(),
-    kind: text("kind", { enum: ["database"] }).notNull(),
+    /** `database-next`: its role is not made yet. `database-old`: somebody may still use it (src/provisioner/steps/rotate-login.ts). */
+    kind: text("kind", { enum: ["database", "database-next", "database-old"] }).notNull(),
     sealed: text("sealed").notNull(),
     createdAt: createdAt(),
   },
@@ -478,6 +479,7 @@ export const OPERATION_KINDS = [
   "tenant-move",
   "tenant-move-undo",
   "tenant-revoke-sessions",
+  "tenant-rotate-credentials",
   "tenant-delete",
   "connector-publish",
   "connector-remove",

@@ -77,21 +77,71 @@ export async function migrateTenantSchema(
   });
 }
 
-/** Drops exactly this tenant's schema and role. Safe to repeat. Open connections of the role end with their next statement. */
+/** Drops exactly this tenant's schema, role and further logins. Safe to repeat. Open connections of the role end with their next statement. */
 export async function dropTenantSchema(sql: Sql, tenantId: string): Promise<void> {
   const name = tenantSchemaName(tenantId);
   const quoted = quoteIdentifier(name);
   await sql.begin(async (tx) => {
     await tx.unsafe(`drop schema if exists ${quoted} cascade`);
+    const logins = await tx<{ role: string }[]>`
+      select rolname as role from pg_roles where starts_with(rolname, ${`${name}_`}) order by rolname`;
+    for (const login of logins) await dropRole(tx, name, login.role);
     const [role] = await tx`select 1 from pg_roles where rolname = ${name}`;
     if (role !== undefined) await tx.unsafe(`drop owned by ${quoted}; drop role ${quoted}`);
   });
 }
 
-/** The URL that a tenant's services get: the cluster's address with the tenant's login. */
-export function tenantDatabaseUrl(address: string, tenantId: string, password: string): string {
+/**
+ * One more login for a tenant: a role that acts as the tenant's own from the start of each session, so that whatever it makes is the tenant's.
+ * Safe to repeat.
+ */
+export async function ensureTenantLogin(sql: Sql, tenantId: string, role: string, password: string): Promise<void> {
+  const owner = quoteIdentifier(tenantSchemaName(tenantId));
+  const login = quoteIdentifier(role);
+  await sql.begin(async (tx) => {
+    const verifier = await scramVerifier(password, systemRandom(16), await scramIterations(tx));
+    const [found] = await tx`select 1 from pg_roles where rolname = ${role}`;
+    await tx.unsafe(
+      `${found === undefined ? "create" : "alter"} role ${login} login connection limit ${TENANT_CONNECTION_LIMIT} password ${quoteLiteral(verifier)}`,
+    );
+    if (found === undefined) await tx.unsafe(`grant ${login} to current_user; grant ${owner} to ${login}`);
+    await tx.unsafe(`alter role ${login} set role = ${owner}; alter role ${login} set search_path = ${owner}`);
+  });
+}
+
+/** How many sessions a login has. */
+export async function loginSessions(sql: Sql, role: string): Promise<number> {
+  const [row] = await sql<{ n: number }[]>`select count(*)::int as n from pg_stat_activity where usename = ${role}`;
+  return row?.n ?? 0;
+}
+
+/** Ends a login and its sessions for good. The tenant's own role stays, as owner of its schema; any other goes. Safe to repeat. */
+export async function retireTenantLogin(sql: Sql, tenantId: string, role: string): Promise<void> {
+  const owner = tenantSchemaName(tenantId);
+  const [found] = await sql`select 1 from pg_roles where rolname = ${role}`;
+  if (found === undefined) return;
+  await sql.unsafe(`alter role ${quoteIdentifier(role)} nologin password null`);
+  await sql`select pg_terminate_backend(pid) from pg_stat_activity where usename = ${role}`;
+  if (role !== owner) await sql.begin((tx) => dropRole(tx, owner, role));
+}
+
+/** What it made under its own name becomes the tenant's. */
+async function dropRole(tx: TransactionSql, owner: string, role: string): Promise<void> {
+  const quoted = quoteIdentifier(role);
+  await tx.unsafe(
+    `reassign owned by ${quoted} to ${quoteIdentifier(owner)}; drop owned by ${quoted}; drop role ${quoted}`,
+  );
+}
+
+/** The URL that a tenant's services get: the cluster's address with the tenant's login. `role`: default is the tenant's own. */
+export function tenantDatabaseUrl(
+  address: string,
+  tenantId: string,
+  password: string,
+  role: string = tenantSchemaName(tenantId),
+): string {
   const url = new URL(address);
-  url.username = tenantSchemaName(tenantId);
+  url.username = role;
   url.password = password;
   return url.href;
 }

@@ -42,6 +42,9 @@ export const SESSION_RETENTION_MS = 30 * 24 * 60 * 60_000;
 /** Reasons go to rows and to people; a driver's or Envoy's own words can be long. */
 export const MAX_REASON_LENGTH = 2_000;
 
+/** Services that were replaced may finish with their old login for so long; nodes drain them within less. */
+export const LOGIN_GRACE_MS = 60_000;
+
 /** Keys of outside issuers: looked at again every hour (issuers publish a new key days before they use it), after a failure in five minutes. */
 export const ISSUER_REFRESH_MS = 60 * 60_000;
 export const ISSUER_RETRY_MS = 5 * 60_000;

@@ -6,7 +6,7 @@ import { tenantDatabaseUrl } from "../db/tenant-database.ts";
 import { hostsOf, routesOf } from "../db/tenants.ts";
 import type { TenantAndCluster } from "../db/tenants.ts";
 import type { NodeTenant } from "../protocol/node-channel.ts";
-import { databasePassword } from "./database-password.ts";
+import { databaseLogin } from "./database-login.ts";
 
 /** All that a node is told of a tenant. Holds secrets: never log it. In a fenced transaction, see step.ts. */
 export async function nodeTenantOf(
@@ -21,7 +21,7 @@ export async function nodeTenantOf(
     .where(eq(services.tenantId, tenant.id))
     .orderBy(asc(services.name), asc(workspaces.name));
   const databaseUrl = rows.some(({ service }) => service.needsSchema)
-    ? tenantDatabaseUrl(cluster.databaseAddress, tenant.id, await databasePassword(tx, key, tenant.id))
+    ? await databaseUrlOf(tx, key, tenant.id, cluster.databaseAddress)
     : null;
   const routes = await routesOf(tx, tenant.id);
   return {
@@ -42,4 +42,9 @@ export async function nodeTenantOf(
       secrets: service.needsSchema && databaseUrl !== null ? { DATABASE_URL: databaseUrl } : {},
     })),
   };
+}
+
+async function databaseUrlOf(tx: Db, key: SealingKey, tenantId: string, address: string): Promise<string> {
+  const { role, password } = await databaseLogin(tx, key, tenantId);
+  return tenantDatabaseUrl(address, tenantId, password, role);
 }

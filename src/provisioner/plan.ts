@@ -14,6 +14,7 @@ import { publishSettingsStep } from "./steps/publish-settings.ts";
 import { publish } from "./steps/publish.ts";
 import { push, pushNext } from "./steps/push.ts";
 import { reserveHost } from "./steps/reserve-host.ts";
+import { newLogin, retireLogin, switchLogin } from "./steps/rotate-login.ts";
 import { schema } from "./steps/schema.ts";
 import { settleServices } from "./steps/settle-services.ts";
 import { settleHosts, withdrawOldHosts } from "./steps/tenant-hosts.ts";
@@ -44,6 +45,9 @@ const STEPS: Readonly<Record<StepName, Step>> = {
   "settle-hosts": settleHosts,
   "check-host": checkHost,
   "settle-services": settleServices,
+  "new-login": newLogin,
+  "switch-login": switchLogin,
+  "retire-login": retireLogin,
   "choose-next-node": chooseNextNode,
   "push-next": pushNext,
   "switch-node": switchNode,

@@ -71,13 +71,13 @@ const show = defineCommand({
   },
 });
 
-function transition(name: "suspend" | "resume", description: string) {
+function transition(name: "suspend" | "resume" | "rotate-credentials", description: string, action: string = name) {
   return defineCommand({
     meta: { name, description },
     args: { ...nameArg, ...waitArgs, ...commonArgs },
     async run({ args }) {
       const { api, output } = connectApi(args);
-      const answer = await api.post(`${path(args.name)}/${name}`, {}, started);
+      const answer = await api.post(`${path(args.name)}/${action}`, {}, started);
       await settle(api, output, answer.operation, args.wait === true);
       output.data(answer.tenant, `${answer.tenant.name}  ${answer.tenant.state}`);
     },
@@ -132,6 +132,11 @@ export default defineCommand({
     show,
     suspend: transition("suspend", "Show visitors a page instead of the tenant"),
     resume: transition("resume", "End a suspension"),
+    "rotate-credentials": transition(
+      "rotate-credentials",
+      "Give its services a new login of its database; the old one ends when they have the new one",
+      "credentials/rotate",
+    ),
     move,
     host,
     routes,

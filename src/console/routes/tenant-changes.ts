@@ -104,6 +104,23 @@ export function tenantChangeRoutes(app: ConsoleApp): void {
     app,
     {
       ...change,
+      method: "post",
+      path: "/tenants/{tenant}/credentials/rotate",
+      summary: "Give its services a new login of its database; the old one ends when they have the new one",
+    },
+    (tx, call, ifMatch) =>
+      beginChange(tx, call, ifMatch, {
+        kind: "tenant-rotate-credentials",
+        from: ["active", "suspended"],
+        whileBusy: "refuse",
+        apply: async () => ok({}),
+      }),
+  );
+
+  write(
+    app,
+    {
+      ...change,
       method: "put",
       path: "/tenants/{tenant}/routes",
       summary: "Replace its routes, all of them",

@@ -1,4 +1,4 @@
-import { databasePassword } from "../database-password.ts";
+import { databaseLogin } from "../database-login.ts";
 import { dropTenantSchema, ensureTenantSchema } from "../../db/tenant-database.ts";
 import { tenantById } from "../../db/tenants.ts";
 import { DONE, tenantOf } from "../step.ts";
@@ -12,7 +12,7 @@ export const schema: Step = async ({ ports, operation, commit }) => {
     return { kind: "give-up", reason: `the provisioner has no binding ${cluster.databaseBinding} for this cluster` };
   // Stored before the role has it: a run that dies in between finds it again.
   const key = await ports.sealingKey();
-  const password = await commit((tx) => databasePassword(tx, key, tenant.id));
+  const { password } = await commit((tx) => databaseLogin(tx, key, tenant.id));
   await ensureTenantSchema(sql, { tenantId: tenant.id, label: `${tenant.slug}@${cluster.name}`, password });
   // A deletion that began meanwhile may be past the point where it drops the schema.
   const left = await tenantById(ports.db, tenant.id);

@@ -198,6 +198,20 @@ describe("cancel", () => {
   });
 });
 
+test("a rotation of the database's login is an operation; not of a tenant that is being made, nor for readers", async () => {
+  const { operation, tenant } = await newOperation();
+  const path = `/api/v1/tenants/${tenant.name}/credentials/rotate`;
+  expect((await call("POST", path)).body.code).toBe("conflict");
+  await admin`update control.operations set state = 'succeeded' where id = ${operation.id}`;
+  await admin`update control.tenants set state = 'active' where id = ${tenant.id}`;
+  expect((await call("POST", path, { as: "read" })).status).toBe(403);
+  const reply = await call("POST", path);
+  expect(reply.status).toBe(202);
+  expect(reply.body.operation).toMatchObject({ kind: "tenant-rotate-credentials", tenantId: tenant.id });
+  const cancelled = await call("POST", `/api/v1/operations/${reply.body.operation.id}/cancel`);
+  expect(cancelled.body.operation.reason).toContain("old login of the database still works");
+});
+
 test("the audit trail can't be changed by the console's own role", async () => {
   const own = connectSql(inject("database").consoleUrl, 1);
   await expect(own`update control.audit_events set action = 'x'`).rejects.toMatchObject({ code: "42501" });

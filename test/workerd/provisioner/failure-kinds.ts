@@ -12,11 +12,12 @@ import {
 import type { OperationKind } from "../../../src/db/operations.ts";
 import { raiseRelaySettings } from "../../../src/db/relay-settings.ts";
 import { connectors, hostClaims, hosts, nodes, routes, services, tenants } from "../../../src/db/schema.ts";
+import { connectSql } from "../../../src/db/client.ts";
 import type { Db } from "../../../src/db/client.ts";
 import { runOperation } from "../../../src/provisioner/run-operation.ts";
 import { newId } from "../../../src/shared/ids.ts";
 import type { NodeBehaviour } from "./fixtures/control.ts";
-import { bindings, lookup, makeCluster, requestDeletion, requestTenant } from "./support.ts";
+import { bindings, databaseUrlOf, lookup, makeCluster, requestDeletion, requestTenant } from "./support.ts";
 import type { World } from "./support.ts";
 
 /** An operation that is about to run, and what has to be so when it has ended well. */
@@ -190,6 +191,24 @@ const ARRANGE: Partial<Record<OperationKind, Arrange>> = {
         expect(node?.services.map((one) => one.stopped === true)).toEqual([stopped, stopped, stopped]);
         const rows = await w.db.select().from(services).where(eq(services.tenantId, subject.tenantId));
         expect(new Set(rows.map(({ status }) => status))).toEqual(new Set([stopped ? "EXITED" : "RUNNING"]));
+        await expectAgreement(w, subject);
+      },
+    };
+  },
+  "tenant-rotate-credentials": async (w, subject) => {
+    const [before] = await w.admin`select sealed from control.credentials where tenant_id = ${subject.tenantId}`;
+    return {
+      operationId: await change(w, subject, "tenant-rotate-credentials", async () => {}),
+      async check() {
+        const rows = await w.admin`select kind, sealed from control.credentials where tenant_id = ${subject.tenantId}`;
+        expect(rows.map(({ kind }) => kind)).toEqual(["database"]);
+        expect(rows[0]?.["sealed"]).not.toBe(before?.["sealed"]);
+        const node = await atNode(subject.nodeId, subject.tenantId);
+        if (node === null) throw new Error("the node has nothing");
+        const fresh = connectSql(databaseUrlOf(node), 1);
+        expect(await fresh`select current_user as who`).toEqual([{ who: subject.tenantId }]);
+        // The owner, and one that logs in.
+        expect(await countsOf(w, subject.tenantId)).toMatchObject({ roles: 2 });
         await expectAgreement(w, subject);
       },
     };

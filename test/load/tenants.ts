@@ -6,7 +6,8 @@ import { runTenantsUnderLoad } from "../support/tenants-under-load.ts";
  *
  * Requests to tenants on the edge, directory and lanes on bare workerd, two Envoys as nodes, a service and a connector for each tenant, while
  * routes change, tenants are suspended and resumed, move, are deleted and made anew. The same seed asks the same in the same order. Prints
- * the counts as JSON; exit code 1 when one answer can't be true (another tenant's, another request's, or older than 10 s).
+ * the counts as JSON; exit code 1 when one answer can't be true (another tenant's, another request's, or older than 10 s) or
+ * failed without a reason.
  */
 const { values } = parseArgs({
   options: {
@@ -30,4 +31,4 @@ const report = await runTenantsUnderLoad({
   },
 });
 process.stdout.write(`${JSON.stringify(report, null, 2)}\n`);
-process.exitCode = report.verdicts.wrong === 0 ? 0 : 1;
+process.exitCode = report.verdicts.wrong + report.verdicts.failed === 0 ? 0 : 1;

@@ -26,8 +26,12 @@ export type Got =
   | { readonly kind: "answer"; readonly tenantId: string; readonly by: string }
   | { readonly kind: "error"; readonly code: string };
 
-/** `moving`: an error while a tenant was on its way out or in, when nobody is promised an answer. */
-export type Verdict = "good" | "refused" | "moving" | "wrong";
+/**
+ * `moving`: an error while a tenant was on its way out or in, when nobody is promised an answer. `failed`: an error that nothing explains, with
+ * nobody's data in it. `wrong`: says what can't be true.
+ */
+export type Verdict = "good" | "refused" | "moving" | "failed" | "wrong";
+const CLAIMS = new Set(["tenant-suspended", "unknown-host", "no-route"]);
 
 interface Entry {
   readonly truth: Truth;
@@ -83,7 +87,8 @@ export function createTimeline(): Timeline {
       if (got.code === "unknown-host" && truths.includes(null)) return "refused";
       const lacksRoute = (truth: Truth) => truth !== null && prefix !== null && truth.routes[prefix] === undefined;
       if (got.code === "no-route" && truths.some(lacksRoute)) return "refused";
-      return truths.includes(null) ? "moving" : "wrong";
+      if (truths.includes(null)) return "moving";
+      return CLAIMS.has(got.code) ? "wrong" : "failed";
     },
   };
 }

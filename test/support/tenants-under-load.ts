@@ -21,6 +21,8 @@ export interface LoadReport {
   readonly verdicts: Readonly<Record<Verdict, number>>;
   /** The first of those that can't be true. */
   readonly wrong: readonly string[];
+  /** The first of those that failed without a reason. */
+  readonly failed: readonly string[];
   /** Good answers by who gave them. */
   readonly by: Readonly<Record<string, number>>;
   /** Errors by code. */
@@ -38,7 +40,7 @@ const ROUTES: readonly [Readonly<Record<string, By>>, ...Readonly<Record<string,
   { "/app": "service", "/plant-2": "service" },
   { "/app": "target", "/plant": "target", "/plant-2": "target" },
 ];
-const KEPT_WRONG = 20;
+const KEPT = 20;
 
 /** Every connection asks any tenant at any of its addresses, one request after another; meanwhile tenants change. */
 export async function runTenantsUnderLoad(options: LoadOptions): Promise<LoadReport> {
@@ -56,8 +58,9 @@ export async function runTenantsUnderLoad(options: LoadOptions): Promise<LoadRep
 
 async function load(world: TenantWorld, pool: Pool, options: LoadOptions): Promise<LoadReport> {
   const random = createRandom(options.seed);
-  const verdicts: Record<Verdict, number> = { good: 0, refused: 0, moving: 0, wrong: 0 };
+  const verdicts: Record<Verdict, number> = { good: 0, refused: 0, moving: 0, failed: 0, wrong: 0 };
   const wrong: string[] = [];
+  const failed: string[] = [];
   const by: Record<string, number> = {};
   const codes: Record<string, number> = {};
   const tenants = new Set<string>();
@@ -83,8 +86,9 @@ async function load(world: TenantWorld, pool: Pool, options: LoadOptions): Promi
       count(by, got.by);
     } else count(codes, got.code);
     count(verdicts, verdict);
-    if (verdict === "wrong" && wrong.length < KEPT_WRONG)
-      wrong.push(`${method} ${host}${path}: ${response.statusCode} ${text.slice(0, 300)}`);
+    const kept = verdict === "wrong" ? wrong : verdict === "failed" ? failed : null;
+    if (kept !== null && kept.length < KEPT)
+      kept.push(`${method} ${host}${path}: ${response.statusCode} ${text.slice(0, 300)}`);
   }
 
   const startedMs = performance.now();
@@ -104,7 +108,7 @@ async function load(world: TenantWorld, pool: Pool, options: LoadOptions): Promi
   }
   const changes = await changing;
   const seconds = Math.round((performance.now() - startedMs) / 100) / 10;
-  return { seconds, verdicts, wrong, by, codes, changes, tenantsSeen: tenants.size };
+  return { seconds, verdicts, wrong, failed, by, codes, changes, tenantsSeen: tenants.size };
 }
 
 /** `seen`: the path that whoever answers has to see. */

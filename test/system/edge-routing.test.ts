@@ -6,6 +6,7 @@ import { until } from "../support/until.ts";
 import { freePorts } from "../support/ports.ts";
 import { HTML, send, type Answer, type Send } from "./edge/browser.ts";
 import { parseEcho, startTestNode, type Echo, type TestNode } from "./edge/origin.ts";
+import { rawRequest } from "./edge/raw-request.ts";
 import { BASE, tenantRecord, toService } from "./edge/records.ts";
 import { startEdgeStack, type EdgeStack } from "./edge/stack.ts";
 
@@ -456,17 +457,6 @@ test("without the directory tenants are served from the last known records, then
   }
   await until("service again", async () => (await ask("acme", "/app")).status === 200, { timeoutMs: 5_000 });
 });
-
-function rawRequest(port: number, text: string): Promise<string> {
-  return new Promise((resolve, reject) => {
-    const socket = connect(port, "127.0.0.1", () => socket.write(text, "latin1"));
-    let received = "";
-    socket.on("data", (chunk: Buffer) => (received += chunk.toString("latin1")));
-    socket.on("close", () => resolve(received));
-    socket.on("error", reject);
-    socket.setTimeout(3_000, () => socket.destroy());
-  });
-}
 
 /** Half of the body, a pause, the other half. */
 function slowUpload(port: number, host: string, body: Buffer, pauseMs: number): Promise<string> {

@@ -15,6 +15,8 @@ test(
     });
     expect(wrong).toEqual([]);
     expect(verdicts.wrong).toBe(0);
+    // On a starved machine workerd answers some with a 500 of its own (docs/performance.md, "Many tenants").
+    expect(verdicts.failed).toBeLessThan(400);
     // It is about something: all tenants answered, both ways, and all kinds of changes happened.
     expect(verdicts.good).toBeGreaterThan(8_000);
     expect(Object.keys(by).toSorted()).toEqual(["service", "target"]);

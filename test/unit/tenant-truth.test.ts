@@ -48,8 +48,9 @@ describe("an answer", () => {
 
 test("an error is wrong for a tenant that is and was there, unless it says what holds", () => {
   const { judge } = changed(active("ten_a"), active("ten_b"));
-  for (const code of ["unknown-host", "tenant-suspended", "no-route", "node-unreachable"])
+  for (const code of ["unknown-host", "tenant-suspended", "no-route"])
     expect(judge(at(LATE), error(code))).toBe("wrong");
+  expect(judge(at(LATE), error("node-unreachable"))).toBe("failed");
   expect(judge(at(LATE, "/other"), error("no-route"))).toBe("refused");
   const { judge: ofDeleted } = changed(active("ten_a"), null);
   expect(ofDeleted(at(100_100), error("unknown-host"))).toBe("refused");

@@ -29,6 +29,9 @@ export async function startNodeHost(): Promise<RelayHost> {
   let settings: SettingsChange = {};
   let made = 0;
 
+  /** A drained process reads nothing any more, and ends a moment later. */
+  const isGone = (): boolean => relay.child.exitCode !== null || relay.child.signalCode !== null;
+
   /** Writes the file, asks for it to be read, and waits until it was. */
   async function apply(): Promise<void> {
     const reads = (): number => relay.output().split("the configuration was read again").length;
@@ -36,7 +39,7 @@ export async function startNodeHost(): Promise<RelayHost> {
     const connectors = Object.fromEntries([...grants.values()].map((grant) => [grant.name, inFile(grant)]));
     relay.write({ tenants: { acme: { connectors, settings } }, accessLog: false });
     relay.child.kill("SIGHUP");
-    await until("the file was read", () => reads() > before);
+    await until("the file was read", () => reads() > before || isGone());
   }
 
   return {
@@ -71,7 +74,7 @@ export async function startNodeHost(): Promise<RelayHost> {
     },
     async settings(change) {
       settings = change;
-      if (relay.child.exitCode === null) await apply();
+      if (!isGone()) await apply();
     },
     async connect({ name }, options) {
       const known = grants.get(name);

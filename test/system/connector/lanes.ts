@@ -113,7 +113,7 @@ export async function startLanes({ edge = false }: { edge?: boolean } = {}): Pro
    * their time is over. It does so for no call with a Blob.
    */
   const evict = async (which: string, webSockets: "hibernate" | "close"): Promise<void> => {
-    const options = { name: TENANT, webSockets, notBlocking: new Blob() };
+    const options = { name: TENANT, webSockets, notBlocking: new Blob([]) };
     await server.getWorker(`causeway-relay-${which}`).evictDurableObject("Lane", options);
   };
   let revision = 0;

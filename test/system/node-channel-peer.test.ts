@@ -3,6 +3,8 @@ import { Agent, request } from "node:http";
 import { createServer, type Server } from "node:http";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, test } from "vitest";
+import { z } from "zod";
+import { createSealer } from "../../src/node-agent/sealed.ts";
 import { startChannelPeer, type ChannelPeer } from "../support/channel-peer.ts";
 import { stopChildren } from "../support/children.ts";
 import { newProofKey, type ProofKey } from "../support/envoy.ts";
@@ -147,8 +149,12 @@ test("a burst of revisions, removals and returns ends with the newest, and nothi
     const answer = await node.ask(tenantId, hostName, `/at${at ?? 0}`);
     expect([tenantId, answer.status]).toEqual([tenantId, at === null ? 404 : 200]);
   }
-  const stored = (tenantId: string) =>
-    JSON.parse(JSON.parse(readFileSync(join(node.dir, `state/store/tenants/${tenantId}.json`), "utf8")).body);
+  const { storeKey } = z
+    .object({ storeKey: z.string() })
+    .parse(JSON.parse(readFileSync(join(node.dir, "node.json"), "utf8")));
+  const sealer = createSealer(storeKey);
+  const stored = (tenantId: string): unknown =>
+    JSON.parse(sealer.open(readFileSync(join(node.dir, `state/store/tenants/${tenantId}.json`), "utf8")) ?? "null");
   expect(stored("ten_x")).toMatchObject({
     state: "live",
     revision: last.get("ten_x"),

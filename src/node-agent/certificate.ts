@@ -31,15 +31,19 @@ export async function followCertificate(
   if (!first.ok) return err(`tls: ${first.error}`);
   let { endsAtMs } = first.value;
   let complaint: string | null = null;
+  let told: string | null = null;
   let toldDay = 0;
 
   const look = async (): Promise<void> => {
     const given = await give(files, secretsDir, now);
     const said = given.ok ? null : given.error;
     // Once: between the replacement of one file and the other they don't fit for a moment, and a mistake stays for days.
-    if (said !== null && said === complaint)
+    if (said !== null && said === complaint && said !== told) {
+      told = said;
       log.error("the certificate is not taken, the old one stays", { reason: said });
-    complaint = said === complaint ? `${said ?? ""} (told)` : said;
+    }
+    complaint = said;
+    if (said === null) told = null;
     if (!given.ok) return;
     if (given.value.isNew)
       log.info("envoy has a new certificate", { endsAt: new Date(given.value.endsAtMs).toISOString() });

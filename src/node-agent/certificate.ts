@@ -1,4 +1,5 @@
 import { createHash } from "node:crypto";
+import { existsSync } from "node:fs";
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import type { Clock } from "../shared/clock.ts";
@@ -16,11 +17,10 @@ export interface CertificateFiles {
 
 /** Follows the files: a pair that fits is given to Envoy, one that doesn't is reported and changes nothing. */
 export interface Certificate {
-  /** When the one that Envoy has ends, in ms since 1970. */
-  endsAtMs(): number;
   close(): void;
 }
 
+/** Fails only when Envoy has none yet: an agent that starts again with files that don't fit leaves Envoy the last one that did. */
 export async function followCertificate(
   files: CertificateFiles,
   secretsDir: string,
@@ -28,8 +28,10 @@ export async function followCertificate(
   log: Logger,
 ): Promise<Result<Certificate, string>> {
   const first = await give(files, secretsDir, now);
-  if (!first.ok) return err(`tls: ${first.error}`);
-  let { endsAtMs } = first.value;
+  if (!first.ok) {
+    if (!existsSync(join(secretsDir, CERTIFICATE_FILE))) return err(`tls: ${first.error}`);
+    log.error("the certificate is not taken, the one of before stays", { reason: first.error });
+  }
   let complaint: string | null = null;
   let told: string | null = null;
   let toldDay = 0;
@@ -47,8 +49,7 @@ export async function followCertificate(
     if (!given.ok) return;
     if (given.value.isNew)
       log.info("envoy has a new certificate", { endsAt: new Date(given.value.endsAtMs).toISOString() });
-    endsAtMs = given.value.endsAtMs;
-    const daysLeft = Math.floor((endsAtMs - now()) / 86_400_000);
+    const daysLeft = Math.floor((given.value.endsAtMs - now()) / 86_400_000);
     const today = Math.floor(now() / 86_400_000);
     if (daysLeft < LIMITS.certificateWarnDays && today !== toldDay) {
       toldDay = today;
@@ -59,7 +60,7 @@ export async function followCertificate(
     look().catch((error: unknown) => log.error("the certificate could not be looked at", { error: String(error) }));
   }, LIMITS.certificateLookMs);
   timer.unref();
-  return ok({ endsAtMs: () => endsAtMs, close: () => clearInterval(timer) });
+  return ok({ close: () => clearInterval(timer) });
 }
 
 async function give(

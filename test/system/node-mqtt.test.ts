@@ -147,6 +147,17 @@ test("changes of tenants and of the certificate touch no open connection (E09, E
   expect(node.log() + readFileSync(join(node.dir, "agent.json"), "utf8")).not.toContain("PRIVATE KEY");
 });
 
+test("an agent that starts with files that don't fit leaves Envoy the certificate of before", async () => {
+  const before = await device("acme.causeway.localhost");
+  writeFileSync(join(node.dir, "tls.crt"), first.cert);
+  await node.end("SIGKILL");
+  await node.start();
+  const after = await device("acme.causeway.localhost");
+  expect(fingerprint(after)).toBe(fingerprint(before));
+  expect(node.log()).toContain("the one of before stays");
+  for (const each of [before, after]) each.socket.destroy();
+});
+
 test("the edge's requests come over TLS, too", async () => {
   const proof = await node.proofFor("ten_acme", "acme.causeway.localhost");
   const { promise, resolve, reject } = Promise.withResolvers<number | undefined>();

@@ -30,6 +30,8 @@ export const LIMITS = {
 
   /** Time for a service to answer its health check before its revision is reported as rejected (it goes on trying). */
   serviceStartMs: 20_000,
+  /** Until a service that could not be started at all is tried again. */
+  serviceRetryMs: 5_000,
   healthCheckTimeoutMs: 2_000,
   healthCheckIntervalMs: 100,
   /** A dead process of ours is started again after 0.2 s, doubling up to 30 s; a minute of health starts over. */

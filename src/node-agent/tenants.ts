@@ -103,6 +103,7 @@ export function createTenants(ports: TenantsPorts): Tenants {
     if (signal.aborted) return;
     const short = reason === null ? null : reason.slice(0, LIMITS.reasonChars);
     const { tenantId, revision } = tenant.record;
+    if (state === "rejected" && tenant.record.state === state && tenant.record.reason === short) return; // said before
     if (state === "rejected") log.warn("tenant revision rejected", { tenantId, revision, reason: short });
     else log.info(`tenant revision ${state}`, { tenantId, revision });
     await save(tenant, { state, reason: short });
@@ -168,7 +169,10 @@ export function createTenants(ports: TenantsPorts): Tenants {
     const up = await servicesUp(want);
     if (!up.ok) {
       await settle(tenant, signal, "rejected", up.error);
-      return fallBack(tenant);
+      await fallBack(tenant);
+      // An engine that is away, or ports that are all taken, may be there again.
+      setTimeout(() => signal.aborted || attempt(tenantId), LIMITS.serviceRetryMs).unref();
+      return;
     }
     let health = await allHealthy(want, AbortSignal.any([signal, AbortSignal.timeout(LIMITS.serviceStartMs)]));
     if (!health.ok && !signal.aborted) {

@@ -35,7 +35,7 @@ import { openDrivers } from "./services/drivers.ts";
 import { newStoreKey } from "./sealed.ts";
 import { openStore, type ChannelRecord } from "./store.ts";
 import { takeSocketDir } from "./socket-dir.ts";
-import { createTenants } from "./tenants.ts";
+import { createTenants } from "./tenants/tenants.ts";
 import { createPlanner } from "./xds/planner.ts";
 import { startXdsServer, type XdsServer } from "./xds/server.ts";
 

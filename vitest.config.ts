@@ -7,7 +7,7 @@ export default defineConfig({
       {
         test: {
           name: "unit",
-          include: ["src/**/*.test.ts", "bench/**/*.test.ts", "test/unit/**/*.test.ts"],
+          include: ["{src,bench,test/unit,test/support}/**/*.test.ts"],
           testTimeout: 30_000,
         },
       },

@@ -1,6 +1,7 @@
 import { createServer, type Server } from "node:http";
 import { WebSocketServer, type WebSocket } from "ws";
 import { enrolRequest, fromAgent, type FromAgent, type ToAgent } from "../../src/protocol/node-channel.ts";
+import { listenOnLoopback } from "./listen.ts";
 
 /** The far end of a node channel in the test's own hands: says what it likes, refuses when it likes, and keeps what agents say. */
 export interface ChannelPeer {
@@ -44,11 +45,9 @@ export async function startChannelPeer(): Promise<ChannelPeer> {
       opened.on("message", (data: Buffer) => received.push(fromAgent.parse(JSON.parse(data.toString()))));
     });
   });
-  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
-  const address = server.address();
-  if (address === null || typeof address === "string") throw new Error("no port");
+  const port = await listenOnLoopback(server);
   return {
-    relayUrl: `http://relay.causeway.localhost:${address.port}`,
+    relayUrl: `http://relay.causeway.localhost:${port}`,
     received,
     dialledAtMs,
     answerWith(next) {

@@ -1,7 +1,7 @@
 import { randomUUID } from "node:crypto";
 import { createServer } from "node:http";
-import type { AddressInfo } from "node:net";
 import { z } from "zod";
+import { listenOnLoopback } from "./listen.ts";
 
 /** Told by `PUT /control`: what the next requests meet, or what has become of a host. */
 const control = z.object({
@@ -137,9 +137,7 @@ export async function startCloudflareApi(): Promise<CloudflareApi> {
       );
     });
   });
-  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
-  // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- a TCP server that listens has such an address
-  const { port } = server.address() as AddressInfo;
+  const port = await listenOnLoopback(server);
   return {
     url: `http://127.0.0.1:${port}/client/v4`,
     close: () =>

@@ -1,7 +1,7 @@
 import { createServer } from "node:http";
-import type { AddressInfo } from "node:net";
 import { AUTHORITATIVE_ANSWER, decode, encode, RECURSION_AVAILABLE } from "@dnsquery/dns-packet";
 import type { Answer } from "@dnsquery/dns-packet";
+import { listenOnLoopback } from "./listen.ts";
 
 /** What the resolver says of a name and type: values (none: there is no such record), or a failure by its response code. */
 export type Zone = Record<string, readonly string[] | "SERVFAIL">;
@@ -71,9 +71,7 @@ export async function startDnsServer(): Promise<DnsServer> {
       }
     });
   });
-  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
-  // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- a TCP server that listens has such an address
-  const { port } = server.address() as AddressInfo;
+  const port = await listenOnLoopback(server);
   return {
     url: `http://127.0.0.1:${port}/dns-query`,
     set,

@@ -1,6 +1,6 @@
 import { createServer, type IncomingHttpHeaders } from "node:http";
-import type { AddressInfo } from "node:net";
 import { z } from "zod";
+import { listenOnLoopback } from "./listen.ts";
 
 /**
  * An ExportTraceServiceRequest in OTLP's JSON encoding, by opentelemetry/proto/trace/v1/trace.proto (1.9): nothing may be there that is not in
@@ -105,9 +105,7 @@ export async function startOtlpReceiver(): Promise<OtlpReceiver> {
       }
     }
   };
-  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
-  // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- it listens on a port
-  const { port } = server.address() as AddressInfo;
+  const port = await listenOnLoopback(server);
   return {
     url: `http://127.0.0.1:${port}`,
     spans,

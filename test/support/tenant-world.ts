@@ -5,7 +5,7 @@ import { renderTenant } from "../../src/node-agent/envoy/render.ts";
 import { encodeTenant } from "../../src/node-agent/xds/codec.ts";
 import { directoryShard, type DirectoryRecord } from "../../src/policy/record.ts";
 import { connectorGrant } from "../../src/protocol/lane.ts";
-import { listenOnLoopback } from "../system/connector/listen.ts";
+import { listenOnLoopback } from "./listen.ts";
 import { stopChildren } from "./children.ts";
 import { startCrowd, type Crowd } from "./connector-crowd.ts";
 import { startBareEnvoy, type BareEnvoy } from "./envoy.ts";

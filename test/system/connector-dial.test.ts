@@ -15,7 +15,7 @@ afterEach(() => {
 const SERVER = `
   const server = require("node:http").createServer((_, response) => response.writeHead(503).end());
   server.listen({ port: 0, host: "127.0.0.1", backlog: 1 }, () => console.log(server.address().port));
-  server.on("upgrade", (_, socket) => socket.end("HTTP/1.1 503 Busy\\r\\ncontent-length: 0\\r\\n\\r\\n"));
+  server.on("upgrade", (_, socket) => socket.on("error", () => socket.destroy()).end("HTTP/1.1 503 Busy\\r\\ncontent-length: 0\\r\\n\\r\\n"));
 `;
 
 test("an address that answers after a second is not given up for another one that refuses", async () => {

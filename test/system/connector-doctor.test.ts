@@ -4,7 +4,7 @@ import { connect, createServer, type Server, type Socket } from "node:net";
 import { afterEach, beforeEach, expect, test } from "vitest";
 import { z } from "zod";
 import { selfSigned } from "../support/certificate.ts";
-import { listenOnLoopback } from "./connector/listen.ts";
+import { listenOnLoopback } from "../support/listen.ts";
 import { startTestRelay, type TestRelay } from "./connector/relay.ts";
 import { createSite, type Site } from "./connector/site.ts";
 

@@ -4,7 +4,7 @@ import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { CLOSE } from "../../src/protocol/tunnel/close-codes.ts";
 import { selfSigned } from "../support/certificate.ts";
 import { until } from "../support/until.ts";
-import { listenOnLoopback } from "./connector/listen.ts";
+import { listenOnLoopback } from "../support/listen.ts";
 import { startTestRelay, type TestRelay } from "./connector/relay.ts";
 import { createSite, web, type Site } from "./connector/site.ts";
 

@@ -12,7 +12,7 @@ import type { ResponseHead } from "../../src/protocol/tunnel/session.ts";
 import { selfSigned } from "../support/certificate.ts";
 import { until } from "../support/until.ts";
 import { headerOf, type Exchange } from "./connector/exchange.ts";
-import { listenOnLoopback } from "./connector/listen.ts";
+import { listenOnLoopback } from "../support/listen.ts";
 import { startTestRelay, type RelayLink, type TestRelay } from "./connector/relay.ts";
 import { createSite, web, type Site } from "./connector/site.ts";
 

@@ -1,10 +1,10 @@
 import { createServer, type RequestListener, type Server } from "node:http";
-import type { AddressInfo } from "node:net";
 import { encode } from "@dnsquery/dns-packet";
 import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
 import { createDnsLookup, type DnsLookup } from "../../src/provisioner/dns-over-https.ts";
 import { DNS_ANSWER_BYTES } from "../../src/provisioner/limits.ts";
 import { type DnsServer, startDnsServer } from "../support/dns-server.ts";
+import { listenOnLoopback } from "../support/listen.ts";
 
 const lookupAt = (url: string): DnsLookup => createDnsLookup(url, (to, init) => fetch(to, init));
 const NAME = "_causeway.shop.example";
@@ -52,9 +52,7 @@ describe("an answer that proves nothing", () => {
   async function answering(listener: RequestListener): Promise<DnsLookup> {
     const started = createServer(listener);
     server = started;
-    await new Promise<void>((resolve) => started.listen(0, "127.0.0.1", resolve));
-    // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- a TCP server that listens has such an address
-    return lookupAt(`http://127.0.0.1:${(started.address() as AddressInfo).port}/`);
+    return lookupAt(`http://127.0.0.1:${await listenOnLoopback(started)}/`);
   }
   const message = (name: string, type: "response" | "query" = "response") =>
     Buffer.from(

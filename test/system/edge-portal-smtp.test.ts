@@ -5,6 +5,7 @@ import { until } from "../support/until.ts";
 import { createBrowser } from "./edge/browser.ts";
 import { BASE } from "./edge/records.ts";
 import { startEdgeStack, type EdgeStack } from "./edge/stack.ts";
+import { listenOnLoopback } from "../support/listen.ts";
 
 // Mail by SMTP from the portal on workerd to a server of this machine.
 let pg: TestPostgres;
@@ -18,7 +19,6 @@ beforeAll(async () => {
     let isData = false;
     let text = "";
     socket.write("220 mail.example\r\n");
-    socket.on("error", () => undefined);
     socket.on("data", (chunk) => {
       text += chunk.toString();
       for (let end = text.indexOf("\r\n"); end !== -1; end = text.indexOf("\r\n")) {
@@ -37,15 +37,13 @@ beforeAll(async () => {
       }
     });
   });
-  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
-  const address = server.address();
-  if (address === null || typeof address === "string") throw new Error("no port");
+  const port = await listenOnLoopback(server);
   pg = await startPostgres();
   const url = pg.url(await pg.createDatabase(), { user: "causeway_portal", password: ROLE_PASSWORDS.causeway_portal });
   const mail = {
     kind: "smtp",
     host: "127.0.0.1",
-    port: address.port,
+    port: port,
     tls: "starttls",
     user: "u",
     from: "no-reply@c.example",

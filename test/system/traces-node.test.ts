@@ -2,7 +2,7 @@ import { createServer } from "node:http";
 import { afterAll, afterEach, beforeAll, expect, test } from "vitest";
 import { startOtlpReceiver, type OtlpReceiver } from "../support/otlp.ts";
 import { until } from "../support/until.ts";
-import { listenOnLoopback } from "./connector/listen.ts";
+import { listenOnLoopback } from "../support/listen.ts";
 import { createSite, type Site, type SiteProcess } from "./connector/site.ts";
 import { acme, startRelayHost, type RelayHost } from "./relay-node/host.ts";
 

@@ -14,7 +14,7 @@ import {
 import type { PublicJwk } from "../../../src/protocol/jwk.ts";
 import { until } from "../../support/until.ts";
 import { openExchange, type Exchange, type ExchangeRequest } from "./exchange.ts";
-import { listenOnLoopback } from "./listen.ts";
+import { listenOnLoopback } from "../../support/listen.ts";
 
 /**
  * A relay in the test's own hands: the real session core in the role of the relay over real WebSockets on /connect/a and /connect/b, and

@@ -8,7 +8,7 @@ import { startConnector, type Connector, type ConnectorConfig } from "../../../s
 import { publicJwk, type PublicJwk } from "../../../src/protocol/jwk.ts";
 import { createLogger } from "../../../src/shared/log.ts";
 import { parseTarget } from "../../../src/connector/targets/target-config.ts";
-import { listenOnLoopback } from "./listen.ts";
+import { listenOnLoopback } from "../../support/listen.ts";
 
 /** A site: key, credentials file, targets, connectors (in this process or as one of their own). `close` ends all that it started. */
 export interface Site {

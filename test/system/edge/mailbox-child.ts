@@ -1,5 +1,5 @@
 import { createServer } from "node:http";
-import { listenOnLoopback } from "../connector/listen.ts";
+import { listenOnLoopback } from "../../support/listen.ts";
 
 // A mail service in a process of its own: Miniflare's calls of a Worker block the test until they are answered.
 let status = 202;

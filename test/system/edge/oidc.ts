@@ -1,6 +1,6 @@
 import { createServer } from "node:http";
 import { Provider } from "oidc-provider";
-import { listenOnLoopback } from "../connector/listen.ts";
+import { listenOnLoopback } from "../../support/listen.ts";
 import { createBrowser } from "./browser.ts";
 
 /** What the outside provider says of a person. */

@@ -6,6 +6,7 @@ import { WebSocketServer } from "ws";
 import { z } from "zod";
 import { PROOF_ISSUER, proofClaims, type ProofClaims } from "../../../src/protocol/proof.ts";
 import type { PublicJwk } from "../../../src/protocol/jwk.ts";
+import { listenOnLoopback } from "../../support/listen.ts";
 
 /** Stands for a node: verifies the edge's proof as its Envoy does (signature, issuer, audience, lifetime), then serves test pages. */
 export interface TestNode {
@@ -124,11 +125,9 @@ export async function startTestNode(
       });
     });
   });
-  await new Promise<void>((resolve) => server.listen(port, "127.0.0.1", resolve));
-  const address = server.address();
-  if (address === null || typeof address === "string") throw new Error("no port");
+  const chosen = await listenOnLoopback(server, port);
   return {
-    url: `http://127.0.0.1:${address.port}`,
+    url: `http://127.0.0.1:${chosen}`,
     get requests() {
       return requests;
     },

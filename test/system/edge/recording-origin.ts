@@ -1,5 +1,5 @@
 import { createServer } from "node:http";
-import { listenOnLoopback } from "../connector/listen.ts";
+import { listenOnLoopback } from "../../support/listen.ts";
 
 /** A request as the last hop's parser reads it. */
 export interface Recorded {

@@ -5,6 +5,7 @@ import type { Http1Server, Http1ServerOptions } from "../../../src/http1/server-
 import type { Exchange, ExchangeOutcome, HeaderList } from "../../../src/http1/types.ts";
 import { createLogger } from "../../../src/shared/log.ts";
 import { until } from "../../support/until.ts";
+import { listenOnLoopback } from "../../support/listen.ts";
 
 export const silent = createLogger("test", () => undefined);
 
@@ -120,17 +121,15 @@ export async function startOrigin(on: (socket: Socket, text: string, nth: number
     const mine = (nth += 1);
     sockets.add(socket);
     let text = "";
-    socket.on("error", () => undefined);
     socket.on("close", () => sockets.delete(socket));
     socket.on("data", (chunk) => {
       text += chunk.toString("latin1");
       on(socket, text, mine);
     });
   });
-  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
-  const address = server.address();
+  const port = await listenOnLoopback(server);
   return {
-    port: typeof address === "object" && address !== null ? address.port : 0,
+    port,
     server,
     connections: () => nth,
     close() {

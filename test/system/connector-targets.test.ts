@@ -528,16 +528,17 @@ describe.each(["llhttp", "undici"] as const)("by %s", (originClient) => {
       expect(received.join("")).not.toMatch(/expect|trailers/i);
     });
 
-    test.runIf(originClient === "llhttp")("a body's trailers reach the target", async () => {
-      const url = await site.target((request: IncomingMessage, response) => {
-        request.resume().once("end", () => response.end(JSON.stringify(request.rawTrailers)));
+    if (originClient === "llhttp")
+      test("a body's trailers reach the target", async () => {
+        const url = await site.target((request: IncomingMessage, response) => {
+          request.resume().once("end", () => response.end(JSON.stringify(request.rawTrailers)));
+        });
+        const link = await connected(web("trailed", url));
+        const exchange = link.open({ target: "trailed", method: "POST", end: false });
+        exchange.stream.write(Buffer.from("body"));
+        exchange.stream.end([["x-sum", "42"]]);
+        expect(JSON.parse(await exchange.text())).toEqual(["x-sum", "42"]);
       });
-      const link = await connected(web("trailed", url));
-      const exchange = link.open({ target: "trailed", method: "POST", end: false });
-      exchange.stream.write(Buffer.from("body"));
-      exchange.stream.end([["x-sum", "42"]]);
-      expect(JSON.parse(await exchange.text())).toEqual(["x-sum", "42"]);
-    });
   });
 
   describe("time", () => {

@@ -21,8 +21,9 @@ export const nextAttemptOf = ({ nextAttemptAt, reason }: Pick<OperationRow, "nex
 /** What each kind of operation does, in order, unless it is enqueued with steps of its own. The provisioner has one file a step (src/provisioner/steps). */
 export const PLANS = {
   "tenant-create": ["reserve-host", "schema", "choose-node", "push", "credentials", "publish", "activate"],
-  "tenant-suspend": ["publish"],
-  "tenant-resume": ["publish"],
+  // Visitors are turned away first; then what is still open ends where it leads to.
+  "tenant-suspend": ["publish", "settle-lanes", "settle-node", "settle-services"],
+  "tenant-resume": ["settle-node", "settle-lanes", "publish", "settle-services"],
   "tenant-routes": ["push", "publish"],
   "tenant-policy": ["publish"],
   "tenant-services": ["push", "publish", "settle-services"],

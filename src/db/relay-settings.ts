@@ -48,6 +48,7 @@ export async function publishedSettingsOf(tx: Db, tenantId: string): Promise<Ten
     tenant: tenantName(found.tenant.slug, found.cluster),
     revision: row.revision,
     disabled: row.disabled,
+    suspended: found.tenant.state === "suspended",
     issuers: issuers.map(({ issuer, audience, keys }) => ({ issuer, audience, keys })),
     pairingUntilMs: row.pairingUntil?.getTime() ?? null,
   });

@@ -45,16 +45,15 @@ export function AccountPage(props: AccountPageProps) {
         <>
           <h2 id="linked">Other ways to sign in</h2>
           <ul class="rows" aria-labelledby="linked">
-            {linked.map(({ name, issuer, createdAt }) => (
+            {linked.map((link) => (
               <li>
-                <strong>{name}</strong>
-                <br />
-                <span class="soft">
-                  {issuer}, since <Day of={createdAt} />
-                </span>
+                <LinkRow link={link} />
               </li>
             ))}
           </ul>
+          <p class="soft" id="unlink">
+            Unlinking ends all your other sessions. Whoever signs in there with your address, confirmed, links it again.
+          </p>
         </>
       )}
       {consents.length === 0 ? null : <KnownBy consents={consents} />}
@@ -76,6 +75,28 @@ export function AccountPage(props: AccountPageProps) {
         <a href="/">Your tenants</a>
       </p>
     </Page>
+  );
+}
+
+function LinkRow({ link: { id, name, issuer, createdAt, isSpare } }: { readonly link: LinkedAccount }) {
+  return (
+    <>
+      <strong>{name}</strong>
+      <br />
+      <span class="soft">
+        {issuer}, since <Day of={createdAt} />
+      </span>
+      {isSpare ? (
+        <form method="post" action="/account/unlink">
+          <input type="hidden" name="link" value={id} />
+          <button type="submit" class="plain" aria-label={`Unlink ${name}`} aria-describedby="unlink">
+            Unlink
+          </button>
+        </form>
+      ) : (
+        <p class="soft">Your only way to sign in: set a password first to unlink it.</p>
+      )}
+    </>
   );
 }
 

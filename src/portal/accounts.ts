@@ -21,10 +21,13 @@ export interface PortalSession {
 
 /** An account at an outside OpenID provider that signs in to one here. */
 export interface LinkedAccount {
+  readonly id: string;
   /** The provider's, as on its button; the issuer's host where it is not set up any more. */
   readonly name: string;
   readonly issuer: string;
   readonly createdAt: Date;
+  /** Whether the account can be signed in to without it. */
+  readonly isSpare: boolean;
 }
 
 /** A sign-in of an account at the portal, as its owner sees it. */
@@ -69,6 +72,11 @@ export interface Accounts {
   hasPassword(accountId: string): Promise<boolean>;
   /** Oldest first. */
   linkedTo(accountId: string): Promise<LinkedAccount[]>;
+  /**
+   * Takes an outside account away from this one, and ends all other sessions: whoever held it may have opened them. `needed`: there would be no
+   * way left to sign in, nothing was changed. `unknown`: this account has no such link.
+   */
+  unlink(of: PortalSession, linkId: string): Promise<"unlinked" | "needed" | "unknown">;
   /** Sets another password, ends all other sessions and gives this browser a new one. `request` as in `signIn`. */
   changePassword(request: Request, of: PortalSession, current: string, next: string): Promise<ChangePasswordResult>;
 }
@@ -182,17 +190,30 @@ export function createAccounts(db: Db, settings: PortalSettings, log: Logger, no
       const rows = await db
         .select({ id: account.id })
         .from(account)
-        .where(and(eq(account.userId, accountId), eq(account.providerId, "credential")))
+        .where(and(eq(account.userId, accountId), eq(account.providerId, PASSWORD)))
         .limit(1);
       return rows.length > 0;
     },
     async linkedTo(accountId) {
-      const rows = await db
-        .select({ issuer: account.issuer, createdAt: account.createdAt })
-        .from(account)
-        .where(and(eq(account.userId, accountId), ne(account.providerId, "credential")))
-        .orderBy(asc(account.createdAt));
-      return rows.map((row) => ({ ...row, name: providerName(row.issuer, settings) }));
+      const ways = await waysIn(db, accountId);
+      return ways
+        .filter((way) => way.providerId !== PASSWORD)
+        .map(({ id, issuer, createdAt }) => {
+          const name = providerName(issuer, settings);
+          return { id, issuer, createdAt, name, isSpare: hasAnother(ways, id, settings) };
+        });
+    },
+    async unlink({ accountId, sessionId }, linkId) {
+      return await db.transaction(async (tx) => {
+        // Two at once must not take the last two ways in.
+        await tx.select({ id: user.id }).from(user).where(eq(user.id, accountId)).for("update");
+        const ways = await waysIn(tx, accountId);
+        if (!ways.some(({ id, providerId }) => id === linkId && providerId !== PASSWORD)) return "unknown";
+        if (!hasAnother(ways, linkId, settings)) return "needed";
+        await tx.delete(account).where(and(eq(account.id, linkId), eq(account.userId, accountId)));
+        await tx.delete(session).where(and(eq(session.userId, accountId), ne(session.id, sessionId)));
+        return "unlinked";
+      });
     },
     async changePassword(request, of, current, next) {
       // The same count as for signing in: an open browser must not be a place to guess.
@@ -212,6 +233,29 @@ export function createAccounts(db: Db, settings: PortalSettings, log: Logger, no
     },
   };
 }
+
+/** How better-auth calls the password's row. */
+const PASSWORD = "credential";
+
+type WayIn = Pick<typeof account.$inferSelect, "id" | "issuer" | "providerId" | "createdAt">;
+
+/** All rows that an account can be signed in by, oldest first. */
+async function waysIn(db: Db, accountId: string): Promise<WayIn[]> {
+  return await db
+    .select({
+      id: account.id,
+      issuer: account.issuer,
+      providerId: account.providerId,
+      createdAt: account.createdAt,
+    })
+    .from(account)
+    .where(eq(account.userId, accountId))
+    .orderBy(asc(account.createdAt));
+}
+
+/** Whether there is a way in beside `linkId` that works: a password, or an account at the provider that is set up now. */
+const hasAnother = (ways: readonly WayIn[], linkId: string, { oidc }: PortalSettings): boolean =>
+  ways.some(({ id, providerId, issuer }) => id !== linkId && (providerId === PASSWORD || issuer === oidc?.issuer));
 
 function providerName(issuer: string, { oidc }: PortalSettings): string {
   if (oidc?.issuer === issuer) return oidc.name;

@@ -43,6 +43,8 @@ export const tenantSettings = z.object({
   revision: z.number().int().nonnegative(),
   /** The tenant's relay is switched off: sockets end, nobody dials in, requests get 503 `not-available` (P23). */
   disabled: z.boolean().default(false),
+  /** The tenant is suspended: visitors' requests and WebSockets end and new ones get 503 `tenant-suspended`; connectors stay. */
+  suspended: z.boolean().default(false),
   limits: z
     .object({
       /** Requests under way at one lane; above: 429 `rate-limited`. */

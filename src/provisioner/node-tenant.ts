@@ -37,7 +37,8 @@ export async function nodeTenantOf(
       workspace,
       driver: service.driver,
       ...(service.protocol === "mqtt" && { protocol: "mqtt" as const }),
-      ...(service.stopped && { stopped: true }),
+      // Nothing of a suspended tenant runs, so nothing stays open to it (E13).
+      ...((service.stopped || tenant.state === "suspended") && { stopped: true }),
       healthPath: service.healthPath,
       secrets: service.needsSchema && databaseUrl !== null ? { DATABASE_URL: databaseUrl } : {},
     })),

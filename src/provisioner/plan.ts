@@ -12,10 +12,11 @@ import { drainOldNode, leaveNode, switchNode } from "./steps/move-tenant.ts";
 import { publishNode } from "./steps/publish-node.ts";
 import { publishSettingsStep } from "./steps/publish-settings.ts";
 import { publish } from "./steps/publish.ts";
-import { push, pushNext } from "./steps/push.ts";
+import { push, pushNext, settleNode } from "./steps/push.ts";
 import { reserveHost } from "./steps/reserve-host.ts";
 import { newLogin, retireLogin, switchLogin } from "./steps/rotate-login.ts";
 import { schema } from "./steps/schema.ts";
+import { settleLanes } from "./steps/settle-lanes.ts";
 import { settleServices } from "./steps/settle-services.ts";
 import { settleHosts, withdrawOldHosts } from "./steps/tenant-hosts.ts";
 
@@ -44,6 +45,8 @@ const STEPS: Readonly<Record<StepName, Step>> = {
   "front-hosts": frontHosts,
   "settle-hosts": settleHosts,
   "check-host": checkHost,
+  "settle-lanes": settleLanes,
+  "settle-node": settleNode,
   "settle-services": settleServices,
   "new-login": newLogin,
   "switch-login": switchLogin,

@@ -84,6 +84,40 @@ describe("an account at an outside provider", () => {
     expect((await createBrowser(stack.port).visit(portalUrl("/sign-in"), form)).status).toBe(303);
   });
 
+  test("is unlinked by its owner, which ends all other sessions; never the last way to sign in, never another's", async () => {
+    oidc.people.set("una", { email: "una@acme.example", isVerified: true });
+    oidc.people.set("only", { email: "only@id.example", isVerified: true });
+    const accountId = await member("una@acme.example", true);
+    const [browser, elsewhere, only] = [
+      createBrowser(stack.port),
+      createBrowser(stack.port),
+      createBrowser(stack.port),
+    ];
+    for (const one of [browser, elsewhere]) expect(await signInAs(one, "una", "/")).toBe("/");
+    expect(await signInAs(only, "only", "/")).toBe("/");
+    const linkOf = async (email: string): Promise<string> => {
+      const [row] = await sql<{ id: string }[]>`select a.id from portal.account a join portal.user u on u.id = a.user_id
+        where u.email = ${email} and a.provider_id = 'oidc'`;
+      return row?.id ?? "";
+    };
+    const unlink = async (who: Browser, link: string) =>
+      (({ status, headers }) => [status, headers.location, headers["causeway-error"]])(
+        await who.visit(portalUrl("/account/unlink"), { link }),
+      );
+    const last = await linkOf("only@id.example");
+    expect(await unlink(only, last)).toEqual([409, undefined, "conflict"]);
+    expect((await only.visit(portalUrl("/account"))).body).toContain("Your only way to sign in");
+    expect(await unlink(browser, last)).toEqual([303, "/account", undefined]);
+    expect(await linkOf("only@id.example")).toBe(last);
+
+    expect((await browser.visit(portalUrl("/account"))).body).toContain("Unlink");
+    expect(await unlink(browser, await linkOf("una@acme.example"))).toEqual([303, "/account?done=unlinked", undefined]);
+    expect((await browser.visit(portalUrl("/account?done=unlinked"))).body).not.toContain("Other ways to sign in");
+    expect((await elsewhere.visit(portalUrl("/account"))).status).toBe(303);
+    const left = await sql`select provider_id from portal.account where user_id = ${accountId}`;
+    expect(left).toEqual([{ provider_id: "credential" }]);
+  });
+
   test.each([
     ["the provider has not verified the address", "eve", "vic@acme.example", false, true],
     ["we have not", "joe", "joe@acme.example", true, false],

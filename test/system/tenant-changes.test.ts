@@ -3,7 +3,9 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { beforeAll, expect, test } from "vitest";
 import postgres from "postgres";
+import { WebSocket } from "ws";
 import { z } from "zod";
+import { localhostLookup } from "../../src/shared/localhost-lookup.node.ts";
 import { type TestStack, sharedStack } from "../support/stack.ts";
 import { until } from "../support/until.ts";
 import { createBrowser, hiddenField } from "./edge/browser.ts";
@@ -43,7 +45,17 @@ test("a suspended tenant says so within 10 s on every host of its, and is back a
     ["relay", "/relay/hooli/demo/"],
   ];
   expect(await code("demo--hooli", "/")).toBe("no-connector");
+  const socket = new WebSocket(`ws://hooli.${stack.baseDomain}:${stack.edgePort}/app/ws`, {
+    lookup: localhostLookup,
+  });
+  await new Promise((resolve, reject) => socket.once("open", resolve).once("error", reject));
+  const ended = new Promise<number>((resolve) => socket.once("close", resolve));
+  socket.on("error", () => undefined);
+  const suspendedAtMs = Date.now();
   await causeway("tenant", "suspend", "hooli", "--wait");
+  // Nobody can come back to it meanwhile: what it led to does not run any more (E13).
+  expect(await ended).toBe(1001);
+  expect(Date.now() - suspendedAtMs).toBeLessThan(10_000);
   await Promise.all(
     addresses.map(([host, path]) =>
       until(`${host}${path} to be suspended`, async () => (await code(host, path)) === "tenant-suspended", EFFECTIVE),

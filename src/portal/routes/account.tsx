@@ -14,12 +14,14 @@ import { portalOrigin, type PortalSettings } from "../settings.ts";
 
 const passwordForm = z.object({ current: passwordField, password: passwordField });
 const sessionForm = z.object({ session: z.string().refine((id) => isId("ses", id)) });
+const linkForm = z.object({ link: z.string().refine((id) => isId("key", id)) });
 const emptyForm = z.object({});
 
 /** What changed, by the query that the redirect after a form has; anything else shows nothing. */
 const NOTICES: Readonly<Record<string, string>> = {
   password: "Your password is changed. All other sessions were ended.",
   session: "The session was ended.",
+  unlinked: "That account does not sign in here any more. All other sessions were ended.",
   forgotten: "That tenant does not learn who you are any more. Your sessions there were ended.",
   mail: "A mail with a link is on its way.",
 };
@@ -27,7 +29,7 @@ const NOTICES: Readonly<Record<string, string>> = {
 /** The account page: password, sessions, confirming one's address. All of it needs a session at the portal. */
 export function addAccountRoutes(app: Hono<App>, ports: PortalPorts, settings: PortalSettings): void {
   const origin = portalOrigin(settings);
-  type Shown = { readonly status?: 200 | 400 | 401 | 429; readonly error?: string };
+  type Shown = { readonly status?: 200 | 400 | 401 | 409 | 429; readonly error?: string };
 
   async function show(
     c: Context<App>,
@@ -95,6 +97,18 @@ export function addAccountRoutes(app: Hono<App>, ports: PortalPorts, settings: P
     take(c, sessionForm, async (form, session, accounts) => {
       await accounts.endOwnSession(session.accountId, form.session);
       return c.redirect("/account?done=session", 303);
+    }),
+  );
+
+  app.post("/account/unlink", (c) =>
+    take(c, linkForm, async ({ link }, session, accounts) => {
+      const outcome = await accounts.unlink(session, link);
+      if (outcome === "needed") {
+        c.header(HEADER.error, "conflict");
+        const error = "That is your only way to sign in. Set a password first.";
+        return await show(c, accounts, session, { status: 409, error });
+      }
+      return c.redirect(outcome === "unlinked" ? "/account?done=unlinked" : "/account", 303);
     }),
   );
 

@@ -11,6 +11,17 @@ export const push: Step = (context) => pushTo(context, ({ nodeId }) => nodeId);
 /** As above to the node that it moves to, while the old one goes on serving. */
 export const pushNext: Step = (context) => pushTo(context, ({ nextNodeId }) => nextNodeId);
 
+/**
+ * The tenant's node runs its services, or none of them while it is suspended: whatever is open to them ends. One that is offline is not waited
+ * for, since its channel keeps the order; no visitor is sent there meanwhile.
+ */
+export const settleNode: Step = async (context) => {
+  const outcome = await pushTo(context, ({ nodeId }) => nodeId);
+  return outcome === OFFLINE ? DONE : outcome;
+};
+
+const OFFLINE: StepOutcome = { kind: "wait", reason: "the node is offline" };
+
 async function pushTo(
   { ports, operation, commit }: StepContext,
   nodeOf: (tenant: TenantRow) => string | null,
@@ -33,6 +44,6 @@ async function pushTo(
     return { kind: "give-up", reason: `the node rejected the configuration: ${status.reason ?? "no reason given"}` };
   const { online, enrolled } = await channel.presence();
   if (!enrolled) return { kind: "wait", reason: "the node has not enrolled yet" };
-  if (!online) return { kind: "wait", reason: "the node is offline" };
+  if (!online) return OFFLINE;
   return { kind: "wait", reason: "the node has not reported the tenant live yet" };
 }

@@ -1,6 +1,6 @@
 import { eq, sql } from "drizzle-orm";
 import type { Db } from "../../db/client.ts";
-import { services } from "../../db/schema.ts";
+import { services, tenants } from "../../db/schema.ts";
 import { DONE } from "../step.ts";
 import type { Step } from "../step.ts";
 
@@ -14,6 +14,12 @@ export const settleServices: Step = async ({ ports, operation, commit }) => {
 export async function sayWhatRuns(tx: Db, tenantId: string, now: Date): Promise<void> {
   await tx
     .update(services)
-    .set({ status: sql`case when ${services.stopped} then 'EXITED' else 'RUNNING' end`, updatedAt: now })
+    .set({
+      status: sql`case when ${services.stopped} or ${tenantIsSuspended} then 'EXITED' else 'RUNNING' end`,
+      updatedAt: now,
+    })
     .where(eq(services.tenantId, tenantId));
 }
+
+const tenantIsSuspended = sql`exists (
+  select 1 from ${tenants} where ${tenants.id} = ${services.tenantId} and ${tenants.state} = 'suspended')`;

@@ -371,6 +371,36 @@ describe("rights at every stream (T15)", () => {
     expect(lane.request().failure).toMatchObject({ code: "not-available", tryElsewhere: false });
   });
 
+  it("end for a suspended tenant: what is open breaks off, nothing new is taken, connectors stay (E13)", () => {
+    const lane = createMemoryLane();
+    const ends: string[] = [];
+    const connector = lane.connect({
+      onOpen: (stream, request) => {
+        if (request.path === "/open") stream.respond({ status: 101, headers: [] }, false);
+        if (request.path === "/begun") stream.respond({ status: 200, headers: [] }, false);
+        return {
+          closed: (outcome) => void ends.push(`${request.path} ${outcome.kind === "reset" ? outcome.reason : "ok"}`),
+        };
+      },
+    });
+    const socket = lane.request({ path: "/open", body: "websocket" });
+    const download = lane.request({ path: "/begun" });
+    const waiting = lane.request({ path: "/asked" });
+    lane.settle();
+    lane.settings({ suspended: true });
+    lane.settle();
+    expect([socket.broken?.code, download.broken?.code, waiting.failure?.code]).toEqual(
+      Array.from({ length: 3 }, () => "tenant-suspended"),
+    );
+    expect(ends.toSorted()).toEqual(["/asked cancelled", "/begun cancelled", "/open cancelled"]);
+    expect(lane.request().failure).toMatchObject({ code: "tenant-suspended", tryElsewhere: false });
+    expect([lane.broker.accepts("web"), lane.broker.inFlight, connector.session.state]).toEqual([false, 0, "open"]);
+    lane.settings({ suspended: false });
+    const again = lane.request({ path: "/begun" });
+    lane.settle();
+    expect(again.head?.status).toBe(200);
+  });
+
   it("are those of any connector that may: a read-only one does not stand in the way of another", () => {
     const lane = createMemoryLane();
     const readOnly = lane.connect({ grant: lane.grant({ readOnly: true }), onOpen: answering("no") });

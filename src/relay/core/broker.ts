@@ -6,7 +6,7 @@ import { answerReserve, createSendAccount } from "./account.ts";
 import { bodyTooLarge, CallCore, type CallLimits, type CallPorts } from "./call.ts";
 import { createCandidates } from "./candidates.ts";
 import { createDrain } from "./drain.ts";
-import { finalRefusal, refusal, type LaneFailure } from "./failures.ts";
+import { finalRefusal, refusal, tenantSuspended, type LaneFailure } from "./failures.ts";
 import { createLinks } from "./links.ts";
 import { createRates } from "./rates.ts";
 import type { AnswerEvents, Broker, BrokerPorts, BrokerRequest, Call, CallRecord } from "./types.ts";
@@ -55,6 +55,7 @@ export function createBroker(ports: BrokerPorts): Broker {
   const refused = (request: BrokerRequest, headBytes: number): LaneFailure | null => {
     const tenant = settings();
     if (tenant.disabled) return finalRefusal("not-available", "The relay of this tenant is switched off.");
+    if (tenant.suspended) return tenantSuspended();
     if (drain.state === "draining" || drain.state === "held")
       return refusal("not-available", "This lane of the relay is about to be replaced. Try again in a moment.");
     const { bodyBytes, concurrentRequests } = tenant.limits;
@@ -117,7 +118,10 @@ export function createBroker(ports: BrokerPorts): Broker {
   return {
     grantChanged: ({ connectorId }) => links.reviewed(connectorId),
     grantRemoved: (connectorId) => links.reviewed(connectorId),
-    settingsChanged: () => links.reviewed(null),
+    settingsChanged({ suspended }) {
+      links.reviewed(null);
+      if (suspended) for (const call of running.all()) call.tenantSuspended();
+    },
     kick(connectorId, instanceId, reason) {
       let ended = 0;
       for (const link of links.all()) {
@@ -154,6 +158,7 @@ export function createBroker(ports: BrokerPorts): Broker {
     accepts: (target) =>
       drain.state === "serving" &&
       !settings().disabled &&
+      !settings().suspended &&
       running.size < limits.inFlightMax &&
       candidates.anyFor(target),
 

@@ -10,7 +10,15 @@ import type {
 import type { LinkedList, Linked } from "../../protocol/linked-list.ts";
 import { ATTEMPTS_MAX, INTERIMS_MAX, REPLAY_BYTES, WS_QUEUE_BYTES } from "../limits.ts";
 import { answerReserve, type SendAccount } from "./account.ts";
-import { brokenOff, failureOf, finalRefusal, laneReplaced, refusal, type LaneFailure } from "./failures.ts";
+import {
+  brokenOff,
+  failureOf,
+  finalRefusal,
+  laneReplaced,
+  refusal,
+  tenantSuspended,
+  type LaneFailure,
+} from "./failures.ts";
 import type { LiveLink } from "./links.ts";
 import { overdue, type ExchangeLimits } from "./timers.ts";
 import type { AnswerAbout, AnswerEvents, BrokerRequest, Call, CallRecord } from "./types.ts";
@@ -201,6 +209,12 @@ export class CallCore implements Call, Linked<CallCore> {
     if (link === undefined || !closing.has(link)) return;
     if (this.#phase === "answering" || this.#phase === "socket")
       this.#break("cancelled", "this lane is being replaced", laneReplaced(this.#request.target));
+  }
+
+  tenantSuspended(): void {
+    if (this.#phase === "queued") this.#fail(tenantSuspended());
+    else if (this.#phase !== "answered" && this.#phase !== "over")
+      this.#break("cancelled", "the tenant is suspended", tenantSuspended());
   }
 
   /** A connector came or got better. */

@@ -80,6 +80,10 @@ export function failureOf(reason: ResetReason, target: string, text: string): La
   };
 }
 
+/** The same at both lanes, and said by the edge too as soon as it knows. */
+export const tenantSuspended = (): LaneFailure =>
+  finalRefusal("tenant-suspended", "This tenant is suspended. Its operator knows why.");
+
 /** The lane itself is about to go, with what is still open: who was cut off may connect again at once. */
 export const laneReplaced = (target: string): LaneFailure => ({
   code: "not-available",
@@ -91,6 +95,8 @@ export const laneReplaced = (target: string): LaneFailure => ({
 /** RFC 6455, section 7.4.1, and the registry's 1012 (service restart) and 1013 (try again later). */
 const SOCKET_CLOSES: { readonly [code in ErrorCode]?: { readonly code: number; readonly reason: string } } = {
   "over-capacity": { code: 1013, reason: "the target does not read this fast" },
+  // As the edge ends those that it watches: by a rule.
+  "tenant-suspended": { code: 1008, reason: "tenant-suspended" },
   "not-available": { code: 1012, reason: "the relay is being replaced, connect again" },
 };
 

@@ -173,7 +173,7 @@ function tenantOf(slug: string, tenant: TenantFile, revision: number, read: (nam
     targetAccess: new Map(Object.entries(tenant.targets).map(([name, { access = tenant.access }]) => [name, access])),
     tokens,
     grants,
-    settings: { ...tenant.settings, tenantId, tenant: slug, revision, pairingUntilMs: null },
+    settings: { ...tenant.settings, tenantId, tenant: slug, revision, suspended: false, pairingUntilMs: null },
   };
 }
 

@@ -26,6 +26,8 @@ async function makeTenant(options: { pushed?: boolean } = {}): Promise<{ id: str
   return { id: body.tenant.id, slug, at: `/api/v1/tenants/${slug}@${cluster}` };
 }
 
+const namesOf = (...names: readonly string[]) => names.map((name) => ({ name }));
+
 const actionsOn = async (id: string): Promise<string[]> =>
   (await call("GET", `/api/v1/audit?subject=${id}`)).body.items.map(({ action }: Item) => action);
 
@@ -39,13 +41,16 @@ describe("suspend, resume, delete", () => {
       `/api/v1/operations/${suspended.body.operation.id}`,
     ]);
     expect(suspended.body).toMatchObject({
-      operation: { kind: "tenant-suspend", steps: [{ name: "publish" }] },
+      operation: {
+        kind: "tenant-suspend",
+        steps: namesOf("publish", "settle-lanes", "settle-node", "settle-services"),
+      },
       tenant: { state: "suspended" },
     });
     await settle(id);
     expect((await call("POST", `${at}/suspend`)).body.code).toBe("conflict");
     expect((await call("POST", `${at}/resume`)).body).toMatchObject({
-      operation: { kind: "tenant-resume", steps: [{ name: "publish" }] },
+      operation: { kind: "tenant-resume", steps: namesOf("settle-node", "settle-lanes", "publish", "settle-services") },
       tenant: { state: "active" },
     });
     await settle(id);

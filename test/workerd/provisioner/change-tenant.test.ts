@@ -2,7 +2,8 @@ import { eq, sql } from "drizzle-orm";
 import { expect, test } from "vitest";
 import { enqueueOperation } from "../../../src/db/operations.ts";
 import type { OperationKind } from "../../../src/db/operations.ts";
-import { hosts, routes, tenants } from "../../../src/db/schema.ts";
+import { publishedSettingsOf, raiseRelaySettings } from "../../../src/db/relay-settings.ts";
+import { connectors, hosts, routes, services, tenants } from "../../../src/db/schema.ts";
 import type { TenantRow } from "../../../src/db/tenants.ts";
 import { runOperation } from "../../../src/provisioner/run-operation.ts";
 import { bindings, lookup, makeCluster, operationOf, requestTenant, tenantRow, world } from "./support.ts";
@@ -33,22 +34,73 @@ async function activeTenant(w: World, slug: string) {
   return { ...made, domain, channel: bindings.NODE_CHANNEL.getByName(nodeIds[0] ?? "") };
 }
 
-test("suspension reaches all hosts of the tenant at once, and its end too; the node is not bothered", async () => {
+const statusesOf = async (w: World, tenantId: string): Promise<string[]> => {
+  const rows = await w.db
+    .selectDistinct({ status: services.status })
+    .from(services)
+    .where(eq(services.tenantId, tenantId));
+  return rows.map(({ status }) => status);
+};
+
+test("suspension reaches all hosts of the tenant at once, ends what runs for it at the node, and so does its end (E13)", async () => {
   const w = world();
   const { tenantId, host, domain, channel } = await activeTenant(w, "cycle");
   const second = `shop.${domain}.example`;
   await w.db.insert(hosts).values({ host: second, tenantId, kind: "custom" });
-  const { changes: before } = await channel.seen();
+  const stopped = async () => {
+    const change = (await channel.seen()).changes.at(-1);
+    return change?.kind === "put" ? new Set(change.tenant.services.map((service) => service.stopped)) : null;
+  };
+  expect(await stopped()).toEqual(new Set([undefined]));
 
   const suspend = await begin(w, tenantId, "tenant-suspend", { state: "suspended" });
   await Promise.all([1, 2, 3].map(() => runOperation(w.ports, suspend)));
   expect((await operationOf(w, suspend)).operation.state).toBe("succeeded");
   for (const name of [host, second]) expect((await lookup(name))?.state).toBe("suspended");
+  expect([await stopped(), await statusesOf(w, tenantId)]).toEqual([new Set([true]), ["EXITED"]]);
 
   const resume = await begin(w, tenantId, "tenant-resume", { state: "active" });
   await runOperation(w.ports, resume);
   for (const name of [host, second]) expect((await lookup(name))?.state).toBe("active");
-  expect((await channel.seen()).changes).toEqual(before);
+  expect([await stopped(), await statusesOf(w, tenantId)]).toEqual([new Set([undefined]), ["RUNNING"]]);
+  // Nothing was ever open at its lanes: they are left asleep.
+  expect(await bindings.LANE_A.getByName(tenantId).settled()).toEqual([]);
+});
+
+test("visitors come back only once the services run again; a node that is offline holds nothing up", async () => {
+  const w = world();
+  const { tenantId, host, channel } = await activeTenant(w, "patient");
+  await channel.behave({ kind: "silent", online: false, enrolled: true });
+  const suspend = await begin(w, tenantId, "tenant-suspend", { state: "suspended" });
+  await runOperation(w.ports, suspend);
+  expect((await operationOf(w, suspend)).operation.state).toBe("succeeded");
+
+  await channel.behave({ kind: "silent", online: true, enrolled: true });
+  const resume = await begin(w, tenantId, "tenant-resume", { state: "active" });
+  await runOperation(w.ports, resume);
+  expect((await operationOf(w, resume)).operation.state).toBe("pending");
+  expect((await lookup(host))?.state).toBe("suspended");
+  await channel.behave({ kind: "live" });
+  w.advance(2_000);
+  await runOperation(w.ports, resume);
+  expect((await lookup(host))?.state).toBe("active");
+});
+
+test("both lanes of a tenant with connectors learn of its suspension, whatever its relay's settings say", async () => {
+  const w = world();
+  const { tenantId } = await activeTenant(w, "wired");
+  await w.db.insert(connectors).values({ id: `con_${tenantId.slice(4)}`, tenantId, name: "plant" });
+  const told = async () => {
+    const lanes = [bindings.LANE_A.getByName(tenantId), bindings.LANE_B.getByName(tenantId)];
+    const last = await Promise.all(lanes.map(async (lane) => (await lane.settled()).at(-1)));
+    return last.map((settings) => settings?.suspended);
+  };
+  await runOperation(w.ports, await begin(w, tenantId, "tenant-suspend", { state: "suspended" }));
+  expect(await told()).toEqual([true, true]);
+  await w.db.transaction((tx) => raiseRelaySettings(tx, tenantId, new Date()));
+  expect(await w.db.transaction((tx) => publishedSettingsOf(tx, tenantId))).toMatchObject({ suspended: true });
+  await runOperation(w.ports, await begin(w, tenantId, "tenant-resume", { state: "active" }));
+  expect(await told()).toEqual([false, false]);
 });
 
 test("a suspension that the directory could not take is tried again, and a slow one never undoes its end", async () => {

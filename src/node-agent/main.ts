@@ -29,7 +29,8 @@ import { enrol, newNodeKey, nodeKey, signAssertion, type EnrolFailure, type Node
 import { LIMITS } from "./limits.ts";
 import { lockHolder, takeLock } from "./lock.ts";
 import { agentPaths, type AgentPaths } from "./paths.ts";
-import { endRecorded, keepProcess, type KeptProcess } from "./services/kept-process.ts";
+import { keepProcess, type KeptProcess } from "./services/kept-process.ts";
+import { endRecorded } from "./services/recorded-process.ts";
 import { confirmHeld, createHeldRemovals, isConfirmed, readHeldTenants, writeHeld } from "./removal-breaker.ts";
 import { openDrivers } from "./services/drivers.ts";
 import { newStoreKey } from "./sealed.ts";
@@ -172,7 +173,7 @@ export async function startNodeAgent(config: AgentConfig, log: Logger): Promise<
   });
 
   const status = (): AgentStatus => ({
-    ready: planner.serving(),
+    ready: server.ready(),
     node: credentials.node,
     channel: channel?.online() ? "online" : "offline",
     envoy: { connected: server.connected(), pid: envoy?.pid() ?? null },

@@ -34,6 +34,7 @@ export function agentPaths(stateDir: string): AgentPaths {
     envoyPaths: {
       xdsSocket: join(run, "xds.sock"),
       probeSocket: join(run, "probe.sock"),
+      gateSocket: join(run, "gate.sock"),
       listenersDir: join(envoy, "listeners"),
       filtersDir: join(envoy, "filters"),
       secretsDir: join(envoy, "secrets"),

@@ -6,6 +6,7 @@ const ports = { address: "0.0.0.0", port: 10000, adminPort: 10001, tls: false, m
 const paths = {
   xdsSocket: "/var/lib/causeway/run/xds.sock",
   probeSocket: "/var/lib/causeway/run/probe.sock",
+  gateSocket: "/var/lib/causeway/run/gate.sock",
   listenersDir: "/var/lib/causeway/envoy/listeners",
   filtersDir: "/var/lib/causeway/envoy/filters",
   secretsDir: "/var/lib/causeway/envoy/secrets",

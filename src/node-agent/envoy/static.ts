@@ -4,6 +4,7 @@ import { PROBLEMS, type ErrorCode } from "../../shared/problem.ts";
 import { HEADER } from "../../protocol/headers.ts";
 import { LIMITS } from "../limits.ts";
 import { fromFile, socketAddress, typed, type Json } from "./json.ts";
+import { renderGateListener } from "./gate.ts";
 import { renderMqttListener } from "./mqtt.ts";
 import { certificateFrom, downstreamTls } from "./tls.ts";
 import { HOST_HEADER, PROBE_HEADER, PROOF_FILTER, SCOPED_ROUTES, SCOPE_HEADER, TENANT_HEADER } from "./names.ts";
@@ -17,6 +18,8 @@ export interface EnvoyPaths {
   readonly xdsSocket: string;
   /** Unix socket on which Envoy answers probes. */
   readonly probeSocket: string;
+  /** Unix socket of the listener that holds Envoy back until it is loaded (gate.ts). */
+  readonly gateSocket: string;
   readonly listenersDir: string;
   readonly filtersDir: string;
   readonly secretsDir: string;
@@ -124,7 +127,10 @@ export function renderListeners(ports: EnvoyPorts, paths: EnvoyPaths): Json {
   });
   const probe = listener("probe", { pipe: { path: paths.probeSocket, mode: 0o600 } }, probeManager(), null);
   const mqtt = mqttPort === null ? [] : [renderMqttListener({ address, port: mqttPort }, certificateFrom(paths))];
-  return { version_info: "1", resources: [open, probe, ...mqtt].map((each) => typed(LISTENER, each)) };
+  return {
+    version_info: "1",
+    resources: [open, probe, renderGateListener(paths), ...mqtt].map((each) => typed(LISTENER, each)),
+  };
 }
 
 /** The proof filter as a file of its own, watched by Envoy: changing keys closes no connection, and Envoy needs nobody to verify. */

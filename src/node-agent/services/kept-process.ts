@@ -1,12 +1,8 @@
-import { spawn } from "node:child_process";
-import { closeSync, mkdirSync, openSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { copyFile, stat, truncate } from "node:fs/promises";
-import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
-import { z } from "zod";
 import type { Logger } from "../../shared/log.ts";
 import { LIMITS } from "../limits.ts";
-import { processStart, signalGroup } from "./processes.ts";
+import { endRecorded, isAlive, outputFile, runningIn, startRecorded, type Command } from "./recorded-process.ts";
 
 /**
  * A process that outlives the agent: started detached, recorded by pid and start time, adopted by the next agent, started again with
@@ -24,35 +20,14 @@ export interface KeptProcessOptions {
   /** Holds process.json and output.log. One process a directory. */
   readonly dir: string;
   /** Called before every start: what to run then. */
-  readonly command: () => Promise<{
-    readonly argv: readonly string[];
-    readonly env: Readonly<Record<string, string>>;
-    readonly cwd?: string | undefined;
-  }>;
+  readonly command: () => Promise<Command>;
   readonly log: Logger;
 }
-
-const record = z.object({ pid: z.number().int().positive(), startedAt: z.string() });
-type ProcessRecord = z.infer<typeof record>;
-
-const recordFile = (dir: string): string => join(dir, "process.json");
-
-function readRecord(dir: string): ProcessRecord | null {
-  try {
-    return record.parse(JSON.parse(readFileSync(recordFile(dir), "utf8")));
-  } catch {
-    return null;
-  }
-}
-
-const isAlive = ({ pid, startedAt }: ProcessRecord): boolean => processStart(pid) === startedAt;
 
 /** Adopts what the directory's record names if it still runs, else starts it, and looks after it from then on. */
 export async function keepProcess(options: KeptProcessOptions): Promise<KeptProcess> {
   const { dir, log } = options;
-  mkdirSync(dir, { recursive: true, mode: 0o700 });
-  const logFile = join(dir, "output.log");
-  let current: ProcessRecord | null = readRecord(dir);
+  let current = runningIn(dir);
   let startedMs = Date.now();
   let backoffMs: number = LIMITS.restartMinMs;
   let startAtMs = 0;
@@ -62,31 +37,12 @@ export async function keepProcess(options: KeptProcessOptions): Promise<KeptProc
   let wake = new AbortController();
 
   const start = async (): Promise<void> => {
-    const { argv, env, cwd } = await options.command();
-    const [file = "", ...args] = argv;
-    const output = openSync(logFile, "a", 0o600);
-    try {
-      const child = spawn(file, args, { env, cwd, detached: true, stdio: ["ignore", output, output] });
-      child.on("error", (error) => log.error("process could not be started", { error: error.message }));
-      child.on("exit", (code, signal) => {
-        log.info("process ended", { pid: child.pid, code, signal });
-        wake.abort();
-      });
-      child.unref();
-      if (child.pid === undefined) return;
-      const startedAt = processStart(child.pid);
-      if (startedAt === null) return;
-      current = { pid: child.pid, startedAt };
-      startedMs = Date.now();
-      writeFileSync(recordFile(dir), JSON.stringify(current), { mode: 0o600 });
-      log.info("process started", { pid: child.pid });
-    } finally {
-      closeSync(output);
-    }
+    current = startRecorded(dir, await options.command(), () => wake.abort(), log);
+    startedMs = Date.now();
   };
 
   const look = async (): Promise<void> => {
-    if (current !== null && isAlive(current)) return boundLog(logFile);
+    if (current !== null && isAlive(current)) return boundLog(outputFile(dir));
     if (current !== null) {
       current = null;
       if (Date.now() - startedMs > LIMITS.restartForgetMs) backoffMs = LIMITS.restartMinMs;
@@ -122,9 +78,8 @@ export async function keepProcess(options: KeptProcessOptions): Promise<KeptProc
     }
   };
 
-  if (current !== null && isAlive(current)) log.info("process adopted", { pid: current.pid });
+  if (current !== null) log.info("process adopted", { pid: current.pid });
   else {
-    current = null;
     await start().catch((error: unknown) =>
       log.error("process could not be started", { error: error instanceof Error ? error.message : String(error) }),
     );
@@ -143,21 +98,6 @@ export async function keepProcess(options: KeptProcessOptions): Promise<KeptProc
       wake.abort();
     },
   };
-}
-
-/** Ends the process that a directory's record names, if it runs, and removes the record. Also for records of an agent that is gone. */
-export async function endRecorded(dir: string): Promise<void> {
-  const found = readRecord(dir);
-  if (found !== null && isAlive(found)) {
-    signalGroup(found.pid, "SIGTERM");
-    const deadline = Date.now() + LIMITS.stopGraceMs;
-    while (isAlive(found) && Date.now() < deadline) await sleep(20);
-    if (isAlive(found)) {
-      signalGroup(found.pid, "SIGKILL");
-      while (isAlive(found)) await sleep(20);
-    }
-  }
-  rmSync(recordFile(dir), { force: true });
 }
 
 /** The process writes to the file itself (so that it survives the agent), in append mode: emptying it under the writer is safe. */

@@ -32,6 +32,10 @@ const encodeScope = encoder("ScopedRouteConfiguration");
 const encodeCluster = encoder("Cluster");
 const encodeUpstreamOptions = encoder("UpstreamHttpOptions");
 
+/** The routes of a listener that has none (envoy/gate.ts). */
+export const encodeEmptyRoutes: (name: string) => Uint8Array = (name) => encodeRoutes({ name, virtual_hosts: [] });
+const encodeRoutes = encoder("RouteConfiguration");
+
 const UPSTREAM_OPTIONS_TYPE = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions";
 
 const sha256 = (...parts: readonly (string | Uint8Array)[]): string => {

@@ -58,6 +58,17 @@ export interface Planner {
   waitingFor(): string | null;
   /** Whether an Envoy is connected that has got its first answers, so that it listens. */
   serving(): boolean;
+  /** Whether the connected Envoy has answered to everything: nothing is under way, and nothing waits. */
+  settled(): boolean;
+  /** All that is wanted, for the planner of another Envoy. */
+  wants(): Wanted[];
+}
+
+/** What is wanted of one tenant, and what Envoy has said of it. */
+export interface Wanted {
+  readonly unit: TenantUnit;
+  readonly good: TenantUnit | null;
+  readonly refused: readonly string[];
 }
 
 interface Entry {
@@ -283,6 +294,8 @@ export function createPlanner(limits: PlannerLimits): Planner {
     return [{ kind: "rejected", unit, reason }];
   };
 
+  const serving = (): boolean => live.cluster && live.scope && !unanswered.cluster && !unanswered.scope;
+
   return {
     put(unit, known = {}) {
       const entry = entryOf(unit.tenantId);
@@ -336,6 +349,11 @@ export function createPlanner(limits: PlannerLimits): Planner {
       underWay = null;
     },
     waitingFor: () => underWay?.nonce ?? null,
-    serving: () => live.cluster && live.scope && !unanswered.cluster && !unanswered.scope,
+    serving,
+    settled: () => serving() && underWay === null && groups.length === 0 && dirty.size === 0,
+    wants: () =>
+      [...entries.values()].flatMap(({ want, good, refused }) =>
+        want === null ? [] : [{ unit: want, good, refused: [...refused] }],
+      ),
   };
 }

@@ -4,7 +4,8 @@ import { Server, ServerCredentials, type ServerDuplexStream } from "@grpc/grpc-j
 import { z } from "zod";
 import type { Logger } from "../../shared/log.ts";
 import { LIMITS } from "../limits.ts";
-import { adsService } from "./codec.ts";
+import { adsService, encodeEmptyRoutes } from "./codec.ts";
+import { GATE } from "../envoy/gate.ts";
 import type { Planner, PlannerEffect, ResourceType } from "./planner.ts";
 
 /** The planner's hands: a delta ADS server for one Envoy on a Unix socket. */
@@ -13,6 +14,10 @@ export interface XdsServer {
   run(effects: readonly PlannerEffect[]): void;
   /** Whether an Envoy has a stream open. */
   connected(): boolean;
+  /** Whether that Envoy has all that it needs to open its ports. */
+  ready(): boolean;
+  /** With `holdGate`: lets Envoy open its ports. */
+  openGate(): void;
   close(): Promise<void>;
 }
 
@@ -34,15 +39,22 @@ const deltaRequest = z.object({
 
 type Stream = ServerDuplexStream<unknown, unknown>;
 
+/** What a listener that waits for the agent's word asks for (envoy/gate.ts). */
+const GATE_TYPE_URL = "type.googleapis.com/envoy.config.route.v3.RouteConfiguration";
+
 /** `onEffect` gets every effect but the sends. The socket's directory is made private to this user; a socket left behind is replaced. */
 export async function startXdsServer(options: {
   readonly socketPath: string;
   readonly planner: Planner;
   readonly onEffect: (effect: Exclude<PlannerEffect, { kind: "send" }>) => void;
+  /** Whether Envoy opens its ports by `openGate`. Default: as soon as it has answered to all that there was. */
+  readonly holdGate?: boolean;
   readonly log: Logger;
 }): Promise<XdsServer> {
   const { socketPath, planner, onEffect, log } = options;
   let current: Stream | null = null;
+  let gate: "unasked" | "asked" | "sent" | "open" = "unasked";
+  let mayOpen = options.holdGate !== true;
   let watchdog: NodeJS.Timeout | undefined;
 
   const run = (effects: readonly PlannerEffect[]): void => {
@@ -63,6 +75,21 @@ export async function startXdsServer(options: {
       });
       watch(effect.nonce);
     }
+    if (gate === "asked" && mayOpen && planner.settled()) sendGate();
+  };
+
+  const sendGate = (): void => {
+    gate = "sent";
+    const resource = { type_url: GATE_TYPE_URL, value: encodeEmptyRoutes(GATE) };
+    const resources = [{ name: GATE, version: "1", resource }];
+    current?.write({ type_url: GATE_TYPE_URL, nonce: GATE, resources, removed_resources: [] });
+  };
+
+  /** It is asked for once a stream; an Envoy that has it from an earlier stream says so. */
+  const onGateRequest = (held: boolean, nonce: string): void => {
+    if (held || nonce === GATE) gate = "open";
+    else if (gate === "unasked") gate = "asked";
+    run([]);
   };
 
   /** A response that is never answered would stop everything behind it. */
@@ -81,26 +108,24 @@ export async function startXdsServer(options: {
     current?.end();
     planner.closed();
     current = stream;
+    gate = "unasked";
     const asked = new Set<ResourceType>();
     log.info("envoy opened its configuration stream");
     stream.on("data", (data: unknown) => {
       if (stream !== current) return;
       const request = deltaRequest.safeParse(data);
       if (!request.success) return;
-      const type = TYPE_OF_URL.get(request.data.type_url);
+      const { type_url: typeUrl, initial_resource_versions: versions, response_nonce: nonce } = request.data;
+      if (typeUrl === GATE_TYPE_URL) return onGateRequest(versions[GATE] !== undefined, nonce);
+      const type = TYPE_OF_URL.get(typeUrl);
       if (type === undefined) return;
       if (!asked.has(type)) {
         asked.add(type);
-        run(planner.subscribed(type, new Map(Object.entries(request.data.initial_resource_versions))));
-      } else if (request.data.response_nonce !== "") {
+        run(planner.subscribed(type, new Map(Object.entries(versions))));
+      } else if (nonce !== "") {
         const error = request.data.error_detail ?? null;
         if (error !== null) log.warn("envoy rejected a configuration", { reason: error.message });
-        run(
-          planner.answered(
-            request.data.response_nonce,
-            error === null ? null : error.message || "rejected without a reason",
-          ),
-        );
+        run(planner.answered(nonce, error === null ? null : error.message || "rejected without a reason"));
       }
     });
     const ended = (): void => {
@@ -132,6 +157,11 @@ export async function startXdsServer(options: {
   return {
     run,
     connected: () => current !== null,
+    ready: () => current !== null && gate === "open" && planner.serving(),
+    openGate() {
+      mayOpen = true;
+      run([]);
+    },
     async close() {
       clearTimeout(watchdog);
       planner.closed();

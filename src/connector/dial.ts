@@ -137,6 +137,8 @@ export function connectThrough(
   const refused = (text: string): void =>
     fail({ kind: "retry", text: `the proxy ${proxy.host}: ${text}`, retryAfterMs: null });
   request.once("connect", (response, socket, head) => {
+    // Until its new owner listens: node:http has taken its own listeners away. "close" follows.
+    socket.on("error", () => undefined);
     if (response.statusCode !== 200 || !(socket instanceof Socket)) {
       socket.destroy();
       return refused(`refused the connection to ${authority} with status ${response.statusCode ?? 0}`);

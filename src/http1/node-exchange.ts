@@ -31,7 +31,7 @@ export class NodeExchange implements Exchange {
   /** Of an upgrade: what came after its head. */
   readonly #rest: Buffer | null;
   readonly #socket: Duplex;
-  readonly #finished: () => void;
+  readonly #finished: (outcome: ExchangeOutcome) => void;
   #expectsContinue: boolean;
   #framing: Framing = { kind: "none" };
   #left = 0;
@@ -42,7 +42,7 @@ export class NodeExchange implements Exchange {
     message: { req: IncomingMessage; res: ServerResponse; rest: Buffer | null },
     checked: CheckedRequest,
     host: NodeExchangeHost,
-    finished: () => void,
+    finished: (outcome: ExchangeOutcome) => void,
   ) {
     this.request = checked.head;
     this.#expectsContinue = checked.expectsContinue;
@@ -218,7 +218,7 @@ export class NodeExchange implements Exchange {
     if (this.closed) return;
     this.closed = true;
     this.deadlineMs = 0;
-    this.#finished();
+    this.#finished(outcome);
     this.#events.closed?.(outcome);
   }
 }

@@ -16,6 +16,8 @@ export function createNodeServer(options: Http1ServerOptions): Http1Server {
   const limits = { ...SERVER_LIMITS, ...options.limits };
   const timeouts = { ...SERVER_TIMEOUTS, ...options.timeouts };
   const sockets = new Set<Socket>();
+  /** Of these, those that have left HTTP: they count no more, and end with the server. */
+  const taken = new Set<Duplex>();
   const exchanges = new Map<Duplex, NodeExchange>();
   let active = 0;
   let draining = false;
@@ -55,8 +57,12 @@ export function createNodeServer(options: Http1ServerOptions): Http1Server {
     if (cause === null && !checked.ok) cause = checked.error;
     if (cause !== null || !checked.ok) return refuse(req.socket, cause ?? MALFORMED);
     active += 1;
-    const exchange = new NodeExchange({ req, res, rest }, checked.value, host, () => {
+    const exchange = new NodeExchange({ req, res, rest }, checked.value, host, (outcome) => {
       active -= 1;
+      if (outcome.kind === "gone" && outcome.reason === "taken" && !req.socket.destroyed) {
+        taken.add(req.socket);
+        req.socket.once("close", () => taken.delete(req.socket));
+      }
       if (exchanges.get(req.socket) === exchange) exchanges.delete(req.socket);
     });
     exchanges.set(req.socket, exchange);
@@ -82,8 +88,12 @@ export function createNodeServer(options: Http1ServerOptions): Http1Server {
   server.on("request", (req, res) => start(req, res, null));
   server.on("checkContinue", (req, res) => start(req, res, null));
   server.on("checkExpectation", (req, res) => start(req, res, null));
-  server.on("connect", (_req, socket) => refuse(socket, REFUSALS.connect));
+  server.on("connect", (_req, socket) => {
+    watchErrors(socket);
+    refuse(socket, REFUSALS.connect);
+  });
   server.on("upgrade", (req: IncomingMessage, socket: Duplex, rest: Buffer) => {
+    watchErrors(socket);
     if (!(socket instanceof Socket)) {
       socket.destroy();
       return;
@@ -161,12 +171,17 @@ export function createNodeServer(options: Http1ServerOptions): Http1Server {
         });
       }),
     get connections() {
-      return sockets.size;
+      return sockets.size - taken.size;
     },
     get active() {
       return active;
     },
   };
+}
+
+/** node:http takes its own listeners from a socket that leaves HTTP: without one, a client's reset would end the process. "close" follows. */
+function watchErrors(socket: Duplex): void {
+  socket.on("error", () => undefined);
 }
 
 /** node:http's errors of a client. Null: nobody is there to be told. */

@@ -156,3 +156,37 @@ test("P24 without an endpoint nothing is exported, and the visitor's traceparent
   expect(collector.requests).toEqual([]);
   expect(host.output()).not.toContain("OTEL");
 });
+
+test(
+  "SIGHUP and a second SIGTERM while the last spans are sent don't change how it ends",
+  { timeout: 60_000 },
+  async () => {
+    let letGo = (): void => undefined;
+    let asked = 0;
+    const slow = createServer((request, response) => {
+      asked += 1;
+      request.resume();
+      letGo = () => void response.writeHead(200, { "content-type": "application/json" }).end("{}");
+    });
+    const url = `http://127.0.0.1:${await listenOnLoopback(slow)}`;
+    await start({ OTEL_BSP_SCHEDULE_DELAY: "600000", OTEL_EXPORTER_OTLP_ENDPOINT: url });
+    try {
+      expect((await visitWith(`00-${TRACE}-${VISITOR}-01`)).status).toBe(200);
+      // Without a configuration file SIGHUP tells the connector that its terminal is gone.
+      for (const [{ child, exit }, signals] of [
+        [connector, ["SIGTERM"]],
+        [host, ["SIGHUP", "SIGHUP", "SIGTERM"]],
+      ] as const) {
+        const before = asked;
+        child.kill("SIGTERM");
+        await until("its last spans", () => asked > before);
+        for (const signal of signals) child.kill(signal);
+        letGo();
+        expect(await exit).toBe(0);
+      }
+    } finally {
+      slow.closeAllConnections();
+      slow.close();
+    }
+  },
+);

@@ -21,6 +21,7 @@ import { createLogger, type Logger, type LogLevel } from "../../shared/log.ts";
 import type { Result } from "../../shared/result.ts";
 import { CliError, EXIT } from "../frame/exit.ts";
 import { repeated } from "../frame/repeated.ts";
+import { listenToSignals } from "../frame/signals.ts";
 import { credentialArgs, credentialInput } from "./connector-credentials.ts";
 
 /** `causeway connect`: runs a connector in the foreground. Its log, JSON lines, is on stderr. */
@@ -178,20 +179,14 @@ const levelOf = (text: string): LogLevel => (text === "debug" || text === "warn"
 
 /** On Windows nobody can send SIGTERM: the service's wrapper closes our standard input instead (src/cli/service/windows.ts). */
 function onSignal(listener: (signal: NodeJS.Signals) => void): () => void {
-  const signals = ["SIGTERM", "SIGINT"] as const;
   const ended = (): void => listener("SIGTERM");
-  for (const signal of signals) process.on(signal, listener);
+  const stopListening = listenToSignals(["SIGTERM", "SIGINT"], listener);
   if (process.env["CAUSEWAY_STOP_ON_STDIN_END"] === "1") process.stdin.once("end", ended).resume();
   return () => {
-    for (const signal of signals) {
-      process.off(signal, listener);
-      process.on(signal, ignored); // the process is ending: one more signal must not change its exit code
-    }
+    stopListening();
     process.stdin.off("end", ended).pause();
   };
 }
-
-const ignored = (): void => undefined;
 
 /** Without a configuration file SIGHUP keeps its meaning: the terminal is gone. */
 const onChange =
@@ -202,10 +197,10 @@ const onChange =
       // While an editor replaces it, it may be away for a moment.
       if (now.ino !== 0 && (now.mtimeMs !== before.mtimeMs || now.ino !== before.ino)) listener("the file changed");
     };
-    process.on("SIGHUP", asked);
+    const stopListening = listenToSignals(["SIGHUP"], asked);
     watchFile(file, { interval: CONFIG_POLL_MS, persistent: false }, look);
     return () => {
-      process.off("SIGHUP", asked);
+      stopListening();
       unwatchFile(file, look);
     };
   };

@@ -6,6 +6,7 @@ import { parseSlug } from "../../policy/names.ts";
 import { canonicalHost } from "../../policy/host.ts";
 import { freshRelay, readRelayConfig, runRelay, type RunFailure } from "../../relay/main.ts";
 import { CliError, EXIT, type ExitCode } from "../frame/exit.ts";
+import { listenToSignals } from "../frame/signals.ts";
 import { writeFileAtomic } from "../local/files.ts";
 
 const RELAY_YAML = "relay.yaml";
@@ -108,8 +109,8 @@ export default defineCommand({
       monotonic: () => performance.now(),
       random: Math.random,
       env: process.env,
-      onSignal: listenTo("SIGTERM", "SIGINT"),
-      onReload: listenTo("SIGHUP"),
+      onSignal: (listener) => listenToSignals(["SIGTERM", "SIGINT"], listener),
+      onReload: (listener) => listenToSignals(["SIGHUP"], listener),
     });
     if (!ended.ok) throw new CliError(EXITS[ended.error.kind], ended.error.message);
   },
@@ -121,15 +122,6 @@ function check(configFile: string, lane: "a" | "b" | "both"): void {
   const { length } = read.value.tenants;
   process.stdout.write(`${configFile} is right: ${length} ${length === 1 ? "tenant" : "tenants"}\n`);
 }
-
-const listenTo =
-  (...signals: NodeJS.Signals[]) =>
-  (listener: (signal: string) => void): (() => void) => {
-    for (const signal of signals) process.on(signal, listener);
-    return () => {
-      for (const signal of signals) process.off(signal, listener);
-    };
-  };
 
 const EXITS: Record<RunFailure["kind"], ExitCode> = {
   configuration: EXIT.usage,

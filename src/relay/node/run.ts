@@ -82,7 +82,9 @@ export async function runRelay(options: RunOptions): Promise<Result<null, RunFai
   lines.flush();
 
   let current: RelayConfig = first.value;
+  let ending = false;
   const reload = (why: string): void => {
+    if (ending) return;
     const next = read();
     if (!next.ok) {
       log.error("THE NEW CONFIGURATION IS REFUSED; the one before stays in force", { why, reason: next.error });
@@ -100,11 +102,13 @@ export async function runRelay(options: RunOptions): Promise<Result<null, RunFai
 
   return await new Promise((resolve) => {
     const end = async (result: Result<null, RunFailure>): Promise<void> => {
+      ending = true;
       unwatch();
-      offReload();
       await tracer?.shutdown();
-      offSignal();
       lines.flush();
+      // Last: who stops listening leaves the signal to the system, which ends the process.
+      offReload();
+      offSignal();
       resolve(result);
     };
     const drain = async (): Promise<void> => {
@@ -120,6 +124,7 @@ export async function runRelay(options: RunOptions): Promise<Result<null, RunFai
       await end(err({ kind: "interrupted", message: `${signal} while requests were open` }));
     };
     const offSignal = options.onSignal((signal) => {
+      if (ending) return;
       if (relay.draining) {
         void interrupt(signal);
         return;

@@ -32,8 +32,12 @@ export interface Product extends Hop {
   readonly call: (calls: readonly ObjectCall[]) => Promise<unknown[]>;
 }
 
-/** `over`: variables over those of the wrangler files. */
-export async function startProduct(folder: string, over: Readonly<Record<string, string>> = {}): Promise<Product> {
+/** `over`: variables over those of the wrangler files. `engineFlags`: of V8. */
+export async function startProduct(
+  folder: string,
+  over: Readonly<Record<string, string>> = {},
+  engineFlags: readonly string[] = [],
+): Promise<Product> {
   const proofKey = await newKey("bench-edge");
   const settings = {
     BASE_DOMAINS: BASE_DOMAIN,
@@ -65,11 +69,8 @@ export async function startProduct(folder: string, over: Readonly<Record<string,
       { kind: "objects", name: "LANE_B", className: "Lane", service: "causeway-relay-b" },
     ],
   });
-  const { child, url } = await serveWorkers("product", folder, [
-    ...workers,
-    bootstrap,
-    benchWorker(STAND_IN, { listens: false }),
-  ]);
+  const served = [...workers, bootstrap, benchWorker(STAND_IN, { listens: false })];
+  const { child, url } = await serveWorkers("product", folder, served, engineFlags);
   return {
     child,
     counted: { name: "workerd", pid: child.pid },

@@ -25,14 +25,19 @@ const NETWORK = `(name = "internet", network = (allow = ["local"]))`;
 
 /**
  * Objects are kept in `objectsFolder` (absolute), which must exist and be empty: a run starts from nothing. It is a folder and not
- * memory because workerd offers SQL on disk only.
+ * memory because workerd offers SQL on disk only. `engineFlags`: of V8, for tests that want its behaviour after hours within seconds.
  */
-export function workerdConfig(workers: readonly ServedWorker[], objectsFolder: string): string {
+export function workerdConfig(
+  workers: readonly ServedWorker[],
+  objectsFolder: string,
+  engineFlags: readonly string[] = [],
+): string {
   const disk = `(name = ${quote(DISK)}, disk = (path = ${quote(objectsFolder)}, writable = true))`;
   return [
     `using Workerd = import "/workerd/workerd.capnp";`,
     "",
     "const config :Workerd.Config = (",
+    ...(engineFlags.length === 0 ? [] : [`  v8Flags = [${engineFlags.map(quote).join(", ")}],`]),
     `  services = ${list([NETWORK, disk, ...workers.map(service)], 4)},`,
     `  sockets = ${list(workers.filter((worker) => worker.listens).map(socket), 4)},`,
     ");",

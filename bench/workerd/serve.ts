@@ -23,12 +23,17 @@ export function workerdBinary(): string {
 }
 
 /** Serves the Workers, whose bundles lie in `folder` already, until stopped. */
-export async function serveWorkers(name: string, folder: string, workers: readonly ServedWorker[]): Promise<Workerd> {
+export async function serveWorkers(
+  name: string,
+  folder: string,
+  workers: readonly ServedWorker[],
+  engineFlags: readonly string[] = [],
+): Promise<Workerd> {
   const file = join(folder, `${name}.capnp`);
   // It holds keys that are made for this run.
   const objects = join(folder, `${name}-objects`);
   await mkdir(objects);
-  await writeFile(file, workerdConfig(workers, objects), { mode: 0o600 });
+  await writeFile(file, workerdConfig(workers, objects, engineFlags), { mode: 0o600 });
   const child = await startChild({
     name,
     folder,

@@ -2,6 +2,7 @@ import { directoryRecord, directoryShard, type DirectoryRecord } from "../policy
 import type { Clock } from "../shared/clock.ts";
 import { err, ok, type Result } from "../shared/result.ts";
 import { createLru } from "./lru.ts";
+import { createSingleFlight } from "./single-flight.ts";
 import { within, type Timer } from "./timer.ts";
 
 /**
@@ -61,10 +62,11 @@ export function createDirectoryCache(ports: DirectoryCachePorts, limits: Directo
     of: ({ characters }) => characters,
   });
   const misses = createLru<Entry>(limits.cachedMisses);
-  const inFlight = new Map<
-    string,
-    { readonly answer: Promise<Result<Entry, "failed">>; readonly startedAtMs: number }
-  >();
+  const lookups = createSingleFlight<Result<Entry, "failed">>(ports, {
+    trustedMs: limits.sharedLookupMs,
+    lostMs: 2 * limits.lookupTimeoutMs,
+    maxKeys: limits.cachedMisses,
+  });
   /** Shard → when its first lookup failed since one worked. */
   const outages = new Map<string, number>();
 
@@ -107,33 +109,12 @@ export function createDirectoryCache(ports: DirectoryCachePorts, limits: Directo
     }
   }
 
-  /** A lookup under way. One that should long be over belonged to a request that was cancelled, and never ends. */
-  function runningLookup(host: string): Promise<Result<Entry, "failed">> | null {
-    const running = inFlight.get(host);
-    if (running === undefined) return null;
-    return ports.now() - running.startedAtMs <= 2 * limits.lookupTimeoutMs ? running.answer : null;
-  }
-
-  /** One lookup a host at a time; but nobody waits long for one that another request began. */
-  async function askShared(host: string, waitUntil: WaitUntil): Promise<Result<Entry, "failed">> {
-    const running = runningLookup(host);
-    if (running !== null) {
-      try {
-        return await within(ports.timer, limits.sharedLookupMs, running);
-      } catch {
-        return await askOnce(host);
-      }
-    }
-    const answer = askOnce(host).finally(() => {
-      if (inFlight.get(host)?.answer === answer) inFlight.delete(host);
-    });
-    inFlight.set(host, { answer, startedAtMs: ports.now() });
-    waitUntil(answer);
-    return await answer;
-  }
+  /** One lookup a host at a time, whoever asks. */
+  const askShared = (host: string, waitUntil: WaitUntil): Promise<Result<Entry, "failed">> =>
+    lookups.run(host, () => askOnce(host), waitUntil);
 
   function refreshBehind(host: string, waitUntil: WaitUntil): void {
-    if (runningLookup(host) === null) waitUntil(askShared(host, waitUntil));
+    if (!lookups.isUnderWay(host)) waitUntil(askShared(host, waitUntil));
   }
 
   /** Whether an entry may still be served though the authority does not confirm it. */

@@ -8,7 +8,7 @@ export const LIMITS = {
   otherFreshMs: 1_000,
   /** A directory object that is healthy answers in milliseconds, also when it must be started. */
   lookupTimeoutMs: 2_000,
-  /** A lookup that another request began is waited for this long; that request may be gone, and its promise with it. */
+  /** A lookup that another request began is waited for until it is this old; that request may be gone, and its lookup with it. */
   sharedLookupMs: 500,
   /** After a failed lookup the last known record is served this long without asking again... */
   failureQuietMs: 1_000,

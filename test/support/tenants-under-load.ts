@@ -13,7 +13,9 @@ export interface LoadOptions {
   readonly tenants: number;
   /** Pause between two changes. A change's own time comes on top. */
   readonly changeEveryMs: number;
-  readonly progress?: (asked: number, requests: number) => void;
+  readonly progress?: (asked: number, verdicts: LoadReport["verdicts"]) => void;
+  /** Ends the run early; the report is about what was asked until then. */
+  readonly stopping?: AbortSignal;
 }
 
 export interface LoadReport {
@@ -95,9 +97,9 @@ async function load(world: TenantWorld, pool: Pool, options: LoadOptions): Promi
   const over = new AbortController();
   const changing = change(world.slots, createRandom(options.seed + 1), options.changeEveryMs, over.signal);
   const connection = async (): Promise<void> => {
-    while (asked < options.requests) {
+    while (asked < options.requests && options.stopping?.aborted !== true) {
       asked += 1;
-      options.progress?.(asked, options.requests);
+      options.progress?.(asked, verdicts);
       await ask(asked);
     }
   };

@@ -1,4 +1,7 @@
+import { connect } from "node:net";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { LIMITS } from "../../src/edge-router/limits.ts";
+import { until } from "../support/until.ts";
 import { send, type Answer } from "./edge/browser.ts";
 import { startTestNode, type TestNode } from "./edge/origin.ts";
 import { BASE, tenantRecord, toService } from "./edge/records.ts";
@@ -63,6 +66,30 @@ describe("an isolate that does not know a host", () => {
     );
     expect([...statuses]).toEqual([200]);
     expect(reads).toBe(1);
+  });
+
+  test("goes on with that read for the others when the visitor who caused it hangs up", async () => {
+    await stack.publish(tenantRecord("left-alone", node()));
+    const host = `left-alone.${BASE}`;
+    // Long enough for the others to come while it is under way.
+    await stack.setDirectoryDelay(150);
+    let answers: Answer[] = [];
+    let tookMs = 0;
+    const reads = await readsOf(async () => {
+      const before = await stack.directoryReads();
+      const startMs = Date.now();
+      const first = connect(stack.port, "127.0.0.1").on("error", () => undefined);
+      first.write(`POST /app HTTP/1.1\r\nhost: ${host}:${stack.port}\r\ncontent-length: 5\r\n\r\n12345`);
+      await until("the first visitor's lookup began", async () => (await stack.directoryReads()) > before);
+      const others = Array.from({ length: 20 }, () => ask(host, "/app"));
+      first.destroy();
+      answers = await Promise.all(others);
+      tookMs = Date.now() - startMs;
+    });
+    await stack.setDirectoryDelay(0);
+    expect(new Set(answers.map(({ status }) => status))).toEqual(new Set([200]));
+    // On a machine that takes longer than they wait for somebody else's read, they ask for themselves.
+    if (tookMs < LIMITS.sharedLookupMs) expect(reads).toBe(1);
   });
 });
 

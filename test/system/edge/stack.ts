@@ -21,6 +21,8 @@ export interface EdgeStack {
   publish(record: DirectoryRecord): Promise<{ applied: boolean; revision: number }>;
   /** Makes the edge's lookups fail; the objects stay. */
   setDirectoryDown(isDown: boolean): Promise<void>;
+  /** Every lookup takes so long. */
+  setDirectoryDelay(ms: number): Promise<void>;
   /** Lookups at all directory objects so far. */
   directoryReads(): Promise<number>;
   /** A request to the edge with this very URL, https too. Redirects are not followed. */
@@ -124,7 +126,7 @@ export async function startEdgeStack(
   );
   const { MEMBERS: members, SWITCH: directorySwitch } = await miniflare.getBindings<{
     MEMBERS: MembersRpc;
-    SWITCH: { setDirectoryDown(isDown: boolean): Promise<void>; directoryReads(): Promise<number> };
+    SWITCH: Pick<EdgeStack, "setDirectoryDown" | "setDirectoryDelay" | "directoryReads">;
   }>("causeway-relay-control");
   const directoryOf = async (host: string) => bindings.DIRECTORY.getByName(directoryShard(host));
   return {
@@ -134,6 +136,7 @@ export async function startEdgeStack(
     members,
     directoryOf,
     setDirectoryDown: (isDown) => directorySwitch.setDirectoryDown(isDown),
+    setDirectoryDelay: (ms) => directorySwitch.setDirectoryDelay(ms),
     directoryReads: () => directorySwitch.directoryReads(),
     publish: async (record) => (await directoryOf(record.host)).publish(record),
     fetch: async (target, init = {}) => {

@@ -25,6 +25,8 @@ export const root: AnyCommand = defineCommand({
     service: () => import("./commands/service.ts").then((module) => module.default),
     relay: () => import("./commands/relay.ts").then((module) => module.default),
     nodes: () => import("./commands/nodes.ts").then((module) => module.default),
+    cluster: () => import("./commands/cluster.ts").then((module) => module.default),
+    maintenance: () => import("./commands/maintenance.ts").then((module) => module.default),
     lanes: () => import("./commands/lanes.ts").then((module) => module.default),
     node: () => import("./commands/node.ts").then((module) => module.nodeCommand),
     migrate: () => import("./commands/migrate.ts").then((module) => module.default),

@@ -11,6 +11,7 @@ import { connectorControlRoutes } from "./routes/connector-control.ts";
 import { connectorSecretRoutes } from "./routes/connector-secrets.ts";
 import { connectorRoutes } from "./routes/connectors.ts";
 import { laneRoutes } from "./routes/lanes.ts";
+import { maintenanceRoutes } from "./routes/maintenance.ts";
 import { memberRoutes } from "./routes/members.ts";
 import { nodeRoutes } from "./routes/nodes.ts";
 import { operationRoutes } from "./routes/operations.ts";
@@ -62,6 +63,7 @@ export function createConsole(): ConsoleApp {
   app.get("/healthz", (c) => c.json({ status: "ok" }));
   app.openAPIRegistry.registerComponent("securitySchemes", "bearer", { type: "http", scheme: "bearer" });
   clusterRoutes(app);
+  maintenanceRoutes(app);
   nodeRoutes(app);
   placementRoutes(app);
   tenantRoutes(app);

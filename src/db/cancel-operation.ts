@@ -21,6 +21,8 @@ const LEFT: Partial<Record<OperationKind, string>> = {
   "tenant-hosts":
     "hosts that were removed are withdrawn all the same, new ones are published with the tenant's next change, or when it is retried",
   "tenant-move": "the tenant stays with the node that serves it, the other one lets it go",
+  "cluster-domains":
+    "tenants that were not reached keep their hosts as they are; retry it, or set the cluster's base domains, to finish",
   "node-drain": "the node takes no new tenants until it is made active; moves that have begun go on",
   "tenant-rotate-credentials": "the old login of the database still works; retry it, or rotate again, to finish",
   "relay-drain":

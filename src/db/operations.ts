@@ -4,7 +4,16 @@ import { err, ok } from "../shared/result.ts";
 import type { Result } from "../shared/result.ts";
 import type { Db } from "./client.ts";
 import type { OperationWork } from "./schema.ts";
-import { connectors, nodes, operations, operationSteps, outbox, relaySettings, tenants } from "./schema.ts";
+import {
+  connectors,
+  maintenanceNotices,
+  nodes,
+  operations,
+  operationSteps,
+  outbox,
+  relaySettings,
+  tenants,
+} from "./schema.ts";
 
 export type OperationKind = (typeof operations.$inferSelect)["kind"];
 
@@ -57,6 +66,8 @@ export const PLANS = {
   "relay-settings-publish": ["publish-settings"],
   "node-publish": ["publish-node"],
   "node-drain": ["drain-node"],
+  "maintenance-publish": ["publish-maintenance"],
+  "cluster-domains": ["settle-domains"],
   "relay-drain": ["drain-lane"],
   "host-check": ["check-host"],
   "host-withdraw": ["withdraw-old-hosts"],
@@ -195,6 +206,12 @@ export const nodeDrainSubject = {
   nodeOf: (subjectId: string): string => subjectId.replace(/^drain:/, ""),
 };
 
+/** Subject of operations on a maintenance notice. */
+export const maintenanceSubject = {
+  of: (scope: string): string => `maintenance:${scope}`,
+  scopeOf: (subjectId: string): string => subjectId.replace(/^maintenance:/, ""),
+};
+
 /** Subject of drains: one for both sides, so that never both are drained at once. */
 export const DRAIN_SUBJECT = "relay-lanes";
 
@@ -210,6 +227,11 @@ async function raiseRevision(tx: Db, kind: OperationKind, subjectId: string): Pr
       .set(set)
       .where(eq(relaySettings.tenantId, relaySubject.tenantOf(subjectId)));
   else if (kind.startsWith("connector-")) await tx.update(connectors).set(set).where(eq(connectors.id, subjectId));
+  else if (kind === "maintenance-publish")
+    await tx
+      .update(maintenanceNotices)
+      .set(set)
+      .where(eq(maintenanceNotices.scope, maintenanceSubject.scopeOf(subjectId)));
   else if (kind === "node-publish") await tx.update(nodes).set(set).where(eq(nodes.id, subjectId));
 }
 

@@ -14,7 +14,7 @@ import {
   unique,
   uniqueIndex,
 } from "drizzle-orm/pg-core";
-import type { EdgeRules, VisitorPassword } from "../policy/edge-policy.ts";
+import type { EdgeRules, Maintenance, VisitorPassword } from "../policy/edge-policy.ts";
 import type { DnsRecord } from "../policy/custom-host.ts";
 import type { AccessMode, TenantRoute, TenantState } from "../policy/record.ts";
 import type { IssuerJwk, PublicJwk } from "../protocol/jwk.ts";
@@ -63,6 +63,16 @@ export const clusters = control.table(
     check("clusters_has_base_domain", sql`cardinality(${table.baseDomains}) > 0`),
   ],
 );
+
+/** Maintenance that is the operator's word to all visitors of the platform, or of a cluster. No row: there never was any. */
+export const maintenanceNotices = control.table("maintenance_notices", {
+  /** `*` for the whole platform, else a cluster's name. */
+  scope: text("scope").primaryKey(),
+  /** Null: it is over. */
+  maintenance: jsonb("maintenance").$type<Maintenance>(),
+  revision: revision(),
+  updatedAt: updatedAt(),
+});
 
 export const NODE_STATES = ["active", "draining", "disabled"] as const;
 
@@ -486,6 +496,8 @@ export const OPERATION_KINDS = [
   "relay-settings-publish",
   "node-publish",
   "node-drain",
+  "maintenance-publish",
+  "cluster-domains",
   "relay-drain",
   "host-check",
   "host-withdraw",

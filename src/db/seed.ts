@@ -43,10 +43,11 @@ export async function seedCluster(url: string, seed: ClusterSeed): Promise<void>
   try {
     await db.transaction(async (tx) => {
       const { name, databaseBinding, databaseAddress, isDefault } = seed;
-      const values = { name, databaseBinding, databaseAddress, isDefault, baseDomains: [...seed.baseDomains] };
+      const values = { name, databaseBinding, databaseAddress, isDefault };
       const [cluster] = await tx
         .insert(clusters)
-        .values({ id: newId("clu"), ...values })
+        // Those that are there are changed by an operation, since tenants have hosts below them.
+        .values({ id: newId("clu"), ...values, baseDomains: [...seed.baseDomains] })
         .onConflictDoUpdate({ target: clusters.name, set: values })
         .returning({ id: clusters.id });
       if (cluster === undefined || seed.services.length === 0) return;

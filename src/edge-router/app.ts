@@ -1,6 +1,8 @@
+import { WHOLE_PLATFORM } from "../policy/record.ts";
 import { HEADER } from "../protocol/headers.ts";
 import { createAccessLog } from "./access-log.ts";
 import { declaredLength } from "./content-length.ts";
+import { refuseDuring } from "./guard.ts";
 import { createHosts, hostProblem, type Hosts } from "./hosts.ts";
 import { createRequestIds, type RequestIds } from "./ids.ts";
 import { endEdgeSpan, enterTrace } from "./edge-span.ts";
@@ -45,7 +47,13 @@ export function createEdge(ports: EdgePorts, settings: EdgeSettings): Edge {
     } else if (parsedHost.kind === "target") {
       answered = await answerTargetHost(visit, parsedHost, ports, settings, load);
     }
-    return answered ?? (await askPortal(visit));
+    return answered ?? (await closedForAll(visit)) ?? (await askPortal(visit));
+  }
+
+  /** Maintenance of the whole platform is the portal's too. While the directory is away without a word of it the portal goes on. */
+  async function closedForAll(visit: Visit): Promise<Response | null> {
+    const found = await ports.directory.find(WHOLE_PLATFORM, visit.waitUntil);
+    return found.kind === "record" && found.record.notice ? refuseDuring(visit, found.record.notice) : null;
   }
 
   async function askPortal(visit: Visit): Promise<Response> {
@@ -119,10 +127,13 @@ function bodyOf({ body, method, headers }: Request): ReadableStream<Uint8Array> 
   return body !== null && isGetOrHead(method) && declaredLength(headers) === 0 ? null : body;
 }
 
+/** What Cloudflare says of an address that it can't place; Tor's exits are T1. */
+const UNKNOWN_COUNTRY = "XX";
+
 /** By the header that the platform in front overwrites, or by what Cloudflare's runtime says beside the request. */
 function countryOf(request: Request, header: string | null): string | null {
   const said: unknown = header === null ? request.cf?.["country"] : request.headers.get(header);
-  return typeof said === "string" && /^[A-Z][A-Z0-9]$/.test(said) ? said : null;
+  return typeof said === "string" && said !== UNKNOWN_COUNTRY && /^[A-Z][A-Z0-9]$/.test(said) ? said : null;
 }
 
 const LOOPBACK_ADDRESS = "127.0.0.1";

@@ -1,5 +1,5 @@
 import { applyCors, isPreflight, preflightHeaders } from "../policy/cors.ts";
-import type { CorsPolicy, EdgePolicy, NetworkRules, TrafficLimits } from "../policy/edge-policy.ts";
+import type { CorsPolicy, EdgePolicy, Maintenance, NetworkRules, TrafficLimits } from "../policy/edge-policy.ts";
 import { isAdmitted, isInAny, visitorKey } from "../policy/network.ts";
 import type { DirectoryRecord } from "../policy/record.ts";
 import { declaredLength } from "./content-length.ts";
@@ -21,13 +21,12 @@ export function guardTenant(
   record: DirectoryRecord,
   { rates }: Pick<EdgePorts, "rates">,
 ): Response | null {
-  const { policy } = record;
-  if (policy === undefined) return null;
+  const { policy, notice } = record;
+  const closed = notice ? refuseDuring(visit, notice) : null;
+  if (closed !== null || policy === undefined) return closed;
   if (policy.network && !mayComeIn(visit, policy.network)) return refuseOrigin(visit);
-  const { maintenance } = policy;
-  if (maintenance && !isInAny(visit.clientAddress, maintenance.allow)) {
-    return refuse(visit, "maintenance", maintenance.message, { "retry-after": String(maintenance.retryAfterSeconds) });
-  }
+  const refusal = policy.maintenance ? refuseDuring(visit, policy.maintenance) : null;
+  if (refusal !== null) return refusal;
   return policy.limits ? withinRates(visit, record.tenantId, policy.limits, rates) : null;
 }
 
@@ -43,6 +42,12 @@ export function guardRoute(visit: Visit, rules: RouteRules, { rates }: Pick<Edge
     return new Response(null, { status: 204, headers: preflightHeaders(rules.cors, visit.request.headers) });
   }
   return null;
+}
+
+/** Null: this visitor gets through all the same. */
+export function refuseDuring(visit: Visit, { message, retryAfterSeconds, allow }: Maintenance): Response | null {
+  if (isInAny(visit.clientAddress, allow)) return null;
+  return refuse(visit, "maintenance", message, { "retry-after": String(retryAfterSeconds) });
 }
 
 function mayComeIn(visit: Visit, rules: NetworkRules): boolean {

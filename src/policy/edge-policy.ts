@@ -80,6 +80,8 @@ export const maintenance = z.strictObject({
   allow: z.array(network).max(20).default([]),
 });
 
+export type Maintenance = z.infer<typeof maintenance>;
+
 /** PBKDF2-HMAC-SHA-256 of the tenant's visitor password. `id` changes with each new one: who got in by the old one is out. */
 export const visitorPassword = z.strictObject({
   id: z.string().max(64),

@@ -1,6 +1,6 @@
 import { z } from "zod";
 import { roleName } from "../protocol/portal-rpc.ts";
-import { corsPolicy, edgePolicy, networkRules, trafficLimits } from "./edge-policy.ts";
+import { corsPolicy, edgePolicy, maintenance, networkRules, trafficLimits } from "./edge-policy.ts";
 
 /**
  * Who may use a route. `password`: whoever knows the tenant's visitor password. `sign-up`: whoever has an account, which anybody can make.
@@ -87,6 +87,8 @@ export const directoryRecord = z.object({
   routes: z.array(tenantRoute).max(200),
   /** Absent: no rules beside the routes'. */
   policy: edgePolicy.optional(),
+  /** Of the whole platform, or of the cluster; put there by the directory, for all hosts at once. Absent: none. */
+  notice: maintenance.optional(),
   /** Raising it ends everybody's sessions on this tenant. */
   accessRevision: z.number().int().nonnegative(),
   /** Account id -> epoch seconds: tokens of that account issued before are refused. Bounded. */
@@ -96,13 +98,28 @@ export const directoryRecord = z.object({
 });
 export type DirectoryRecord = z.infer<typeof directoryRecord>;
 
+/** Maintenance of everything (`*`), or of one cluster, by its name. */
+export const maintenanceNotice = z.object({
+  scope: z.string().min(1).max(64),
+  revision: z.number().int().nonnegative(),
+  /** Null: it is over. */
+  maintenance: maintenance.nullable(),
+});
+export type MaintenanceNotice = z.infer<typeof maintenanceNotice>;
+
+/** Scope of the whole platform; and the name, no host's, under which the directory tells of it to who has no tenant. */
+export const WHOLE_PLATFORM = "*";
+
 /** Calls of a directory object (one shard). */
 export interface DirectoryRpc {
+  /** With the notice that holds for it. Of `WHOLE_PLATFORM`: a record of nobody with the platform's notice, or null when there is none. */
   lookup(host: string): Promise<DirectoryRecord | null>;
   /** `applied: false` when a newer revision (or a newer tombstone) is there. Also refused: a host that another tenant holds. */
   publish(record: DirectoryRecord): Promise<{ applied: boolean; revision: number }>;
   /** Removes the host if the tenant holds it, and leaves a tombstone with the revision. */
   withdraw(host: string, tenantId: string, revision: number): Promise<{ applied: boolean; revision: number }>;
+  /** To be told to every shard. An older revision never replaces a newer one. */
+  putNotice(notice: MaintenanceNotice): Promise<{ applied: boolean; revision: number }>;
 }
 
 /** Shards of the directory. A constant, not a setting: changing it would move every host to another object. */
@@ -114,6 +131,12 @@ export function directoryShard(host: string): string {
   for (let i = 0; i < host.length; i++) hash = Math.imul(hash ^ host.charCodeAt(i), 0x01000193) >>> 0;
   return `directory-${hash % DIRECTORY_SHARDS}`;
 }
+
+/** Names of all of them. */
+export const DIRECTORY_SHARD_NAMES: readonly string[] = Array.from(
+  { length: DIRECTORY_SHARDS },
+  (_, index) => `directory-${index}`,
+);
 
 /** Key of a host's copy in the KV namespace DIRECTORY_COPY; the value is the record as JSON. Read only while the directory is away. */
 export const directoryCopyKey = (host: string): string => `host:${host}`;

@@ -124,3 +124,7 @@ export const LEAVE_LOOK_MS = 1_000;
 /** Tenants of a draining node that are brought up elsewhere at once: each starts its services there. Those that only wait don't count. */
 export const NODE_DRAIN_PARALLEL = 4;
 export const NODE_DRAIN_ROUND_MS = 1_000;
+
+/** Tenants whose hosts follow a change of their cluster's base domains at once: each is a push to its node and a few directory writes. */
+export const DOMAINS_PARALLEL = 20;
+export const DOMAINS_ROUND_MS = 1_000;

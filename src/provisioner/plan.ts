@@ -9,6 +9,7 @@ import { drainLane } from "./steps/drain-lane.ts";
 import { drainNode } from "./steps/drain-node.ts";
 import { frontHosts, removeFronts } from "./steps/fronts.ts";
 import { drainOldNode, leaveNode, switchNode } from "./steps/move-tenant.ts";
+import { publishMaintenance } from "./steps/publish-maintenance.ts";
 import { publishNode } from "./steps/publish-node.ts";
 import { publishSettingsStep } from "./steps/publish-settings.ts";
 import { publish } from "./steps/publish.ts";
@@ -16,6 +17,7 @@ import { push, pushNext, settleNode } from "./steps/push.ts";
 import { reserveHost } from "./steps/reserve-host.ts";
 import { newLogin, retireLogin, switchLogin } from "./steps/rotate-login.ts";
 import { schema } from "./steps/schema.ts";
+import { settleDomains } from "./steps/settle-domains.ts";
 import { settleLanes } from "./steps/settle-lanes.ts";
 import { settleServices } from "./steps/settle-services.ts";
 import { settleHosts, withdrawOldHosts } from "./steps/tenant-hosts.ts";
@@ -40,11 +42,13 @@ const STEPS: Readonly<Record<StepName, Step>> = {
   "remove-connector": removeConnector,
   "publish-settings": publishSettingsStep,
   "publish-node": publishNode,
+  "publish-maintenance": publishMaintenance,
   "drain-lane": drainLane,
   "withdraw-old-hosts": withdrawOldHosts,
   "front-hosts": frontHosts,
   "settle-hosts": settleHosts,
   "check-host": checkHost,
+  "settle-domains": settleDomains,
   "settle-lanes": settleLanes,
   "settle-node": settleNode,
   "settle-services": settleServices,

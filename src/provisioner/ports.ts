@@ -18,6 +18,8 @@ export interface ProvisionerPorts {
   clusterDatabase(binding: string): Sql | null;
   /** The directory object that holds a host. */
   directory(host: string): DirectoryRpc;
+  /** All of the directory's objects. */
+  directoryShards(): readonly DirectoryRpc[];
   nodeChannel(nodeId: string): NodeChannelRpc;
   /** Both lanes of a tenant: a, then b. */
   lanes(tenantId: string): readonly [LaneRpc, LaneRpc];

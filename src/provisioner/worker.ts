@@ -1,7 +1,7 @@
 import { connect, connectSql } from "../db/client.ts";
 import type { Sql } from "../db/client.ts";
 import { importSealingKey } from "../db/secrets.ts";
-import { directoryShard } from "../policy/record.ts";
+import { DIRECTORY_SHARD_NAMES, directoryShard } from "../policy/record.ts";
 import type { DirectoryRpc } from "../policy/record.ts";
 import type { LaneRpc } from "../protocol/lane.ts";
 import type { NodeChannelRpc } from "../protocol/node-channel.ts";
@@ -55,6 +55,7 @@ function portsOf(env: Env): ProvisionerPorts {
       return open;
     },
     directory: (host) => env.DIRECTORY.getByName(directoryShard(host)),
+    directoryShards: () => DIRECTORY_SHARD_NAMES.map((name) => env.DIRECTORY.getByName(name)),
     nodeChannel: (nodeId) => env.NODE_CHANNEL.getByName(nodeId),
     lanes: (tenantId) => [env.LANE_A.getByName(tenantId), env.LANE_B.getByName(tenantId)],
     members: env.PORTAL_MEMBERS,

@@ -1,5 +1,13 @@
 import { DurableObject } from "cloudflare:workers";
-import { directoryCopyKey, directoryRecord, type DirectoryRecord, type DirectoryRpc } from "../policy/record.ts";
+import {
+  directoryCopyKey,
+  directoryRecord,
+  maintenanceNotice,
+  WHOLE_PLATFORM,
+  type DirectoryRecord,
+  type DirectoryRpc,
+  type MaintenanceNotice,
+} from "../policy/record.ts";
 
 export interface DirectoryEnv {
   readonly DIRECTORY_COPY: KVNamespace;
@@ -12,6 +20,20 @@ const COPY_RETRY_MIN_MS = 1_500;
 const COPY_RETRY_MAX_MS = 60_000;
 /** KV writes at once; an object has six outgoing connections. */
 const COPY_PARALLEL = 4;
+
+/** What carries the platform's notice to who has no tenant. */
+const NOBODY: DirectoryRecord = {
+  host: WHOLE_PLATFORM,
+  tenantId: "",
+  slug: "",
+  cluster: WHOLE_PLATFORM,
+  state: "active",
+  node: null,
+  routes: [],
+  accessRevision: 0,
+  notBefore: {},
+  revision: 0,
+};
 
 interface HostRow extends Record<string, SqlStorageValue> {
   tenant_id: string;
@@ -26,6 +48,8 @@ interface HostRow extends Record<string, SqlStorageValue> {
  */
 export class Directory extends DurableObject<DirectoryEnv> implements DirectoryRpc {
   readonly #sql: SqlStorage;
+  /** By scope: one a cluster at most, so that a lookup reads none. */
+  readonly #notices: Map<string, MaintenanceNotice>;
   #copying: Promise<void> | null = null;
   #copyRetryMs = COPY_RETRY_MIN_MS;
 
@@ -41,12 +65,34 @@ export class Directory extends DurableObject<DirectoryEnv> implements DirectoryR
         PRIMARY KEY (host, tenant_id)
       ) WITHOUT ROWID;
       CREATE TABLE IF NOT EXISTS pending_copies (host TEXT PRIMARY KEY, change INTEGER NOT NULL) WITHOUT ROWID;
+      CREATE TABLE IF NOT EXISTS notices (scope TEXT PRIMARY KEY, notice TEXT NOT NULL) WITHOUT ROWID;
     `);
+    const notices = this.#sql.exec<{ notice: string }>("SELECT notice FROM notices").toArray();
+    this.#notices = new Map(
+      notices.map(({ notice }) => maintenanceNotice.parse(JSON.parse(notice))).map((notice) => [notice.scope, notice]),
+    );
   }
 
   async lookup(host: string): Promise<DirectoryRecord | null> {
+    const platform = this.#notices.get(WHOLE_PLATFORM);
+    if (host === WHOLE_PLATFORM) {
+      return platform?.maintenance ? { ...NOBODY, notice: platform.maintenance, revision: platform.revision } : null;
+    }
     const row = this.#row(host);
-    return row === null ? null : directoryRecord.parse(JSON.parse(row.record));
+    if (row === null) return null;
+    const record = directoryRecord.parse(JSON.parse(row.record));
+    const notice = platform?.maintenance ?? this.#notices.get(record.cluster)?.maintenance;
+    return notice ? { ...record, notice } : record;
+  }
+
+  async putNotice(input: MaintenanceNotice): Promise<{ applied: boolean; revision: number }> {
+    const notice = maintenanceNotice.parse(input);
+    const { scope, revision } = notice;
+    const held = this.#notices.get(scope);
+    if (held !== undefined && held.revision > revision) return { applied: false, revision: held.revision };
+    this.#sql.exec("INSERT OR REPLACE INTO notices (scope, notice) VALUES (?, ?)", scope, JSON.stringify(notice));
+    this.#notices.set(scope, notice);
+    return { applied: true, revision };
   }
 
   /** An equal revision of the same tenant is a repeated step and is written again; a removed one needs a higher revision. */

@@ -396,7 +396,7 @@ describe("rules for visitors", () => {
   test("networks and countries, of the tenant and of a route", async () => {
     const tenant = await makeTenant(
       [toService("/app"), { ...toService("/manager"), network: { allow: ["192.0.2.0/28"] } }],
-      { network: { deny: ["192.0.2.66"], denyCountries: ["XX"] } },
+      { network: { deny: ["192.0.2.66"], denyCountries: ["KP"] } },
     );
     const ask = async (path: string, address: string, country = "DE") =>
       codeOf(await tenant.ask(path, { headers: { [ADDRESS]: address, "x-test-country": country } }));
@@ -404,8 +404,14 @@ describe("rules for visitors", () => {
     expect(await ask("/app", "192.0.2.66")).toEqual([403, "forbidden"]);
     expect(await ask("/.causeway/sign-out", "192.0.2.66")).toEqual([403, "forbidden"]);
     expect(await ask("/app", "2001:db8::1")).toEqual([200, null]);
-    expect(await ask("/app", "192.0.2.1", "XX")).toEqual([403, "forbidden"]);
+    expect(await ask("/app", "192.0.2.1", "KP")).toEqual([403, "forbidden"]);
     expect(await ask("/app", "192.0.2.1", "")).toEqual([403, "forbidden"]);
+    // What Cloudflare says where it does not know; not a country that is not on the list.
+    const listed = await makeTenant([toService("/app")], { network: { denyCountries: ["RU"] } });
+    const from = (country: string) => listed.ask("/app", { headers: { "x-test-country": country } });
+    expect(codeOf(await from("XX"))).toEqual([403, "forbidden"]);
+    expect(codeOf(await from("RU"))).toEqual([403, "forbidden"]);
+    expect(codeOf(await from("T1"))).toEqual([200, null]);
     expect(await ask("/app", "")).toEqual([403, "forbidden"]);
     expect(await ask("/manager", "192.0.2.15")).toEqual([200, null]);
     expect(await ask("/manager", "192.0.2.16")).toEqual([403, "forbidden"]);
@@ -472,6 +478,55 @@ describe("rules for visitors", () => {
     expect(page.body).toContain("Back at noon.");
     expect((await tenant.ask("/app", { headers: { [ADDRESS]: "192.0.2.99" } })).status).toBe(200);
     await tenant.change({ policy: {} }, async () => (await tenant.ask("/app")).status === 200);
+  });
+
+  test("a notice of the cluster or the platform closes every way in but for whom it allows (D2)", async () => {
+    const notice = { message: "Moving house.", retryAfterSeconds: 120, allow: ["192.0.2.99"] };
+    const publicRoutes = [toService("/app"), toTarget("/plant", "plc")];
+    const tenant = await makeTenant(publicRoutes);
+    const west = await makeTenant(publicRoutes);
+    await stack.publish({ ...west.record, cluster: "west", revision: 2 });
+    const [slug = ""] = tenant.host.split(".");
+    let revision = 0;
+    const tell = async (scope: string, maintenance: typeof notice | null) => {
+      revision += 1;
+      for (const shard of await stack.directoryShards()) await shard.putNotice({ scope, maintenance, revision });
+    };
+    const port = stack.port;
+    const ask = async (host: string, path: string, address = "192.0.2.1") =>
+      await send(port, { host: `${host}:${port}`, path, headers: { [ADDRESS]: address, accept: HTML } });
+    const ways: [string, string][] = [
+      [`${slug}.${BASE}`, "/app"],
+      [`${slug}.${BASE}`, "/.causeway/jwks.json"],
+      [`plc--${slug}.${BASE}`, "/"],
+      [`relay.${BASE}`, `/relay/${slug}/plc/`],
+      [BASE, "/sign-in"],
+      [`nobody.${BASE}`, "/"],
+    ];
+    const all = async (address?: string) =>
+      await Promise.all(ways.map(async ([host, path]) => codeOf(await ask(host, path, address))[1]));
+    const closed = ways.map(() => "maintenance");
+    await tell("*", notice);
+    try {
+      await until("everything to be closed", async () => String(await all()) === String(closed), { timeoutMs: 10_000 });
+      const page = await ask(BASE, "/");
+      expect([page.status, page.headers["retry-after"]]).toEqual([503, "120"]);
+      expect(page.body).toContain("Moving house.");
+      expect(await all("192.0.2.99")).not.toContain("maintenance");
+      // Nobody brings the address that is allowed along.
+      const spoofed = { "x-forwarded-for": "192.0.2.99", "cf-connecting-ip": "192.0.2.99" };
+      expect(codeOf(await tenant.ask("/app", { headers: spoofed }))).toEqual([503, "maintenance"]);
+      await tell("*", null);
+      await tell("west", notice);
+      await until("the other cluster to be closed", async () => (await west.ask("/app")).status === 503, {
+        timeoutMs: 10_000,
+      });
+      await until("the rest to be open", async () => !(await all()).includes("maintenance"), { timeoutMs: 10_000 });
+    } finally {
+      await tell("*", null);
+      await tell("west", null);
+    }
+    await until("all to be open", async () => (await west.ask("/app")).status === 200, { timeoutMs: 10_000 });
   });
 
   test("the log names tenant, node, route, who came in, and what node and edge took (H107)", async () => {

@@ -53,6 +53,21 @@ test("the service learns that the visitor came by https (H09)", async () => {
   });
 });
 
+test("the visitor's country is what the runtime says beside the request; no header of the visitor's is believed", async () => {
+  const to = { id: "nod_walter", url: walter.url };
+  const policy = { network: { allowCountries: ["DE"] } };
+  await stack.publish(tenantRecord("fenced", to, { host: "fenced.example.com", routes: [toService("/app")], policy }));
+  const from = async (country: string | null, headers: Record<string, string> = {}) => {
+    const cf = country === null ? {} : { cf: { country } };
+    return (await stack.fetch("https://fenced.example.com/app", { headers, ...cf })).status;
+  };
+  expect([await from("DE"), await from("FR"), await from("XX"), await from(null)]).toEqual([200, 403, 403, 403]);
+  for (const name of ["cf-ipcountry", "x-country", "x-test-country", "cloudfront-viewer-country"]) {
+    expect(await from("FR", { [name]: "DE" })).toBe(403);
+    expect(await from(null, { [name]: "DE" })).toBe(403);
+  }
+});
+
 test("the same name in two clusters is two tenants on their own nodes (G01, G02, G03, D12)", async () => {
   const proofOf = async (url: string) => parseEcho(await (await get(url)).text()).proof;
   expect(await proofOf("https://acme.example.com/app")).toMatchObject({ tenant: "ten_acme", aud: "nod_walter" });

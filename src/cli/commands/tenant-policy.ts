@@ -5,6 +5,7 @@ import { operation } from "../api/types.ts";
 import { CliError, EXIT } from "../frame/exit.ts";
 import { commonArgs, connectApi, settle, waitArgs } from "./api.ts";
 import { readJsonFile } from "./json-file.ts";
+import { maintenanceArgs, maintenanceOf } from "./maintenance-args.ts";
 
 const nameArg = { name: { type: "positional", required: true, description: "slug, or slug@cluster" } } as const;
 const path = (name: string): string => `/tenants/${encodeURIComponent(name)}/policy`;
@@ -79,31 +80,9 @@ function readLine(file: string): string {
 
 export const maintenanceCommand = defineCommand({
   meta: { name: "maintenance", description: "Show visitors a maintenance page instead of the tenant, or end that" },
-  args: {
-    ...nameArg,
-    switch: { type: "positional", required: true, description: "on or off" },
-    message: { type: "string", description: "What the page says" },
-    "retry-after": { type: "string", description: "Seconds after which programs may ask again", valueHint: "SECONDS" },
-    allow: {
-      type: "string",
-      description: "Addresses or networks that get through, with commas",
-      valueHint: "networks",
-    },
-    ...waitArgs,
-    ...commonArgs,
-  },
+  args: { ...nameArg, ...maintenanceArgs, ...waitArgs, ...commonArgs },
   async run({ args }) {
-    if (args.switch !== "on" && args.switch !== "off")
-      throw new CliError(EXIT.usage, `"${args.switch}" is neither on nor off`);
-    const retryAfter = args["retry-after"];
-    const maintenance =
-      args.switch === "off"
-        ? null
-        : {
-            ...(args.message !== undefined && { message: args.message }),
-            ...(retryAfter !== undefined && { retryAfterSeconds: Number(retryAfter) }),
-            ...(args.allow !== undefined && { allow: args.allow.split(",").map((text) => text.trim()) }),
-          };
+    const maintenance = maintenanceOf(args);
     const { api, output } = connectApi(args);
     const answer = await api.patch(path(args.name), { maintenance }, started);
     const done = await settle(api, output, answer.operation, args.wait === true);

@@ -1,27 +1,22 @@
 import { z } from "@hono/zod-openapi";
 import { and, asc, eq, gt, sql } from "drizzle-orm";
-import { clusters, hosts } from "../../db/schema.ts";
+import { enqueueOperation, openOperation } from "../../db/operations.ts";
+import { clusters } from "../../db/schema.ts";
 import { newId } from "../../shared/ids.ts";
 import { ok } from "../../shared/result.ts";
+import { baseDomains, checkDomains } from "../base-domains.ts";
 import { NO_INPUT, read, write } from "../endpoint.ts";
 import { fail, notFound } from "../failure.ts";
 import { label } from "../names.ts";
+import { operationLocation, shownOperation } from "../operation-view.ts";
 import { page, paged, pageQuery } from "../paging.ts";
 import type { ConsoleApp } from "../respond.ts";
-import { clusterView, viewCluster } from "../views.ts";
+import { clusterView, operationView, viewCluster } from "../views.ts";
 
 const newCluster = z
   .strictObject({
     name: label,
-    baseDomains: z
-      .array(
-        z
-          .string()
-          .regex(/^[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)*$/, "not a domain name")
-          .max(200),
-      )
-      .min(1)
-      .max(10),
+    baseDomains,
     databaseBinding: z.string().regex(/^CLUSTER_DB_[A-Z0-9_]{1,40}$/, "CLUSTER_DB_ and a name in upper case"),
     databaseAddress: z
       .url({ protocol: /^postgres(ql)?$/, abort: true })
@@ -99,21 +94,8 @@ export function clusterRoutes(app: ConsoleApp): void {
       refusals: ["conflict"],
     },
     async (tx, { body }) => {
-      const domains = `{${body.baseDomains.join(",")}}`;
-      const [overlap] = await tx
-        .select({ name: clusters.name })
-        .from(clusters)
-        .where(sql`${clusters.baseDomains} && ${domains}::text[]`);
-      if (overlap !== undefined) return fail("conflict", `Cluster "${overlap.name}" has one of these base domains.`);
-      const [held] = await tx
-        .select()
-        .from(hosts)
-        .where(
-          sql`exists (select 1 from unnest(${domains}::text[]) domain
-            where ${hosts.host} = domain or (${hosts.kind} = 'custom' and ${hosts.host} like '%.' || domain))`,
-        )
-        .limit(1);
-      if (held !== undefined) return fail("conflict", `A tenant has the host "${held.host}".`);
+      const allowed = await checkDomains(tx, null, body.baseDomains);
+      if (!allowed.ok) return allowed;
       const [row] = await tx
         .insert(clusters)
         .values({ id: newId("clu"), ...body })
@@ -122,6 +104,55 @@ export function clusterRoutes(app: ConsoleApp): void {
       return ok({
         body: viewCluster(row),
         audit: { action: "cluster.create", subjectId: row.id, tenantId: null, details: { name: row.name } },
+      });
+    },
+  );
+
+  write(
+    app,
+    {
+      ...NO_INPUT,
+      method: "patch",
+      path: "/clusters/{cluster}",
+      tag,
+      summary: "Give a cluster other base domains: its tenants get hosts below new ones, and lose those below old ones",
+      scope: "admin",
+      status: 202,
+      params,
+      body: z.strictObject({ baseDomains }).openapi("ClusterChange"),
+      answer: z.object({ operation: operationView, cluster: clusterView }).openapi("ClusterOperation"),
+      refusals: ["not-found", "conflict"],
+    },
+    async (tx, { params, body, now }) => {
+      // Creations of tenants take turns with this by the same lock.
+      const [found] = await tx.select().from(clusters).where(eq(clusters.name, params.cluster)).for("no key update");
+      if (found === undefined) return notFound("cluster", params.cluster);
+      const open = await openOperation(tx, found.id);
+      if (open !== null) return fail("conflict", `Operation ${open.id} (${open.kind}) of this cluster is under way.`);
+      const allowed = await checkDomains(tx, found.id, body.baseDomains);
+      if (!allowed.ok) return allowed;
+      const [row] = await tx
+        .update(clusters)
+        .set({ baseDomains: body.baseDomains })
+        .where(eq(clusters.id, found.id))
+        .returning();
+      if (row === undefined) throw new Error("no row came back");
+      const operation = await enqueueOperation(tx, {
+        kind: "cluster-domains",
+        subjectId: found.id,
+        tenantId: null,
+        now,
+      });
+      return ok({
+        body: { operation: await shownOperation(tx, operation), cluster: viewCluster(row) },
+        headers: { location: operationLocation(operation) },
+        audit: {
+          action: "cluster.domains",
+          subjectId: row.id,
+          tenantId: null,
+          details: { name: row.name, from: found.baseDomains, to: row.baseDomains },
+        },
+        operation,
       });
     },
   );

@@ -524,4 +524,14 @@ CREATE INDEX "tenants_leaving_node_idx" ON "control"."tenants" USING btree ("lea
 ALTER TABLE "portal"."consent" ADD CONSTRAINT "consent_user_id_user_id_fk" FOREIGN KEY ("user_id") REFERENCES "portal"."user"("id") ON DELETE cascade ON UPDATE no action;--> statement-breakpoint
 CREATE INDEX "consent_tenant_id_idx" ON "portal"."consent" USING btree ("tenant_id");`,
   },
+  {
+    name: "0011_maintenance_notices",
+    sql: `CREATE TABLE "control"."maintenance_notices" (
+  "scope" text PRIMARY KEY NOT NULL,
+  "maintenance" jsonb,
+  "revision" bigint DEFAULT nextval('control.revision') NOT NULL,
+  "updated_at" timestamp with time zone DEFAULT now() NOT NULL
+);
+`,
+  },
 ];

@@ -6,7 +6,12 @@ import { convertV4MiniflareOptions, Log, LogLevel, Miniflare, type V4WorkerOptio
 import { z } from "zod";
 import { unstable_getMiniflareWorkerOptions as readOptions } from "wrangler";
 import { bundleWorker } from "../../../src/cli/workers/bundle.ts";
-import { directoryShard, type DirectoryRecord, type DirectoryRpc } from "../../../src/policy/record.ts";
+import {
+  DIRECTORY_SHARD_NAMES,
+  directoryShard,
+  type DirectoryRecord,
+  type DirectoryRpc,
+} from "../../../src/policy/record.ts";
 import type { PublicJwk } from "../../../src/protocol/jwk.ts";
 import type { MembersRpc } from "../../../src/protocol/portal-rpc.ts";
 import { freePorts } from "../../support/ports.ts";
@@ -18,6 +23,7 @@ export interface EdgeStack {
   readonly sessionKey: { readonly private: string };
   readonly members: MembersRpc;
   directoryOf(host: string): Promise<DirectoryRpc>;
+  directoryShards(): Promise<readonly DirectoryRpc[]>;
   publish(record: DirectoryRecord): Promise<{ applied: boolean; revision: number }>;
   /** Makes the edge's lookups fail; the objects stay. */
   setDirectoryDown(isDown: boolean): Promise<void>;
@@ -26,7 +32,16 @@ export interface EdgeStack {
   /** Lookups at all directory objects so far. */
   directoryReads(): Promise<number>;
   /** A request to the edge with this very URL, https too. Redirects are not followed. */
-  fetch(url: string, init?: { method?: string; headers?: Record<string, string>; body?: string }): Promise<Response>;
+  fetch(
+    url: string,
+    init?: {
+      method?: string;
+      headers?: Record<string, string>;
+      body?: string;
+      /** What Cloudflare's runtime says beside the request. */
+      cf?: Record<string, string>;
+    },
+  ): Promise<Response>;
   /** Access log of the edge, newest last. */
   readonly log: readonly Record<string, unknown>[];
   stop(): Promise<void>;
@@ -135,6 +150,7 @@ export async function startEdgeStack(
     sessionKey: session,
     members,
     directoryOf,
+    directoryShards: async () => DIRECTORY_SHARD_NAMES.map((name) => bindings.DIRECTORY.getByName(name)),
     setDirectoryDown: (isDown) => directorySwitch.setDirectoryDown(isDown),
     setDirectoryDelay: (ms) => directorySwitch.setDirectoryDelay(ms),
     directoryReads: () => directorySwitch.directoryReads(),

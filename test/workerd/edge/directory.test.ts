@@ -194,3 +194,38 @@ function failingCopies(object: Directory): void {
   const refuse = () => Promise.reject(new Error("KV PUT failed: 429 Too Many Requests"));
   Object.defineProperty(object, "env", { value: { DIRECTORY_COPY: { put: refuse, delete: refuse } } });
 }
+
+describe("a maintenance notice", () => {
+  const notice = { message: "Back at noon.", retryAfterSeconds: 60, allow: [] };
+  const noticeOf = async (host = HOST) => (await directory.lookup(host))?.notice?.message ?? null;
+
+  test("of the platform or of its cluster comes with every record, and survives a restart", async () => {
+    await directory.publish(record(1));
+    await directory.publish(record(1, { host: "other.example.com", tenantId: "ten_2", cluster: "west" }));
+    expect(await directory.lookup("*")).toBeNull();
+    await directory.putNotice({ scope: "west", revision: 5, maintenance: notice });
+    expect([await noticeOf(), await noticeOf("other.example.com")]).toEqual([null, "Back at noon."]);
+    await directory.putNotice({ scope: "*", revision: 6, maintenance: { ...notice, message: "All of it." } });
+    expect([await noticeOf(), await noticeOf("other.example.com")]).toEqual(["All of it.", "All of it."]);
+    expect(await directory.lookup("*")).toMatchObject({ host: "*", tenantId: "", node: null, routes: [] });
+    await evictDurableObject(directory);
+    expect([await noticeOf(), await noticeOf("*")]).toEqual(["All of it.", "All of it."]);
+    await directory.putNotice({ scope: "*", revision: 7, maintenance: null });
+    expect([await noticeOf(), await noticeOf("other.example.com")]).toEqual([null, "Back at noon."]);
+    expect(await directory.lookup("*")).toBeNull();
+    expect(await directory.lookup("nobody.example.com")).toBeNull();
+  });
+
+  test("is not replaced by an older one, and is no part of what is kept of a host", async () => {
+    await directory.publish(record(1));
+    await directory.putNotice({ scope: "*", revision: 8, maintenance: null });
+    expect(await directory.putNotice({ scope: "*", revision: 7, maintenance: notice })).toEqual({
+      applied: false,
+      revision: 8,
+    });
+    expect(await noticeOf()).toBeNull();
+    await directory.putNotice({ scope: "*", revision: 9, maintenance: notice });
+    await vi.waitFor(async () => expect(await copy()).toMatchObject({ revision: 1 }));
+    expect(await copy()).not.toHaveProperty("notice");
+  });
+});

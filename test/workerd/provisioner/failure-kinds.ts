@@ -5,13 +5,23 @@ import {
   claimSubject,
   DRAIN_SUBJECT,
   enqueueOperation,
+  maintenanceSubject,
   PLANS,
   relaySubject,
   withdrawalSubject,
 } from "../../../src/db/operations.ts";
 import type { OperationKind } from "../../../src/db/operations.ts";
 import { raiseRelaySettings } from "../../../src/db/relay-settings.ts";
-import { connectors, hostClaims, hosts, nodes, routes, services, tenants } from "../../../src/db/schema.ts";
+import {
+  connectors,
+  hostClaims,
+  hosts,
+  maintenanceNotices,
+  nodes,
+  routes,
+  services,
+  tenants,
+} from "../../../src/db/schema.ts";
 import { connectSql } from "../../../src/db/client.ts";
 import type { Db } from "../../../src/db/client.ts";
 import { runOperation } from "../../../src/provisioner/run-operation.ts";
@@ -322,6 +332,20 @@ const ARRANGE: Partial<Record<OperationKind, Arrange>> = {
       },
     };
   },
+  "maintenance-publish": async (w, subject, round) => {
+    const scope = subject.cluster;
+    const notice = { message: `round ${round}`, retryAfterSeconds: 60, allow: [] };
+    const { operationId } = await w.db.transaction(async (tx) => {
+      const values = { maintenance: notice, revision: sql`nextval('control.revision')` };
+      await tx
+        .insert(maintenanceNotices)
+        .values({ scope, ...values })
+        .onConflictDoUpdate({ target: maintenanceNotices.scope, set: values });
+      const subjectId = maintenanceSubject.of(scope);
+      return enqueueOperation(tx, { kind: "maintenance-publish", subjectId, tenantId: null, now: new Date(0) });
+    });
+    return { operationId, check: async () => expect((await lookup(subject.host))?.notice).toEqual(notice) };
+  },
   "relay-drain": async (w) => {
     const { operationId } = await w.db.transaction((tx) =>
       enqueueOperation(tx, {
@@ -337,7 +361,7 @@ const ARRANGE: Partial<Record<OperationKind, Arrange>> = {
 };
 
 /** Has a suite of its own. */
-const ELSEWHERE: readonly string[] = ["tenant-move", "tenant-move-undo", "node-drain"];
+const ELSEWHERE: readonly string[] = ["tenant-move", "tenant-move-undo", "node-drain", "cluster-domains"];
 
 /** Every kind with its steps; one that the suite can't arrange is a hole in it. */
 export const KINDS = Object.entries(PLANS).flatMap(([kind, steps]) => {

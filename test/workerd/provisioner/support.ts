@@ -7,7 +7,7 @@ import { cancelOpenOperations, enqueueOperation, withSteps } from "../../../src/
 import { catalogue, clusters, nodes, operations, tenants } from "../../../src/db/schema.ts";
 import { importSealingKey } from "../../../src/db/secrets.ts";
 import { createTenant } from "../../../src/console/new-tenant.ts";
-import { directoryShard } from "../../../src/policy/record.ts";
+import { DIRECTORY_SHARD_NAMES, directoryShard } from "../../../src/policy/record.ts";
 import type { DirectoryRecord, DirectoryRpc } from "../../../src/policy/record.ts";
 import type { LaneRpc } from "../../../src/protocol/lane.ts";
 import type { NodeChannelRpc, NodeTenant } from "../../../src/protocol/node-channel.ts";
@@ -61,6 +61,7 @@ export function world(): World {
     db,
     clusterDatabase: (binding) => (binding === "CLUSTER_DB_DEFAULT" ? (cluster ??= connectSql(provisionerUrl)) : null),
     directory: (host) => bindings.DIRECTORY.getByName(directoryShard(host)),
+    directoryShards: () => DIRECTORY_SHARD_NAMES.map((name) => bindings.DIRECTORY.getByName(name)),
     nodeChannel: (nodeId) => bindings.NODE_CHANNEL.getByName(nodeId),
     lanes: (tenantId) => [bindings.LANE_A.getByName(tenantId), bindings.LANE_B.getByName(tenantId)],
     members: bindings.PORTAL_MEMBERS,

@@ -1,0 +1,50 @@
+import { defineCommand } from "citty";
+import { z } from "zod";
+import { operation } from "../api/types.ts";
+import { table } from "../frame/output.ts";
+import { commonArgs, connectApi, settle, waitArgs } from "./api.ts";
+
+const cluster = z.object({ name: z.string(), baseDomains: z.array(z.string()), isDefault: z.boolean() });
+
+const list = defineCommand({
+  meta: { name: "list", description: "List the platform's clusters" },
+  args: commonArgs,
+  async run({ args }) {
+    const { api, output } = connectApi(args);
+    const clusters = await api.list("/clusters", cluster);
+    if (output.json) {
+      for (const one of clusters) output.data(one, "");
+      return;
+    }
+    const rows = clusters.map((one) => [one.name, one.isDefault ? "default" : "", one.baseDomains.join(" ")]);
+    output.data({}, table(["CLUSTER", "", "BASE DOMAINS"], rows));
+  },
+});
+
+const domains = defineCommand({
+  meta: { name: "domains", description: "Give a cluster other base domains; its tenants' hosts follow" },
+  args: {
+    name: { type: "positional", required: true, description: "Name of the cluster" },
+    set: {
+      type: "string",
+      required: true,
+      description: "All base domains from now on, with commas",
+      valueHint: "DOMAINS",
+    },
+    ...waitArgs,
+    ...commonArgs,
+  },
+  async run({ args }) {
+    const { api, output } = connectApi(args);
+    const baseDomains = args.set.split(",").map((text) => text.trim());
+    const path = `/clusters/${encodeURIComponent(args.name)}`;
+    const answer = await api.patch(path, { baseDomains }, z.object({ operation, cluster }));
+    await settle(api, output, answer.operation, args.wait === true);
+    output.data(answer.cluster, `${answer.cluster.name}  ${answer.cluster.baseDomains.join(" ")}`);
+  },
+});
+
+export default defineCommand({
+  meta: { name: "cluster", description: "Groups of nodes with a database and base domains" },
+  subCommands: { list, domains },
+});

@@ -44,11 +44,15 @@ export async function proxyToNode(
     headers: request.headers,
     body: upload?.body ?? null,
     redirect: "manual",
+    // All tenants of a node have one address: Cloudflare's cache would give one's files to another, protected ones too.
+    cache: "no-store",
   });
   const proof = ports.signProof({ host: record.host, tenantId: record.tenantId, nodeId: node.id });
   const fields = identity.kind === "nobody" ? [] : await ports.identityFields(identity, record);
   const webSocket = isWebSocketUpgrade(method, request.headers);
   forwardHeaders(outgoing.headers, { ...visit, webSocket, prefix, identity: fields });
+  // Else the runtime says `no-cache` to the service, which would never answer 304 then.
+  if (!outgoing.headers.has("cache-control")) outgoing.headers.set("cache-control", "no-transform");
   outgoing.headers.set(HEADER.proof, await proof);
   const askedAtMs = ports.now();
   try {

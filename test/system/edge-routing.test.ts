@@ -77,6 +77,17 @@ describe("a request to a tenant", () => {
     expect(headers["causeway-request-id"]).toMatch(/^req_/);
   });
 
+  test("is answered by its node alone: tenants of one node have the same addresses there, and no cache may stand between", async () => {
+    const asked = async (headers: Record<string, string> = {}) => {
+      const echo = echoOf(await ask("acme", "/app/logo.png", { headers }));
+      return [echo.headers["pragma"], echo.headers["cache-control"]];
+    };
+    // What the runtime says to the origin of a request that its cache is kept out of; services that look for `no-cache` would never answer 304.
+    expect(await asked()).toEqual(["no-cache", "no-transform"]);
+    expect(await asked({ "cache-control": "max-age=0" })).toEqual(["no-cache", "max-age=0"]);
+    expect(await asked({ "cache-control": "no-cache" })).toEqual(["no-cache", "no-cache"]);
+  });
+
   test("spoofed internal headers change nothing (H10)", async () => {
     const names =
       "x-forwarded-host x-forwarded-for x-tenant-id x-edge-scope x-causeway-host causeway-proof causeway-request-id " +

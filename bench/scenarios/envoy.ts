@@ -40,6 +40,7 @@ export async function startEnvoy(
   const paths = {
     xdsSocket: join(folder, "envoy-run/xds.sock"),
     probeSocket: join(folder, "envoy-run/probe.sock"),
+    tunnelSocket: join(folder, "envoy-run/mqtt.sock"),
     gateSocket: join(folder, "envoy-run/gate.sock"),
     listenersDir: join(folder, "envoy-listeners"),
     filtersDir: join(folder, "envoy-filters"),

@@ -6,6 +6,16 @@ import { LIMITS } from "./limits.ts";
 
 /** The agent's configuration file (JSON). Paths in it are relative to the file. */
 const port = z.number().int().min(1).max(65535);
+/** Certificate, key and the authority of both sides of the connections between masters and nodes, PEM. */
+const linkFiles = {
+  certificateFile: z.string().min(1),
+  keyFile: z.string().min(1),
+  caFile: z.string().min(1),
+};
+function isOrigin(text: string): boolean {
+  const url = new URL(text);
+  return url.pathname === "/" && url.search === "" && url.hash === "" && url.username === "" && url.password === "";
+}
 const agentFile = z.strictObject({
   /** Everything the agent keeps: last known good, Envoy's files, services' ports and logs. Private to its user. */
   stateDir: z.string().min(1),
@@ -26,9 +36,31 @@ const agentFile = z.strictObject({
       .default(null),
     /** Where devices' MQTT over TLS is taken; needs `tls`. */
     mqttPort: port.nullable().default(null),
+    /** Where masters reach this node's open routes; null: nowhere. */
+    masters: z
+      .strictObject({
+        address: z.string().min(1).default("0.0.0.0"),
+        port,
+        ...linkFiles,
+        /** Of the masters that may come: names in their certificates, exactly. */
+        names: z.array(z.string().min(1).max(255)).min(1).max(20),
+      })
+      .nullable()
+      .default(null),
     /** Worker threads; null: as many as the machine has cores. */
     concurrency: z.number().int().min(1).max(256).nullable().default(null),
   }),
+  /** There, this Envoy is a master: the platform's front instead of tenants' node. */
+  master: z
+    .strictObject({
+      /** The edge router, where everything goes that is not openly a node's. Plain http: a network that nobody else is on. */
+      edge: z.url({ protocol: /^https?$/ }).refine(isOrigin, "no path, no query, no user"),
+      /** Who signs for it; null: the system's authorities. */
+      edgeCaFile: z.string().min(1).nullable().default(null),
+      link: z.strictObject(linkFiles),
+    })
+    .nullable()
+    .default(null),
   /** Loopback port of /healthz and /readyz; null for none. */
   healthPort: port.nullable().default(null),
   /** What the `process` driver may run, by name. */
@@ -118,7 +150,19 @@ export function readAgentConfig(path: string): Result<AgentConfig, string> {
     return err(
       `${path} is not valid: images are there, but no docker: say {"docker": {}} for the engine of this machine`,
     );
-  const { tls, mqttPort } = rest.envoy;
+  const { tls, mqttPort, masters } = rest.envoy;
+  const { master } = rest;
+  if (master !== null && masters !== null)
+    return err(`${path} is not valid: envoy.masters is a node's, and this is a master`);
+  if (master !== null && (docker !== null || Object.keys(rest.commands).length > 0))
+    return err(`${path} is not valid: a master runs no services, so commands and docker have no place there`);
+  if (master !== null && master.edgeCaFile !== null) master.edgeCaFile = from(master.edgeCaFile);
+  for (const link of [masters, master?.link ?? null]) {
+    if (link === null) continue;
+    link.certificateFile = from(link.certificateFile);
+    link.keyFile = from(link.keyFile);
+    link.caFile = from(link.caFile);
+  }
   if (mqttPort !== null && tls === null) return err(`${path} is not valid: envoy.mqttPort needs envoy.tls`);
   if (tls !== null) {
     tls.certificateFile = from(tls.certificateFile);

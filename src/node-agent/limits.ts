@@ -17,6 +17,22 @@ export const LIMITS = {
   /** Clock difference between edge and node that a proof survives. */
   proofClockSkewSeconds: 60,
 
+  /** Until a node's answer has a head, where its route says nothing else: the edge's own limit. */
+  frontFirstByteSeconds: 60,
+  /** Between a master and a node many tenants share an HTTP/2 connection: a stream may have this much on its way (256 MB/s at 1 ms)... */
+  linkStreamWindowBytes: 256 * 1024,
+  /** ...and all of them together as much as the protocol allows, so that visitors who don't read hold up nobody else's streams. */
+  linkConnectionWindowBytes: 2 ** 31 - 1,
+  /** Streams of one such connection; the next one opens another. */
+  linkStreams: 1_000,
+  /** Of one node for one master; each WebSocket and MQTT connection is a request that lasts. Envoy's own limit of 1,024 is meant for one service. */
+  linkRequests: 100_000,
+  /** A node that does not answer a ping for so long is gone: its connections are closed instead of kept waiting. */
+  linkPingSeconds: 15,
+  linkPongSeconds: 5,
+  /** Longer addresses go to the edge, which refuses those above 32 KiB. */
+  frontPathBytes: 8_192,
+
   /** Tenants that wait at once before changes are sent in bulk instead of one by one. */
   bulkThreshold: 16,
   /** Tenants in one bulk response: few responses at start-up, and a rejected one is found by halving in 9 steps. */

@@ -14,29 +14,25 @@ import { renderExport } from "./envoy/export.ts";
 import { replaceFile, replaceIfChanged } from "./envoy/files.ts";
 import { probeUntil } from "./envoy/probe.ts";
 import { renderTenant } from "./envoy/render.ts";
-import {
-  LISTENERS_FILE,
-  PROOF_FILTER_FILE,
-  renderBootstrap,
-  renderListeners,
-  renderProofFilter,
-  type EnvoyPorts,
-} from "./envoy/static.ts";
+import { LISTENERS_FILE, PROOF_FILTER_FILE, renderProofFilter } from "./envoy/static.ts";
 import { countRefused } from "./envoy/refused.ts";
 import { serveHealth, type AgentStatus } from "./health.ts";
 import { postJson } from "./http.ts";
 import { enrol, newNodeKey, nodeKey, signAssertion, type EnrolFailure, type NodeKey } from "./identity.ts";
 import { LIMITS } from "./limits.ts";
+import { followLink } from "./link-certificate.ts";
 import { lockHolder, takeLock } from "./lock.ts";
 import { agentPaths, type AgentPaths } from "./paths.ts";
 import { keepProcess, type KeptProcess } from "./services/kept-process.ts";
 import { endRecorded } from "./services/recorded-process.ts";
 import { confirmHeld, createHeldRemovals, isConfirmed, readHeldTenants, writeHeld } from "./removal-breaker.ts";
+import { portsOf, roleOf, type Role } from "./role.ts";
 import { openDrivers } from "./services/drivers.ts";
 import { newStoreKey } from "./sealed.ts";
 import { openStore, type ChannelRecord } from "./store.ts";
 import { takeSocketDir } from "./socket-dir.ts";
 import { createTenants } from "./tenants/tenants.ts";
+import { encodeTenant } from "./xds/codec.ts";
 import { createPlanner } from "./xds/planner.ts";
 import { startXdsServer, type XdsServer } from "./xds/server.ts";
 
@@ -86,10 +82,19 @@ export async function startNodeAgent(config: AgentConfig, log: Logger): Promise<
     await store.saveChannel(followed);
     await writeHeld(config.stateDir, removals);
   });
+  const role = roleOf(config, paths.envoyPaths);
+  const { isMaster, render, always } = role;
+  if (always !== null) planner.put(encodeTenant(ALWAYS, 0, always));
   const tenants = createTenants({
     store,
     driver,
-    catalogue: { commands: new Set(Object.keys(config.commands)), images: new Set(Object.keys(config.images)) },
+    catalogue: {
+      commands: new Set(Object.keys(config.commands)),
+      images: new Set(Object.keys(config.images)),
+      isMaster,
+    },
+    render,
+    isMaster,
     planner,
     run: (effects) => xds?.run(effects),
     probe: (host, expected, signal) => probeUntil(paths.envoyPaths.probeSocket, host, expected, signal),
@@ -111,12 +116,14 @@ export async function startNodeAgent(config: AgentConfig, log: Logger): Promise<
     config.envoy.tls === null
       ? null
       : await followCertificate(config.envoy.tls, paths.envoyPaths.secretsDir, systemClock, log);
-  if (certificate?.ok === false) {
+  const link = role.link === null ? null : await followLink(role.link, paths.envoyPaths.secretsDir, systemClock, log);
+  for (const given of [certificate, link]) {
+    if (given === null || given.ok) continue;
     await server.close();
     lock.value();
-    return err({ kind: "configuration", message: certificate.error });
+    return err({ kind: "configuration", message: given.error });
   }
-  await writeEnvoyFiles(config, credentials, paths, followed.proofKeys);
+  await writeEnvoyFiles(role, credentials, paths, followed.proofKeys);
   const envoy = await runEnvoy(config, paths, log);
   tenants.resume();
   const releaseIfConfirmed = async (): Promise<void> => {
@@ -188,7 +195,7 @@ export async function startNodeAgent(config: AgentConfig, log: Logger): Promise<
     async stop() {
       channel?.close();
       clearInterval(confirmation);
-      certificate?.value.close();
+      for (const given of [certificate, link]) if (given?.ok === true) given.value.close();
       tenants.close();
       if (config.stopServices) await envoy?.stop();
       else envoy?.leave();
@@ -200,25 +207,22 @@ export async function startNodeAgent(config: AgentConfig, log: Logger): Promise<
   });
 }
 
+/** What Envoy has beside tenants stands in the planner as if it were one; no tenant's id looks like it. */
+const ALWAYS = "*";
+
 async function writeEnvoyFiles(
-  config: AgentConfig,
+  role: Role,
   credentials: NodeCredentials,
   paths: AgentPaths,
   keys: PublicJwks,
 ): Promise<void> {
   const { envoyPaths } = paths;
-  await replaceIfChanged(
-    join(envoyPaths.listenersDir, LISTENERS_FILE),
-    JSON.stringify(renderListeners(portsOf(config), envoyPaths)),
-    0o600,
-  );
+  await replaceIfChanged(join(envoyPaths.listenersDir, LISTENERS_FILE), JSON.stringify(role.listeners()), 0o600);
   await writeProofFilter(credentials, paths, keys);
-  const bootstrap = JSON.stringify(renderBootstrap(credentials.node, portsOf(config), envoyPaths));
+  const bootstrap = JSON.stringify(role.bootstrap(credentials.node));
   // Envoy reads it only when it starts: one that runs with another has to start over.
   if (await replaceIfChanged(paths.bootstrap, bootstrap, 0o600)) await endRecorded(paths.envoy);
 }
-
-const portsOf = ({ envoy }: AgentConfig): EnvoyPorts => ({ ...envoy, tls: envoy.tls !== null });
 
 const writeProofFilter = (credentials: NodeCredentials, paths: AgentPaths, { keys }: PublicJwks): Promise<boolean> =>
   replaceIfChanged(
@@ -264,6 +268,7 @@ export async function enrolNode(
 
 /** What Envoy has acknowledged, as one static file for it (`causeway node export`). Works beside an agent that runs, and without one. */
 export async function exportNode(config: AgentConfig): Promise<Result<{ envoy: Json; tenants: number }, string>> {
+  if (config.master !== null) return err("this is a master: all that it serves is at its nodes and the edge");
   const credentials = readCredentials(config.credentialsFile);
   if (!credentials.ok) return credentials;
   const { tenants, channel, damaged } = await openStore(

@@ -34,6 +34,7 @@ export function agentPaths(stateDir: string): AgentPaths {
     envoyPaths: {
       xdsSocket: join(run, "xds.sock"),
       probeSocket: join(run, "probe.sock"),
+      tunnelSocket: join(run, "mqtt.sock"),
       gateSocket: join(run, "gate.sock"),
       listenersDir: join(envoy, "listeners"),
       filtersDir: join(envoy, "filters"),

@@ -19,7 +19,22 @@ const tenant = (change: Partial<NodeTenant>): NodeTenant => ({
   ...change,
 });
 const check = (change: Partial<NodeTenant>, owners: Record<string, string> = {}): string | null =>
-  checkTenant(tenant(change), { commands: new Set(["demo"]), images: new Set(["web"]) }, (host) => owners[host]);
+  checkTenant(tenant(change), { ...CATALOGUE, isMaster: false }, (host) => owners[host]);
+const CATALOGUE = { commands: new Set(["demo"]), images: new Set(["web"]) };
+
+test("a master takes fronts, a node takes everything else", () => {
+  const front: NodeTenant["front"] = {
+    node: { id: "nod_1", at: { host: "n1.internal", port: 10443 } },
+    routes: [{ prefix: "/app", to: "node" }],
+    mqtt: false,
+  };
+  const asMaster = (change: Partial<NodeTenant>) =>
+    checkTenant(tenant(change), { ...CATALOGUE, isMaster: true }, () => undefined);
+  expect(asMaster({ front, routes: [], services: [] })).toBeNull();
+  expect(asMaster({ routes: [], services: [] })).toMatch(/this is a master/);
+  expect(asMaster({ front })).toMatch(/this is a master/);
+  expect(check({ front })).toMatch(/no master/);
+});
 
 test("a sound tenant is taken, also again and with services in several workspaces", () => {
   expect(check({})).toBeNull();

@@ -4,14 +4,19 @@ import type { NodeTenant } from "../protocol/node-channel.ts";
 export interface Catalogue {
   readonly commands: ReadonlySet<string>;
   readonly images: ReadonlySet<string>;
+  /** A master serves fronts, and nothing else does. */
+  readonly isMaster: boolean;
 }
 
 /** What the agent refuses before anything is started: a sentence, or null when the tenant can be served. `ownerOf` tells who holds a host on this node. */
 export function checkTenant(
   tenant: NodeTenant,
-  { commands, images }: Catalogue,
+  { commands, images, isMaster }: Catalogue,
   ownerOf: (host: string) => string | undefined,
 ): string | null {
+  if (isMaster && (tenant.front === undefined || tenant.services.length + tenant.routes.length > 0))
+    return "this is a master: it runs no services, and takes open routes only";
+  if (!isMaster && tenant.front !== undefined) return "this is a node, no master";
   const services = new Set<string>();
   const instances = new Set<string>();
   const brokers = new Set(tenant.services.flatMap(({ name, protocol }) => (protocol === "mqtt" ? [name] : [])));

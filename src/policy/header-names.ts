@@ -19,7 +19,7 @@ export type ResponseRule = "pass" | "drop" | "connection" | "websocket" | "cooki
  * Request headers that only an internal hop may set: ours, Envoy's, a platform's, and the ones by which frameworks let a proxy replace
  * tenant, address or path.
  */
-const INTERNAL_REQUEST_PREFIXES = [
+export const INTERNAL_REQUEST_PREFIXES = [
   "causeway-",
   "x-causeway-",
   "x-edge-",
@@ -28,7 +28,7 @@ const INTERNAL_REQUEST_PREFIXES = [
   "x-tenant",
   "cf-",
 ] as const;
-const INTERNAL_REQUEST_NAMES: ReadonlySet<string> = new Set([
+export const INTERNAL_REQUEST_NAMES: ReadonlySet<string> = new Set([
   "forwarded",
   "x-forwarded",
   "client-ip",
@@ -81,7 +81,7 @@ function judgeRequestName(name: string): RequestRule {
 }
 
 /** A browser refuses an answer in which two layers each wrote these (H17). */
-const SINGLE_VALUED_CORS: ReadonlySet<string> = new Set([
+export const SINGLE_VALUED_CORS: ReadonlySet<string> = new Set([
   "access-control-allow-origin",
   "access-control-allow-credentials",
   "access-control-max-age",

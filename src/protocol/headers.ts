@@ -13,8 +13,10 @@ export const HEADER = {
   email: "causeway-email",
   role: "causeway-role",
   serviceToken: "causeway-service-token",
-  /** Edge -> portal: the visitor's address; absent when it is not known. */
+  /** Edge -> portal, master -> edge: the visitor's address; absent when it is not known. */
   clientAddress: "causeway-client-address",
+  /** Master -> edge, beside the visitor's address: `http` or `https`, as the visitor asked. */
+  clientScheme: "causeway-client-scheme",
   /** Response to `/trace/`: who answered. */
   trace: "causeway-trace",
   /** Edge -> lane: what it knows of the request (visit.ts). */

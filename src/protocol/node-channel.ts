@@ -46,7 +46,40 @@ export const nodeRoute = z.object({
         .optional(),
     })
     .optional(),
+  /** Whether everybody may use it as it is, so that masters may send visitors here. Absent: only the edge may. */
+  open: z.boolean().optional(),
 });
+
+/** What of a tenant a master serves without the edge (policy/front.ts). */
+const frontRoute = z.object({
+  prefix: z.string().startsWith("/").max(255),
+  /** `edge`: what lies below an open prefix and is not open itself. */
+  to: z.enum(["node", "edge"]),
+  /** Until the answer's head. Absent: the master's own limit. */
+  firstByteMs: z.number().int().positive().optional(),
+  /** The service is told that this was taken off the path. */
+  forwardedPrefix: z.string().optional(),
+});
+export type FrontRoute = z.infer<typeof frontRoute>;
+
+/** Host (a name or an IPv4 address) and port. */
+const address = z.object({
+  host: z
+    .string()
+    .max(253)
+    .regex(/^[A-Za-z0-9.-]+$/),
+  port: z.number().int().min(1).max(65535),
+});
+
+/** A master's part of a tenant: where its open routes lead. All else of its hosts goes to the edge. No secrets, no names of services or targets. */
+export const front = z.object({
+  /** The node that has it, and where it takes masters' connections; its certificate has to name that host. */
+  node: z.object({ id: z.string(), at: address }),
+  routes: z.array(frontRoute).max(200),
+  /** Whether it has a broker: MQTT for its hosts goes to the node, too. */
+  mqtt: z.boolean(),
+});
+export type Front = z.infer<typeof front>;
 
 /** All that a node needs to know of one tenant. A higher revision replaces the whole of a lower one. */
 export const nodeTenant = z.object({
@@ -56,6 +89,8 @@ export const nodeTenant = z.object({
   hosts: z.array(z.string().max(253)).max(100),
   routes: z.array(nodeRoute).max(200),
   services: z.array(nodeService).max(50),
+  /** Of a master's tenants only, and all that these have: they come without routes and services. */
+  front: front.optional(),
 });
 export type NodeTenant = z.infer<typeof nodeTenant>;
 

@@ -55,6 +55,7 @@ export async function startBareEnvoy(nodeId: string, keys: readonly PublicJwk[],
   const paths = {
     xdsSocket: join(dir, "run/xds.sock"),
     probeSocket: join(dir, "run/probe.sock"),
+    tunnelSocket: join(dir, "run/mqtt.sock"),
     gateSocket: join(dir, "run/gate.sock"),
     listenersDir: join(dir, "listeners"),
     filtersDir: join(dir, "filters"),

@@ -1,14 +1,13 @@
-import { once } from "node:events";
 import { existsSync, readFileSync, writeFileSync } from "node:fs";
 import { request } from "node:https";
 import { join } from "node:path";
-import { connect, type TLSSocket } from "node:tls";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import type { NodeTenant } from "../../src/protocol/node-channel.ts";
 import { selfSigned } from "../support/certificate.ts";
 import { stopChildren } from "../support/children.ts";
 import { newProofKey } from "../support/envoy.ts";
 import { DEMO_COMMANDS, demoTenant, startTestNode, type TestNode } from "../support/node.ts";
+import { device, hex, type Device } from "../support/mqtt.ts";
 import { startChannelHost, type ChannelHost } from "../support/node-channel.ts";
 import { freePorts } from "../support/ports.ts";
 import { until } from "../support/until.ts";
@@ -61,46 +60,13 @@ afterAll(async () => {
   await stopChildren();
 });
 
-const text = (value: string): Buffer => Buffer.concat([Buffer.from([0, value.length]), Buffer.from(value)]);
-const packet = (type: number, ...parts: Buffer[]): Buffer => {
-  const body = Buffer.concat(parts);
-  return Buffer.concat([Buffer.from([type, body.length]), body]); // below 128 bytes: one byte of length
-};
-
-interface Device {
-  readonly socket: TLSSocket;
-  /** All that the broker said, in hex. */
-  readonly heard: () => string;
-  publish(topic: string, message: string): void;
-  ping(): void;
-}
-
-/** MQTT 3.1.1 as far as a device needs it: CONNECT, SUBSCRIBE to everything, PUBLISH, PINGREQ. */
-async function device(serverName: string): Promise<Device> {
-  const socket = connect({ port: mqttPort, host: "127.0.0.1", servername: serverName, rejectUnauthorized: false });
-  let heard = "";
-  socket.on("data", (bytes: Buffer) => (heard += bytes.toString("hex")));
-  await once(socket, "secureConnect");
-  socket.on("error", () => undefined);
-  socket.write(packet(0x10, text("MQTT"), Buffer.from([4, 2, 0, 60]), text("")));
-  await until("the broker's CONNACK", () => heard.startsWith("20020000"));
-  socket.write(packet(0x82, Buffer.from([0, 1]), text("#"), Buffer.from([0])));
-  await until("its SUBACK", () => heard.includes("9003000100"));
-  return {
-    socket,
-    heard: () => heard,
-    publish: (topic, message) => void socket.write(packet(0x30, text(topic), Buffer.from(message))),
-    ping: () => void socket.write(Buffer.from([0xc0, 0])),
-  };
-}
-const hex = (value: string): string => Buffer.from(value).toString("hex");
 const fingerprint = ({ socket }: Device): string => socket.getPeerX509Certificate()?.fingerprint256 ?? "";
 
 test("devices reach the broker of the tenant that they name, and nobody else's (E10)", async () => {
   const [acme, sameTenant, globex] = await Promise.all([
-    device("acme.causeway.localhost"),
-    device("ACME.Causeway.localhost"),
-    device("globex.causeway.localhost"),
+    device(mqttPort, "acme.causeway.localhost"),
+    device(mqttPort, "ACME.Causeway.localhost"),
+    device(mqttPort, "globex.causeway.localhost"),
   ]);
   acme.publish("line/1", "from acme");
   globex.publish("line/1", "from globex");
@@ -118,25 +84,25 @@ test.each([
   ["a tenant without a broker", "plain.causeway.localhost"],
   ["no name", ""],
 ])("%s is closed before the handshake ends (E10)", async (_what, serverName) => {
-  await expect(device(serverName)).rejects.toMatchObject({ code: expect.stringMatching(/ECONNRESET|EPIPE/) });
+  await expect(device(mqttPort, serverName)).rejects.toMatchObject({ code: expect.stringMatching(/ECONNRESET|EPIPE/) });
 });
 
 test("changes of tenants and of the certificate touch no open connection (E09, E10)", { timeout: 60_000 }, async () => {
-  const old = await device("acme.causeway.localhost");
+  const old = await device(mqttPort, "acme.causeway.localhost");
   const before = fingerprint(old);
   await put(withBroker("ten_globex", 2, { hosts: ["globex.causeway.localhost", "other.causeway.localhost"] }));
   await put(withBroker("ten_acme", 2, { hosts: ["acme.causeway.localhost", "more.causeway.localhost"] }));
-  (await device("more.causeway.localhost")).socket.destroy();
+  (await device(mqttPort, "more.causeway.localhost")).socket.destroy();
 
   const second = selfSigned({ dns: ["*.causeway.localhost"] });
   writeFileSync(join(node.dir, "tls.crt"), second.cert);
   await until("the mistake is reported", () => node.log().includes("the key is not that of the certificate"));
-  const meanwhile = await device("acme.causeway.localhost");
+  const meanwhile = await device(mqttPort, "acme.causeway.localhost");
   expect(fingerprint(meanwhile)).toBe(before);
   meanwhile.socket.destroy();
   writeFileSync(join(node.dir, "tls.key"), second.key);
   await until("new connections see the new certificate", async () => {
-    const fresh = await device("acme.causeway.localhost");
+    const fresh = await device(mqttPort, "acme.causeway.localhost");
     fresh.socket.destroy();
     return fingerprint(fresh) !== before;
   });
@@ -148,11 +114,11 @@ test("changes of tenants and of the certificate touch no open connection (E09, E
 });
 
 test("an agent that starts with files that don't fit leaves Envoy the certificate of before", async () => {
-  const before = await device("acme.causeway.localhost");
+  const before = await device(mqttPort, "acme.causeway.localhost");
   writeFileSync(join(node.dir, "tls.crt"), first.cert);
   await node.end("SIGKILL");
   await node.start();
-  const after = await device("acme.causeway.localhost");
+  const after = await device(mqttPort, "acme.causeway.localhost");
   expect(fingerprint(after)).toBe(fingerprint(before));
   expect(node.log()).toContain("the one of before stays");
   for (const each of [before, after]) each.socket.destroy();

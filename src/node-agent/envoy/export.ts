@@ -1,6 +1,6 @@
 import type { CertificateFiles } from "../certificate.ts";
 import type { PublicJwk } from "../../protocol/jwk.ts";
-import type { ClusterConfig, RenderedTenant } from "./render.ts";
+import type { ClusterConfig, RenderedTenant } from "./resources.ts";
 import { socketAddress, typed, type Json } from "./json.ts";
 import { renderMqttListener } from "./mqtt.ts";
 import { renderProofFilterConfig, renderPublicListener, type EnvoyPorts } from "./static.ts";
@@ -43,7 +43,7 @@ export function renderExport(
 
 const HTTP_OPTIONS = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions";
 
-function staticCluster({ upstream_http_options, ...cluster }: ClusterConfig): Json {
+function staticCluster({ upstream_http_options, upstream_tls: _masters, ...cluster }: ClusterConfig): Json {
   const fields = fieldsOf(toProtoJson(cluster));
   if (upstream_http_options === null) return fields;
   const options = typed(HTTP_OPTIONS, fieldsOf(toProtoJson(upstream_http_options)));

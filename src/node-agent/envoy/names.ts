@@ -13,3 +13,6 @@ export const PROBE_HEADER = "x-edge-probe";
 export const SCOPED_ROUTES = "tenants";
 /** The filter that verifies proofs; its configuration comes from a file of its own, so keys change without touching a connection. */
 export const PROOF_FILTER = "causeway.proof";
+
+/** Set by the listener that took the request: it came from a master. Only open routes are there for it; inbound values are removed. */
+export const VIA_HEADER = "x-edge-via";

@@ -3,77 +3,19 @@ import type { NodeTenant } from "../../protocol/node-channel.ts";
 import { HEADER } from "../../protocol/headers.ts";
 import { LIMITS } from "../limits.ts";
 import { mqttClusterName } from "./mqtt.ts";
-import { HOST_HEADER, PROBE_HEADER, SCOPE_HEADER, TENANT_HEADER } from "./names.ts";
+import type {
+  ClusterConfig,
+  HeaderMatch,
+  RenderedTenant,
+  RouteConfig,
+  ScopeConfig,
+  UpstreamHttpOptions,
+} from "./resources.ts";
+import { HOST_HEADER, PROBE_HEADER, SCOPE_HEADER, TENANT_HEADER, VIA_HEADER } from "./names.ts";
 
 /**
- * A tenant as Envoy resources: one scope per host with its routes inline, one cluster per service that a route uses. Pure; the shapes are
- * Envoy's own (v3) with its field names.
+ * A tenant as Envoy resources: one scope per host with its routes inline, one cluster per service that a route uses. Pure.
  */
-export interface ScopeConfig {
-  readonly name: string;
-  readonly key: { readonly fragments: readonly { readonly string_key: string }[] };
-  readonly route_configuration: { readonly name: string; readonly virtual_hosts: readonly VirtualHostConfig[] };
-}
-export interface VirtualHostConfig {
-  readonly name: string;
-  readonly domains: readonly string[];
-  readonly request_headers_to_remove: readonly string[];
-  readonly routes: readonly RouteConfig[];
-}
-type HeaderMatch =
-  | { readonly name: string; readonly present_match: true }
-  | {
-      readonly name: string;
-      readonly string_match: { readonly exact: string };
-      readonly invert_match: true;
-      readonly treat_missing_header_as_empty: true;
-    };
-export interface RouteConfig {
-  readonly name: string;
-  readonly match: {
-    readonly prefix?: string;
-    readonly path?: string;
-    readonly path_separated_prefix?: string;
-    readonly headers?: readonly HeaderMatch[];
-  };
-  readonly route?: {
-    readonly cluster: string;
-    readonly timeout: Seconds;
-    readonly idle_timeout: Seconds;
-    readonly host_rewrite_header?: string;
-    readonly host_rewrite_literal?: string;
-    readonly prefix_rewrite?: string;
-    readonly retry_policy: { readonly retry_on: string; readonly num_retries: { readonly value: number } };
-  };
-  readonly response_headers_to_remove?: readonly string[];
-  readonly direct_response?: { readonly status: number; readonly body?: { readonly inline_string: string } };
-}
-export interface ClusterConfig {
-  readonly name: string;
-  readonly type: "STATIC" | "STRICT_DNS";
-  readonly connect_timeout: Seconds;
-  readonly load_assignment: {
-    readonly cluster_name: string;
-    readonly endpoints: readonly {
-      readonly lb_endpoints: readonly {
-        readonly endpoint: { readonly address: { readonly socket_address: { address: string; port_value: number } } };
-      }[];
-    }[];
-  };
-  /** Null: no HTTP is spoken to it. */
-  readonly upstream_http_options: UpstreamHttpOptions | null;
-}
-export interface UpstreamHttpOptions {
-  readonly common_http_protocol_options: { readonly idle_timeout: Seconds };
-  readonly explicit_http_config: { readonly http_protocol_options: Record<string, never> };
-}
-interface Seconds {
-  readonly seconds: number;
-}
-export interface RenderedTenant {
-  readonly clusters: readonly ClusterConfig[];
-  readonly scopes: readonly ScopeConfig[];
-}
 
 /** Where a service listens now. */
 export interface Endpoint {
@@ -84,15 +26,27 @@ export interface Endpoint {
 /** What the probe of a revision answers: proof that Envoy's workers route by it. */
 export const probeAnswer = (tenantId: string, revision: number): string => `${tenantId}/${revision}`;
 
-/** `endpoints` by service name, of those that run. */
-export function renderTenant(tenant: NodeTenant, endpoints: ReadonlyMap<string, Endpoint>): RenderedTenant {
+/** `endpoints` by service name, of those that run. `forMasters`: masters come here, too; default: nobody but the edge does. */
+export function renderTenant(
+  tenant: NodeTenant,
+  endpoints: ReadonlyMap<string, Endpoint>,
+  forMasters = false,
+): RenderedTenant {
   const clusters = new Map<string, ClusterConfig>();
   const routes: RouteConfig[] = [];
   // Envoy takes the first route that matches: longest prefix first.
   const byLength = tenant.routes.toSorted(
     (a, b) => b.prefix.length - a.prefix.length || (a.prefix < b.prefix ? -1 : 1),
   );
-  for (const { prefix, service, rewrite } of byLength) {
+  for (const { prefix, service, rewrite, open } of byLength) {
+    // A master that is behind may still send visitors here; the edge alone knows who may come in.
+    if (forMasters && open !== true)
+      for (const { name, match } of matchesOf(prefix, undefined))
+        routes.push({
+          name: `closed${name}`,
+          match: { ...match, headers: [FROM_MASTER] },
+          direct_response: { status: 503 },
+        });
     const endpoint = endpoints.get(service);
     if (endpoint === undefined) {
       // Switched off. The local reply for 503 says the rest.
@@ -117,13 +71,33 @@ export function renderTenant(tenant: NodeTenant, endpoints: ReadonlyMap<string, 
   }
   const probe = probeAnswer(tenant.tenantId, tenant.revision);
   const hosts = [...new Set(tenant.hosts.map((host) => host.toLowerCase()))].toSorted();
-  const scopes = hosts.map((host) => renderScope(host, tenant.tenantId, probe, routes));
   const broker = tenant.services.find(({ protocol }) => protocol === "mqtt");
   const brokerAt = broker === undefined ? undefined : endpoints.get(broker.name);
+  const scopes = hosts.map((host) => {
+    const tunnels = forMasters && brokerAt !== undefined ? [renderBrokerTunnel(host, tenant.tenantId)] : [];
+    return renderScope(host, tenant.tenantId, probe, [...tunnels, ...routes]);
+  });
   if (brokerAt !== undefined)
     for (const name of hosts.map(mqttClusterName)) clusters.set(name, renderCluster(name, brokerAt, null));
   return { clusters: [...clusters.values()], scopes };
 }
+
+const FROM_MASTER: HeaderMatch = { name: VIA_HEADER, present_match: true };
+
+/** A device's connection, as a master hands it on: a tunnel that ends here. */
+const renderBrokerTunnel = (host: string, tenantId: string): RouteConfig => ({
+  name: "mqtt",
+  match: {
+    connect_matcher: {},
+    headers: [FROM_MASTER, { name: TENANT_HEADER, string_match: { exact: tenantId } }],
+  },
+  route: {
+    cluster: mqttClusterName(host),
+    timeout: { seconds: 0 },
+    idle_timeout: { seconds: LIMITS.mqttIdleTimeoutSeconds },
+    upgrade_configs: [{ upgrade_type: "CONNECT", enabled: { value: true }, connect_config: {} }],
+  },
+});
 
 interface RouteMatch {
   readonly name: string;
@@ -158,7 +132,11 @@ const UPSTREAM_HTTP: UpstreamHttpOptions = {
   explicit_http_config: { http_protocol_options: {} },
 };
 
-function renderCluster(name: string, { address, port }: Endpoint, http: UpstreamHttpOptions | null): ClusterConfig {
+export function renderCluster(
+  name: string,
+  { address, port }: Endpoint,
+  http: UpstreamHttpOptions | null,
+): ClusterConfig {
   return {
     name,
     // Something that looks like an address but is none is left to Envoy to refuse, instead of asking DNS for it.
@@ -187,13 +165,9 @@ function renderScope(host: string, tenantId: string, probe: string, routes: read
           name: host,
           domains: ["*"],
           // Not the host header: Envoy removes before it rewrites, so services see it beside the same Host.
-          request_headers_to_remove: [SCOPE_HEADER, TENANT_HEADER, PROBE_HEADER],
+          request_headers_to_remove: [SCOPE_HEADER, TENANT_HEADER, PROBE_HEADER, VIA_HEADER],
           routes: [
-            {
-              name: "probe",
-              match: { prefix: "/", headers: [{ name: PROBE_HEADER, present_match: true }] },
-              direct_response: { status: 200, body: { inline_string: probe } },
-            },
+            renderProbe(probe),
             // Who was let in by another tenant's rules is not let in by this one's.
             {
               name: "another-tenant",
@@ -208,6 +182,13 @@ function renderScope(host: string, tenantId: string, probe: string, routes: read
     },
   };
 }
+
+/** Tells the agent which revision is served. */
+export const renderProbe = (answer: string): RouteConfig => ({
+  name: "probe",
+  match: { prefix: "/", headers: [{ name: PROBE_HEADER, present_match: true }] },
+  direct_response: { status: 200, body: { inline_string: answer } },
+});
 
 const isNot = (tenantId: string): HeaderMatch => ({
   name: TENANT_HEADER,

@@ -1,11 +1,13 @@
 import { expect, test } from "vitest";
 import type { PublicJwk } from "../../protocol/jwk.ts";
+import { renderEdgeCluster, renderMasterListeners, renderTunnelCluster } from "./master.ts";
 import { renderBootstrap, renderListeners, renderProofFilter } from "./static.ts";
 
 const ports = { address: "0.0.0.0", port: 10000, adminPort: 10001, tls: false, mqttPort: null };
 const paths = {
   xdsSocket: "/var/lib/causeway/run/xds.sock",
   probeSocket: "/var/lib/causeway/run/probe.sock",
+  tunnelSocket: "/var/lib/causeway/run/mqtt.sock",
   gateSocket: "/var/lib/causeway/run/gate.sock",
   listenersDir: "/var/lib/causeway/envoy/listeners",
   filtersDir: "/var/lib/causeway/envoy/filters",
@@ -17,6 +19,18 @@ test.each([
   ["bootstrap", renderBootstrap("walter-white", ports, paths)],
   ["listeners", renderListeners(ports, paths)],
   ["listeners-tls", renderListeners({ ...ports, tls: true, mqttPort: 8883 }, paths)],
+  [
+    "listeners-for-masters",
+    renderListeners({ ...ports, masters: { address: "0.0.0.0", port: 10443, names: ["master-1.internal"] } }, paths),
+  ],
+  ["listeners-master", renderMasterListeners({ ...ports, tls: true, mqttPort: 8883 }, paths)],
+  [
+    "bootstrap-master",
+    renderBootstrap("master-1", ports, paths, [
+      renderEdgeCluster({ scheme: "https", host: "edge.example.com", port: 443, caFile: null }),
+      renderTunnelCluster(paths),
+    ]),
+  ],
   ["proof-filter", renderProofFilter("nod_1", [key], "edge-1")],
 ])("%s.json is what it was", async (name, json) => {
   await expect(`${JSON.stringify(json, null, 2)}\n`).toMatchFileSnapshot(

@@ -1,13 +1,27 @@
 import type { PublicJwk } from "../../protocol/jwk.ts";
 import { PROOF_ISSUER, PROOF_LIFETIME_SECONDS } from "../../protocol/proof.ts";
-import { PROBLEMS, type ErrorCode } from "../../shared/problem.ts";
 import { HEADER } from "../../protocol/headers.ts";
 import { LIMITS } from "../limits.ts";
 import { fromFile, socketAddress, typed, type Json } from "./json.ts";
 import { renderGateListener } from "./gate.ts";
+import {
+  ADS,
+  early,
+  listener,
+  listenersFile,
+  MANAGER,
+  manager,
+  overwrite,
+  remove,
+  renderProbeListener,
+  repliesToEdge,
+  ROUTER,
+  SCOPES_FROM_AGENT,
+} from "./manager.ts";
+import { renderMastersListener, type MastersPort } from "./masters-listener.ts";
 import { renderMqttListener } from "./mqtt.ts";
 import { certificateFrom, downstreamTls } from "./tls.ts";
-import { HOST_HEADER, PROBE_HEADER, PROOF_FILTER, SCOPED_ROUTES, SCOPE_HEADER, TENANT_HEADER } from "./names.ts";
+import { HOST_HEADER, PROBE_HEADER, PROOF_FILTER, SCOPE_HEADER, TENANT_HEADER, VIA_HEADER } from "./names.ts";
 
 /**
  * The part of Envoy's configuration that does not depend on tenants, as JSON files: bootstrap (read once), listeners (LDS) and the proof
@@ -18,6 +32,8 @@ export interface EnvoyPaths {
   readonly xdsSocket: string;
   /** Unix socket on which Envoy answers probes. */
   readonly probeSocket: string;
+  /** Unix socket between a master's listener for MQTT and its scopes. */
+  readonly tunnelSocket: string;
   /** Unix socket of the listener that holds Envoy back until it is loaded (gate.ts). */
   readonly gateSocket: string;
   readonly listenersDir: string;
@@ -32,14 +48,20 @@ export interface EnvoyPorts {
   /** Whether the public listener speaks TLS, and where MQTT over TLS is taken (null: nowhere). */
   readonly tls: boolean;
   readonly mqttPort: number | null;
+  /** Where masters reach this node. Default: nowhere. */
+  readonly masters?: MastersPort | null;
 }
-
-const ADS: Json = { ads: {}, resource_api_version: "V3", initial_fetch_timeout: "0s" };
 
 export const LISTENERS_FILE = "listeners.json";
 export const PROOF_FILTER_FILE = "proof-filter.json";
 
-export function renderBootstrap(nodeName: string, ports: EnvoyPorts, paths: EnvoyPaths): Json {
+/** `clusters`: beside those that come from the agent. */
+export function renderBootstrap(
+  nodeName: string,
+  ports: EnvoyPorts,
+  paths: EnvoyPaths,
+  clusters: readonly Json[] = [],
+): Json {
   return {
     node: { id: nodeName, cluster: "causeway-node" },
     admin: { address: socketAddress("127.0.0.1", ports.adminPort) },
@@ -95,6 +117,7 @@ export function renderBootstrap(nodeName: string, ports: EnvoyPorts, paths: Envo
             endpoints: [{ lb_endpoints: [{ endpoint: { address: { pipe: { path: paths.xdsSocket } } } }] }],
           },
         },
+        ...clusters,
       ],
     },
   };
@@ -125,12 +148,9 @@ export function renderListeners(ports: EnvoyPorts, paths: EnvoyPaths): Json {
     },
     transportSocket: ports.tls ? downstreamTls(["h2", "http/1.1"], certificateFrom(paths), false) : null,
   });
-  const probe = listener("probe", { pipe: { path: paths.probeSocket, mode: 0o600 } }, probeManager(), null);
   const mqtt = mqttPort === null ? [] : [renderMqttListener({ address, port: mqttPort }, certificateFrom(paths))];
-  return {
-    version_info: "1",
-    resources: [open, probe, renderGateListener(paths), ...mqtt].map((each) => typed(LISTENER, each)),
-  };
+  const masters = ports.masters ? [renderMastersListener(ports.masters, paths)] : [];
+  return listenersFile([open, renderProbeListener(paths), renderGateListener(paths), ...mqtt, ...masters]);
 }
 
 /** The proof filter as a file of its own, watched by Envoy: changing keys closes no connection, and Envoy needs nobody to verify. */
@@ -184,128 +204,19 @@ const NOBODY: PublicJwk = {
   kid: "nobody",
 };
 
-const listener = (
-  name: string,
-  address: Json,
-  typedManager: Json,
-  transportSocket: Json,
-): { readonly [key: string]: Json } => ({
-  name,
-  address,
-  filter_chains: [
-    {
-      filters: [{ name: "envoy.filters.network.http_connection_manager", typed_config: typedManager }],
-      ...(transportSocket === null ? {} : { transport_socket: transportSocket }),
-    },
-  ],
-});
-
-const LISTENER = "envoy.config.listener.v3.Listener";
-const MANAGER = "envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager";
-
-const SCOPES_FROM_AGENT: { readonly [key: string]: Json } = {
-  rds_config_source: { ads: {}, resource_api_version: "V3" },
-  scoped_rds: { scoped_rds_config_source: ADS },
-};
-
-const manager = (scopes: { readonly [key: string]: Json }): { readonly [key: string]: Json } => ({
-  codec_type: "AUTO",
-  // The edge has written the forwarding headers; Envoy neither trusts an address in them nor changes them, nor the path (services see it as
-  // the visitor sent it; the edge's URL parser has removed dot segments).
-  use_remote_address: false,
-  skip_xff_append: true,
-  normalize_path: false,
-  merge_slashes: false,
-  generate_request_id: false,
-  server_header_transformation: "PASS_THROUGH",
-  max_request_headers_kb: LIMITS.requestHeadersKib,
-  request_headers_timeout: `${LIMITS.requestHeadersTimeoutSeconds}s`,
-  scoped_routes: {
-    name: SCOPED_ROUTES,
-    scope_key_builder: { fragments: [{ header_value_extractor: { name: SCOPE_HEADER, index: 0 } }] },
-    ...scopes,
-  },
-});
-
-const ROUTER: Json = {
-  name: "envoy.filters.http.router",
-  typed_config: typed("envoy.extensions.filters.http.router.v3.Router", { suppress_envoy_headers: true }),
-};
-
 const publicManager = ({ scopes, proofFilter }: ListenerSources): Json =>
   typed(MANAGER, {
     ...manager(scopes),
     stat_prefix: "public",
     upgrade_configs: [{ upgrade_type: "websocket" }],
     http2_protocol_options: { allow_connect: true, max_concurrent_streams: 100 },
-    // Before anything routes: whatever a caller says about scope, authority or probes is gone.
-    early_header_mutation_extensions: [
-      {
-        name: "own-headers",
-        typed_config: typed("envoy.extensions.http.early_header_mutation.header_mutation.v3.HeaderMutation", {
-          mutations: [
-            { remove: PROBE_HEADER },
-            { remove: HOST_HEADER },
-            { remove: TENANT_HEADER },
-            {
-              append: { header: { key: SCOPE_HEADER, value: "*" }, append_action: "OVERWRITE_IF_EXISTS_OR_ADD" },
-            },
-          ],
-        }),
-      },
-    ],
+    early_header_mutation_extensions: early([
+      remove(PROBE_HEADER),
+      remove(HOST_HEADER),
+      remove(TENANT_HEADER),
+      remove(VIA_HEADER),
+      overwrite(SCOPE_HEADER, "*"),
+    ]),
     http_filters: [{ name: PROOF_FILTER, ...proofFilter }, ROUTER],
-    local_reply_config: localReplies(),
+    local_reply_config: repliesToEdge(),
   });
-
-/** Only the probe route can be asked for here: no upgrade, and the scope key is the agent's. */
-const probeManager = (): Json =>
-  typed(MANAGER, { ...manager(SCOPES_FROM_AGENT), stat_prefix: "probe", http_filters: [ROUTER] });
-
-/** Errors that Envoy makes itself, as problem details with our codes and nothing of its own words. Services' errors pass untouched. */
-function localReplies(): Json {
-  return {
-    mappers: [
-      mapper(401, "unauthorized", "This node answers only to the platform's edge."),
-      mapper(403, "forbidden", "The proof is not for this node or not valid."),
-      mapper(404, "unknown-host", "This node does not serve the host.", "NR"),
-      mapper(404, "no-route", "No route of this tenant matches the path."),
-      mapper(502, "not-available", "The service gave no valid answer."),
-      mapper(503, "not-available", "The service can't be reached right now. Try again in a moment."),
-      mapper(504, "node-timeout", "The service did not answer in time."),
-      mapper(413, "body-too-large", "The request is too large."),
-      mapper(400, "bad-request", "The request is not valid HTTP."),
-    ],
-  };
-}
-
-function mapper(status: number, code: ErrorCode, detail: string, flag?: string): Json {
-  const isStatus: Json = {
-    status_code_filter: {
-      comparison: { op: "EQ", value: { default_value: status, runtime_key: "causeway.local-reply" } },
-    },
-  };
-  const filter =
-    flag === undefined
-      ? isStatus
-      : { and_filter: { filters: [isStatus, { response_flag_filter: { flags: [flag] } }] } };
-  return {
-    filter,
-    status_code: PROBLEMS[code].status,
-    headers_to_add: [
-      { header: { key: HEADER.error, value: code }, append_action: "OVERWRITE_IF_EXISTS_OR_ADD" },
-      { header: { key: "cache-control", value: "no-store" }, append_action: "OVERWRITE_IF_EXISTS_OR_ADD" },
-    ],
-    body_format_override: {
-      content_type: "application/problem+json",
-      json_format: {
-        type: `https://causeway.dev/errors#${code}`,
-        title: PROBLEMS[code].title,
-        status: PROBLEMS[code].status,
-        detail,
-        code,
-        requestId: `%REQ(${HEADER.requestId})%`,
-      },
-    },
-  };
-}

@@ -41,12 +41,12 @@ export function checkPair(
   return ok({ endsAtMs });
 }
 
-/** The secrets file. Holds the key. */
-export const renderCertificate = ({ chain, key }: CertificatePair, version: string): Json => ({
+/** The secrets file. Holds the key. `name`: default, the listeners' own. */
+export const renderCertificate = ({ chain, key }: CertificatePair, version: string, name = CERTIFICATE): Json => ({
   version_info: version,
   resources: [
     typed("envoy.extensions.transport_sockets.tls.v3.Secret", {
-      name: CERTIFICATE,
+      name,
       tls_certificate: { certificate_chain: { inline_string: chain }, private_key: { inline_string: key } },
     }),
   ],

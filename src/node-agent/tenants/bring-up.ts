@@ -7,7 +7,7 @@ import { checkTenant, type Catalogue } from "../tenant-check.ts";
 import type { EnvoyAnswers } from "./envoy-answers.ts";
 import type { TenantHosts } from "./hosts.ts";
 import type { Ledger } from "./ledger.ts";
-import { allHealthy, instancesOf, servicesUp, unitOf } from "./services.ts";
+import { allHealthy, instancesOf, servicesUp, unitOf, type Render } from "./services.ts";
 import type { Tenant } from "./tenant.ts";
 
 interface BringUpPorts {
@@ -16,6 +16,9 @@ interface BringUpPorts {
   readonly answers: EnvoyAnswers;
   readonly driver: ServiceDriver;
   readonly catalogue: Catalogue;
+  readonly render: Render;
+  /** On a master: what is not served here is served by the edge. */
+  readonly isMaster: boolean;
   /** Whether Envoy answers for the host with `expected`; waits for it a while. */
   readonly probe: (host: string, expected: string, signal: AbortSignal) => Promise<boolean>;
   /** Another attempt at the tenant, in place of this one. */
@@ -32,8 +35,16 @@ export function createBringUp(
 ): (tenant: Tenant, want: NodeTenant, signal: AbortSignal) => Promise<void> {
   const { ledger, hosts, answers, driver, log } = ports;
 
-  /** Only the last good revision is of use any more: its hosts and services are kept. */
-  const fallBack = async (tenant: Tenant): Promise<void> => {
+  /**
+   * Only the last good revision is of use any more: its hosts and services are kept. A master keeps nothing: what was open then may be closed by
+   * the revision that it could not take.
+   */
+  const fallBack = async (tenant: Tenant, signal: AbortSignal): Promise<void> => {
+    if (ports.isMaster && tenant.record.good !== null) {
+      tenant.goodHash = null;
+      await ledger.save(tenant, { good: null });
+      await answers.drops(tenant, signal);
+    }
     hosts.claim(tenant, false);
     const { tenantId, good } = tenant.record;
     await driver.keepOnly(tenantId, good === null ? [] : instancesOf(good));
@@ -56,14 +67,14 @@ export function createBringUp(
     if (objection !== null) {
       hosts.conflict(tenantId);
       await ledger.settle(tenant, signal, "rejected", objection);
-      return fallBack(tenant);
+      return fallBack(tenant, signal);
     }
     hosts.noConflict(tenantId);
     hosts.claim(tenant, true);
     const up = await servicesUp(driver, want);
     if (!up.ok) {
       await ledger.settle(tenant, signal, "rejected", up.error);
-      await fallBack(tenant);
+      await fallBack(tenant, signal);
       // An engine that is away, or ports that are all taken, may be there again.
       setTimeout(() => signal.aborted || ports.retry(tenantId), LIMITS.serviceRetryMs).unref();
       return;
@@ -76,18 +87,18 @@ export function createBringUp(
       health = await allHealthy(driver, want, signal);
     }
     if (signal.aborted) return;
-    const rendered = await unitOf(driver, want);
+    const rendered = await unitOf(driver, ports.render, want);
     if (!rendered.ok) return ledger.settle(tenant, signal, "rejected", rendered.error);
     const { unit, endpoints } = rendered.value;
     // Envoy has said no to exactly this before.
-    if (unit.hash === tenant.record.refused) return fallBack(tenant);
+    if (unit.hash === tenant.record.refused) return fallBack(tenant, signal);
     const outcome = await answers.takes(tenant, unit, signal);
     if (outcome === null) return;
     if (!outcome.ok) {
       if (signal.aborted) return;
       await ledger.save(tenant, { refused: unit.hash });
       await ledger.settle(tenant, signal, "rejected", outcome.error);
-      return fallBack(tenant);
+      return fallBack(tenant, signal);
     }
     // True whatever has come in meanwhile: this is what Envoy serves.
     tenant.goodHash = unit.hash;

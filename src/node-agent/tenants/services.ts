@@ -1,6 +1,7 @@
 import type { NodeTenant } from "../../protocol/node-channel.ts";
 import { ok, type Result } from "../../shared/result.ts";
-import { renderTenant, type Endpoint } from "../envoy/render.ts";
+import type { Endpoint } from "../envoy/render.ts";
+import type { RenderedTenant } from "../envoy/resources.ts";
 import type { ServiceDriver, ServiceInstance } from "../services/service-driver.ts";
 import type { TenantRecord } from "../store.ts";
 import { encodeTenant } from "../xds/codec.ts";
@@ -30,11 +31,18 @@ export async function servicesUp(
   return ok(endpoints);
 }
 
+/** A revision as Envoy's resources, with its services where they listen. */
+export type Render = (tenant: NodeTenant, endpoints: ReadonlyMap<string, Endpoint>) => RenderedTenant;
+
 /** With its services up: what Envoy is to be told. */
-export async function unitOf(driver: ServiceDriver, spec: NodeTenant): Promise<Result<Rendered, string>> {
+export async function unitOf(
+  driver: ServiceDriver,
+  render: Render,
+  spec: NodeTenant,
+): Promise<Result<Rendered, string>> {
   const up = await servicesUp(driver, spec);
   if (!up.ok) return up;
-  const unit = encodeTenant(spec.tenantId, spec.revision, renderTenant(spec, up.value));
+  const unit = encodeTenant(spec.tenantId, spec.revision, render(spec, up.value));
   return ok({ unit, endpoints: Object.fromEntries(up.value) });
 }
 

@@ -10,7 +10,7 @@ import { createBringUp } from "./bring-up.ts";
 import { createEnvoyAnswers } from "./envoy-answers.ts";
 import { createTenantHosts } from "./hosts.ts";
 import { createLedger } from "./ledger.ts";
-import { unitOf } from "./services.ts";
+import { unitOf, type Render } from "./services.ts";
 import { removeUnnamed } from "./snapshot.ts";
 import { newTenant, type Tenant } from "./tenant.ts";
 
@@ -42,6 +42,9 @@ interface TenantsPorts {
   readonly store: AgentStore;
   readonly driver: ServiceDriver;
   readonly catalogue: Catalogue;
+  readonly render: Render;
+  /** On a master: what is not served here is served by the edge, so letting go is never the danger. */
+  readonly isMaster: boolean;
   readonly planner: Planner;
   /** Carries out the planner's effects. */
   readonly run: (effects: readonly PlannerEffect[]) => void;
@@ -149,7 +152,7 @@ export function createTenants(ports: TenantsPorts): Tenants {
         const tenant = add(record);
         if (record.good === null || record.want === null) continue;
         hosts.claim(tenant, false);
-        const rendered = await unitOf(driver, record.good);
+        const rendered = await unitOf(driver, ports.render, record.good);
         if (!rendered.ok) {
           const { error: reason } = rendered;
           log.error("a tenant's last good revision can't be served", { tenantId: record.tenantId, reason });
@@ -175,6 +178,7 @@ export function createTenants(ports: TenantsPorts): Tenants {
         [...tenants.values()].map(({ record }) => record),
         held,
         remove,
+        !ports.isMaster,
         log,
       );
     },
@@ -197,7 +201,7 @@ export function createTenants(ports: TenantsPorts): Tenants {
         const earlier = tenant.chain;
         tenant.chain = (async () => {
           await earlier;
-          const rendered = await unitOf(driver, good);
+          const rendered = await unitOf(driver, ports.render, good);
           if (!rendered.ok) return;
           await ledger.save(tenant, { endpoints: rendered.value.endpoints });
           run(planner.put(rendered.value.unit));

@@ -2,7 +2,13 @@ import { createHash } from "node:crypto";
 import { fileURLToPath } from "node:url";
 import { loadSync, type MessageTypeDefinition } from "@grpc/proto-loader";
 import type { ServiceDefinition } from "@grpc/grpc-js";
-import type { ClusterConfig, RenderedTenant, ScopeConfig, UpstreamHttpOptions } from "../envoy/render.ts";
+import type {
+  ClusterConfig,
+  RenderedTenant,
+  ScopeConfig,
+  UpstreamHttpOptions,
+  UpstreamTls,
+} from "../envoy/resources.ts";
 import type { Resource, TenantUnit } from "./planner.ts";
 
 /** Rendered resources to the bytes that go to Envoy, by the proto subset beside this file. */
@@ -31,6 +37,7 @@ export function adsService(): ServiceDefinition {
 const encodeScope = encoder("ScopedRouteConfiguration");
 const encodeCluster = encoder("Cluster");
 const encodeUpstreamOptions = encoder("UpstreamHttpOptions");
+const encodeUpstreamTls = encoder("UpstreamTlsContext");
 
 /** The routes of a listener that has none (envoy/gate.ts). */
 export const encodeEmptyRoutes: (name: string) => Uint8Array = (name) => encodeRoutes({ name, virtual_hosts: [] });
@@ -54,11 +61,20 @@ const packUpstreamOptions = (options: UpstreamHttpOptions) => ({
   },
 });
 
-function encodeClusterConfig(cluster: ClusterConfig): Uint8Array {
-  const { upstream_http_options, ...rest } = cluster;
-  if (upstream_http_options === null) return encodeCluster(rest);
-  return encodeCluster({ ...rest, typed_extension_protocol_options: packUpstreamOptions(upstream_http_options) });
-}
+const packUpstreamTls = (tls: UpstreamTls) => ({
+  name: "envoy.transport_sockets.tls",
+  typed_config: {
+    type_url: "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.UpstreamTlsContext",
+    value: encodeUpstreamTls(tls),
+  },
+});
+
+const encodeClusterConfig = ({ upstream_http_options: http, upstream_tls: tls, ...rest }: ClusterConfig): Uint8Array =>
+  encodeCluster({
+    ...rest,
+    ...(http !== null && { typed_extension_protocol_options: packUpstreamOptions(http) }),
+    ...(tls !== undefined && { transport_socket: packUpstreamTls(tls) }),
+  });
 
 const encodeScopeConfig = (scope: ScopeConfig): Uint8Array => encodeScope(scope);
 

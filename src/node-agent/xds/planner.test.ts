@@ -19,11 +19,14 @@ interface Spec {
   readonly hosts?: readonly string[];
   readonly port?: number;
   readonly poison?: "none" | "cluster" | "scope";
+  /** Beside its own, the cluster of a node that it has in common with others, as on a master. */
+  readonly shared?: boolean;
 }
-function unit({ tenantId, revision, hosts = [tenantId], port = 1, poison = "none" }: Spec): TenantUnit {
-  const clusters = [1, 2].map((index) =>
+function unit({ tenantId, revision, hosts = [tenantId], port = 1, poison = "none", shared = false }: Spec): TenantUnit {
+  const own = [1, 2].map((index) =>
     resource(`t/${tenantId}/s${index}@${port}`, { poison: poison === "cluster" && index === 2, uses: [] }),
   );
+  const clusters = shared ? [...own, resource(`node/${port}`, { poison: false, uses: [] })] : own;
   const uses = clusters.map(({ name }) => name);
   // The revision is part of a scope's content, as in what is rendered (the probe's answer).
   const scopes = hosts.map((host) =>
@@ -46,6 +49,8 @@ class FakeEnvoy {
 
   #takeClusters({ resources, removed }: Send): string | null {
     let error: string | null = null;
+    const names = new Set(resources.map(({ name }) => name));
+    if (names.size < resources.length) throw new Error("a name is there twice");
     for (const one of resources) {
       if (contentOf(one).poison) error = `malformed ${one.name}`;
       else this.clusters.set(one.name, one);
@@ -348,6 +353,7 @@ test("whatever happens, no scope ever lacks a cluster, and in the end each tenan
             revision: ++revision,
             port: one.port,
             poison: one.poison,
+            shared: true,
             hosts: one.extraHost ? [tenantId, `${tenantId}2`] : [tenantId],
           });
           wanted.set(tenantId, made);

@@ -98,6 +98,8 @@ const ORPHANS = "";
 
 export function createPlanner(limits: PlannerLimits): Planner {
   const entries = new Map<string, Entry>();
+  /** How many tenants have a cluster among their names: a master's tenants share those of their nodes. */
+  const clusterUsers = new Map<string, number>();
   /** Tenants that may need something, oldest first. */
   const dirty = new Set<string>();
   const held: Record<ResourceType, Map<string, string>> = { cluster: new Map(), scope: new Map() };
@@ -129,8 +131,22 @@ export function createPlanner(limits: PlannerLimits): Planner {
     return null;
   };
 
+  const useCluster = (entry: Entry, name: string): void => {
+    if (entry.clusters.has(name)) return;
+    entry.clusters.add(name);
+    clusterUsers.set(name, (clusterUsers.get(name) ?? 0) + 1);
+  };
+  const leaveClusters = (entry: Entry): void => {
+    for (const name of entry.clusters) {
+      const left = (clusterUsers.get(name) ?? 1) - 1;
+      if (left > 0) clusterUsers.set(name, left);
+      else clusterUsers.delete(name);
+    }
+    entry.clusters.clear();
+  };
+
   const remember = (entry: Entry, unit: TenantUnit): void => {
-    for (const { name } of unit.clusters) entry.clusters.add(name);
+    for (const { name } of unit.clusters) useCluster(entry, name);
     for (const { name } of unit.scopes) entry.scopes.add(name);
   };
 
@@ -161,7 +177,9 @@ export function createPlanner(limits: PlannerLimits): Planner {
       return resources.length + removed.length === 0 ? null : { entry, unit, resources, removed };
     }
     const own = new Set(unit?.clusters.map(({ name }) => name));
-    const removed = [...entry.clusters].filter((name) => !own.has(name) && held.cluster.has(name));
+    // What another tenant may still route to stays; the last one to leave it takes it along.
+    const isAlone = (name: string): boolean => (clusterUsers.get(name) ?? 0) <= 1;
+    const removed = [...entry.clusters].filter((name) => !own.has(name) && held.cluster.has(name) && isAlone(name));
     return removed.length === 0 ? null : { entry, unit, resources: [], removed };
   };
 
@@ -171,15 +189,11 @@ export function createPlanner(limits: PlannerLimits): Planner {
     underWay = { nonce, phase, parts };
     unanswered[type] = false;
     // From now on Envoy may hold them in part, until it has answered.
-    for (const { name } of parts.flatMap(({ resources }) => resources))
-      if (!held[type].has(name)) held[type].set(name, "");
-    return {
-      kind: "send",
-      type,
-      nonce,
-      resources: parts.flatMap(({ resources }) => resources),
-      removed: parts.flatMap(({ removed }) => removed),
-    };
+    // Envoy takes no name twice in a response, and tenants may share clusters.
+    const resources = new Map(parts.flatMap((each) => each.resources).map((each) => [each.name, each]));
+    for (const name of resources.keys()) if (!held[type].has(name)) held[type].set(name, "");
+    const removed = new Set(parts.flatMap((each) => each.removed));
+    return { kind: "send", type, nonce, resources: [...resources.values()], removed: [...removed] };
   };
 
   const collect = (phase: Phase, tenantIds: Iterable<string>, limit: number): Part[] => {
@@ -221,7 +235,7 @@ export function createPlanner(limits: PlannerLimits): Planner {
   };
 
   const forgetNames = (entry: Entry): void => {
-    entry.clusters.clear();
+    leaveClusters(entry);
     entry.scopes.clear();
     const unit = target(entry);
     if (unit !== null) remember(entry, unit);
@@ -325,8 +339,11 @@ export function createPlanner(limits: PlannerLimits): Planner {
         dirty.add(entry.tenantId);
       }
       const orphans = entryOf(ORPHANS);
-      for (const name of names.keys())
-        if (!known.has(name)) (type === "cluster" ? orphans.clusters : orphans.scopes).add(name);
+      for (const name of names.keys()) {
+        if (known.has(name)) continue;
+        if (type === "cluster") useCluster(orphans, name);
+        else orphans.scopes.add(name);
+      }
       dirty.add(ORPHANS);
       return next();
     },

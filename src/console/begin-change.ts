@@ -1,4 +1,5 @@
 import { eq, sql } from "drizzle-orm";
+import { canBeUndone, whatItReplaces } from "../db/changes.ts";
 import type { Db } from "../db/client.ts";
 import { cancelOpenOperations, enqueueOperation, openOperation } from "../db/operations.ts";
 import type { Enqueued, OperationKind, StepName } from "../db/operations.ts";
@@ -70,9 +71,10 @@ export async function beginChange(
   const open = whileBusy === "refuse" ? await openOperation(tx, id) : null;
   if (open !== null)
     return fail("conflict", `Operation ${open.id} (${open.kind}) of this tenant is under way. Wait for its end.`);
+  const before = canBeUndone(kind) ? await whatItReplaces(tx, id) : undefined;
   const applied = await apply(found.tenant);
   if (!applied.ok) return applied;
-  const { set, steps, work, details, furtherOperations = [] } = applied.value;
+  const { set, steps, work = before, details, furtherOperations = [] } = applied.value;
   const [tenant] = await tx
     .update(tenants)
     .set({ ...set, revision: sql`nextval('control.revision')`, updatedAt: now })

@@ -49,6 +49,8 @@ export const PLANS = {
     "leave-node",
   ],
   "tenant-move-undo": ["publish", "drain-old-node", "leave-node"],
+  // Those of its steps that the change had begun.
+  "tenant-change-undo": ["drop-next-login", "settle-node", "publish"],
   "tenant-revoke-sessions": ["publish"],
   // Both logins work from the first step to the last one.
   "tenant-rotate-credentials": ["new-login", "switch-login", "push", "retire-login"],

@@ -488,6 +488,7 @@ export const OPERATION_KINDS = [
   "tenant-hosts",
   "tenant-move",
   "tenant-move-undo",
+  "tenant-change-undo",
   "tenant-revoke-sessions",
   "tenant-rotate-credentials",
   "tenant-delete",
@@ -531,7 +532,18 @@ export interface MoveWork {
 /** Of kinds node-drain (for each tenant's move) and tenant-move-undo. */
 export type DrainWork = Pick<MoveWork, "drainMs">;
 
-export type OperationWork = LaneDrainWork | MoveWork | DrainWork;
+/**
+ * Of kinds tenant-routes and tenant-services: what was there before. It comes back if the operation is cancelled, or fails, before visitors
+ * have what is new; gone when the operation has succeeded.
+ */
+export interface ChangeWork {
+  readonly before: {
+    readonly routes: readonly (typeof routes.$inferSelect)[];
+    readonly services: readonly Omit<typeof services.$inferSelect, "updatedAt">[];
+  };
+}
+
+export type OperationWork = LaneDrainWork | MoveWork | DrainWork | ChangeWork;
 
 /** `tenants`: asked. `busy`: those of them with something left. */
 export interface LaneDrainCount {

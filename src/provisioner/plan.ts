@@ -15,7 +15,7 @@ import { publishSettingsStep } from "./steps/publish-settings.ts";
 import { publish } from "./steps/publish.ts";
 import { push, pushNext, settleNode } from "./steps/push.ts";
 import { reserveHost } from "./steps/reserve-host.ts";
-import { newLogin, retireLogin, switchLogin } from "./steps/rotate-login.ts";
+import { dropNextLogin, newLogin, retireLogin, switchLogin } from "./steps/rotate-login.ts";
 import { schema } from "./steps/schema.ts";
 import { settleDomains } from "./steps/settle-domains.ts";
 import { settleLanes } from "./steps/settle-lanes.ts";
@@ -55,6 +55,7 @@ const STEPS: Readonly<Record<StepName, Step>> = {
   "new-login": newLogin,
   "switch-login": switchLogin,
   "retire-login": retireLogin,
+  "drop-next-login": dropNextLogin,
   "choose-next-node": chooseNextNode,
   "push-next": pushNext,
   "switch-node": switchNode,

@@ -2,6 +2,7 @@ import { and, asc, eq, inArray, ne, sql } from "drizzle-orm";
 import { recordAudit } from "../db/audit.ts";
 import { sqlState, UNIQUE_VIOLATION } from "../db/client.ts";
 import type { Db } from "../db/client.ts";
+import { canBeUndone, undoChange } from "../db/changes.ts";
 import { undoMove } from "../db/moves.ts";
 import type { OperationRow, StepRow } from "../db/operations.ts";
 import { operations, operationSteps, services, tenants } from "../db/schema.ts";
@@ -152,7 +153,8 @@ export async function succeed(db: Db, run: Run, now: Date): Promise<void> {
   await fenced(db, run, async (tx) => {
     await tx
       .update(operations)
-      .set({ ...ENDED, state: "succeeded", reason: null, finishedAt: now })
+      // What it replaced is not needed any more.
+      .set({ ...ENDED, state: "succeeded", reason: null, finishedAt: now, work: sql`${operations.work} - 'before'` })
       .where(eq(operations.id, run.operation.id));
     await audit(tx, run.operation, "operation.succeeded", {}, now);
   });
@@ -210,6 +212,7 @@ async function markFailed(tx: Db, operation: OperationRow, reason: string, now: 
       .where(eq(services.tenantId, operation.subjectId));
   }
   if (operation.kind === "tenant-move") await undoMove(tx, operation, now);
+  if (canBeUndone(operation.kind)) await undoChange(tx, operation, now);
   await audit(tx, operation, "operation.failed", { reason: short(reason) }, now);
 }
 

@@ -134,7 +134,8 @@ export function operationRoutes(app: ConsoleApp): void {
       tag,
       scope: "write",
       status: 202,
-      summary: "End an operation that is under way; take back a tenant that is being made, or could not be made",
+      summary:
+        "End an operation that is under way, and take back what it did; also a tenant that could not be made. Refused once what it makes is in use",
       params,
       answer: z.object({
         operation: operationView,
@@ -157,12 +158,17 @@ export function operationRoutes(app: ConsoleApp): void {
               "conflict",
               `A ${cancelled.error.kind} can't be cancelled: it must not stay half done. Ask for the opposite instead.`,
             );
+          case "too-late":
+            return fail(
+              "conflict",
+              `It is too late to cancel this ${cancelled.error.kind}: its step ${cancelled.error.step} is done, and what it makes is in use. When it has ended, take it back by another change.`,
+            );
         }
       }
       const { rollback, next } = cancelled.value;
       const operation = await findOperation(tx, params.operation);
       if (operation === null) return notFound("operation", params.operation);
-      const message = rollback ?? next;
+      const message = next ?? rollback;
       return ok({
         body: { operation, rollback: rollback === null ? null : await shownOperation(tx, rollback) },
         ...(rollback !== null && { headers: { location: operationLocation(rollback) } }),

@@ -1,5 +1,6 @@
 import { and, eq, sql } from "drizzle-orm";
 import type { Sql } from "../../db/client.ts";
+import { cancelledRunMayLive } from "../../db/operations.ts";
 import { credentials, operationSteps, tenants } from "../../db/schema.ts";
 import { ensureTenantLogin, loginSessions, retireTenantLogin } from "../../db/tenant-database.ts";
 import { nextLogin, readLogin } from "../database-login.ts";
@@ -46,6 +47,21 @@ export const switchLogin: Step = async ({ operation, commit }) => {
       .set({ revision: sql`nextval('control.revision')` })
       .where(eq(tenants.id, tenantId));
   });
+  return DONE;
+};
+
+/** The login that was to come, of a rotation that was cancelled before anybody was told of it, is gone. */
+export const dropNextLogin: Step = async (context) => {
+  const { ports, operation, commit } = context;
+  const tenantId = operation.subjectId;
+  // Its run may be making the role at this moment.
+  if (await cancelledRunMayLive(ports.db, tenantId, new Date(ports.clock())))
+    return { kind: "wait", reason: "the cancelled operation may still be at work on the login" };
+  const key = await ports.sealingKey();
+  const next = await commit((tx) => readLogin(tx, key, tenantId, "database-next"));
+  if (next === null) return DONE;
+  await retireTenantLogin(await databaseOf(context), tenantId, next.role);
+  await commit((tx) => tx.delete(credentials).where(ofKind(tenantId, "database-next")));
   return DONE;
 };
 

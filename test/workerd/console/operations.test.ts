@@ -163,27 +163,89 @@ describe("cancel", () => {
     }
   });
 
-  test("ends a change of routes, says what visitors have, and lets go of the tenant", async () => {
+  const makeActive = async () => {
     const { operation, tenant } = await newOperation();
     await admin`update control.operations set state = 'succeeded' where id = ${operation.id}`;
+    await admin`update control.operation_steps set state = 'done' where operation_id = ${operation.id}`;
     await admin`update control.tenants set state = 'active' where id = ${tenant.id}`;
-    const routes = () => call("PUT", `/api/v1/tenants/${tenant.name}/routes`, { body: { items: [] } });
-    const change = (await routes()).body.operation;
-    await admin`update control.operations set state = 'running', lease_token = 'x' where id = ${change.id}`;
-    expect((await routes()).body.code).toBe("conflict");
-    const reply = await cancel(change.id);
-    expect(reply.body).toMatchObject({
-      operation: { state: "failed", reason: expect.stringContaining("published last") },
+    return tenant;
+  };
+
+  test("of a change of routes brings the old ones back, at node and directory as far as it had begun there", async () => {
+    const tenant = await makeActive();
+    const path = `/api/v1/tenants/${tenant.name}/routes`;
+    const before = (await call("GET", path)).body.items;
+    const routes = (prefix: string) =>
+      call("PUT", path, { body: { items: [{ prefix, access: "public", to: { kind: "service", service: "app" } }] } });
+    const change = (await routes("/new")).body.operation;
+    expect((await routes("/other")).body.code).toBe("conflict");
+    // Nothing outside knows of it yet.
+    const early = await cancel(change.id);
+    expect(early.body).toMatchObject({
+      operation: { state: "failed", reason: "cancelled: the tenant has the routes of before" },
       rollback: null,
     });
-    const [row] = await admin`select lease_token from control.operations where id = ${change.id}`;
+    expect((await call("GET", path)).body.items).toEqual(before);
+
+    const second = (await routes("/new")).body.operation;
+    await admin`update control.operations set state = 'running', lease_token = 'x' where id = ${second.id}`;
+    await admin`update control.operation_steps set state = 'running', started_at = now()
+      where operation_id = ${second.id} and name = 'push'`;
+    const reply = await cancel(second.id);
+    expect(reply.body.rollback).toMatchObject({ kind: "tenant-change-undo", steps: [{ name: "settle-node" }] });
+    expect(reply.headers.get("location")).toBe(`/api/v1/operations/${reply.body.rollback.id}`);
+    expect((await call("GET", path)).body.items).toEqual(before);
+    const [row] = await admin`select lease_token from control.operations where id = ${second.id}`;
     expect(row?.["lease_token"]).toBeNull();
-    expect((await call("POST", `/api/v1/operations/${change.id}/retry`)).status).toBe(202);
-    expect((await cancel(change.id)).status).toBe(202);
-    expect((await routes()).status).toBe(202);
+    // Its outcome would be out of date, and what takes it back has to come to its end.
+    expect((await call("POST", `/api/v1/operations/${second.id}/retry`)).body.code).toBe("conflict");
+    expect((await cancel(second.id)).body.code).toBe("conflict");
+    expect((await cancel(reply.body.rollback.id)).body.code).toBe("conflict");
     const [event] =
-      await admin`select details from control.audit_events where action = 'operation.cancel' and subject_id = ${change.id}`;
-    expect(event?.["details"]).toEqual({ kind: "tenant-routes" });
+      await admin`select details from control.audit_events where action = 'operation.cancel' and subject_id = ${second.id}`;
+    expect(event?.["details"]).toEqual({ kind: "tenant-routes", rollback: reply.body.rollback.id });
+  });
+
+  test("of a change of services brings them back with the routes that came with them", async () => {
+    const tenant = await makeActive();
+    const at = `/api/v1/tenants/${tenant.name}`;
+    const shown = async () => {
+      const [routes, services] = [await call("GET", `${at}/routes`), await call("GET", `${at}/services`)];
+      return [routes.body.items, services.body.items.map(({ name, stopped }: Item) => [name, stopped])];
+    };
+    const before = await shown();
+    await admin`insert into control.service_catalogue (cluster_id, name, driver, routes)
+      select cluster_id, 'extra', '{"kind":"external","address":"127.0.0.1","port":9}', '[{"prefix":"/extra","access":"public"}]'
+      from control.tenants where id = ${tenant.id}`;
+    const added = (await call("PUT", `${at}/services/extra`)).body.operation;
+    expect(await shown()).not.toEqual(before);
+    expect((await cancel(added.id)).body.operation.reason).toContain("services and routes of before");
+    expect(await shown()).toEqual(before);
+    const stopped = (await call("POST", `${at}/services/app/stop`)).body.operation;
+    await cancel(stopped.id);
+    expect(await shown()).toEqual(before);
+  });
+
+  test("is too late once visitors, or services, have what is new", async () => {
+    for (const [change, step] of [
+      [{ method: "PUT", path: "routes", body: { items: [] } }, "publish"],
+      [{ method: "POST", path: "services/app/stop" }, "publish"],
+      [{ method: "POST", path: "credentials/rotate" }, "switch-login"],
+    ] as const) {
+      const tenant = await makeActive();
+      const body = "body" in change ? { body: change.body } : {};
+      const { operation } = (await call(change.method, `/api/v1/tenants/${tenant.name}/${change.path}`, body)).body;
+      await admin`update control.operation_steps set state = 'done' where operation_id = ${operation.id} and name = ${step}`;
+      const refused = await cancel(operation.id);
+      expect(refused.body).toMatchObject({
+        status: 409,
+        code: "conflict",
+        detail: expect.stringContaining("too late"),
+      });
+      expect(refused.body.detail).toContain(`step ${step} is done`);
+      const [row] = await admin`select state from control.operations where id = ${operation.id}`;
+      expect(row?.["state"]).toBe("pending");
+    }
   });
 
   test("is refused where half done would be worse, after the end, of what is unknown, and to readers", async () => {
@@ -209,7 +271,7 @@ test("a rotation of the database's login is an operation; not of a tenant that i
   expect(reply.status).toBe(202);
   expect(reply.body.operation).toMatchObject({ kind: "tenant-rotate-credentials", tenantId: tenant.id });
   const cancelled = await call("POST", `/api/v1/operations/${reply.body.operation.id}/cancel`);
-  expect(cancelled.body.operation.reason).toContain("old login of the database still works");
+  expect(cancelled.body.operation.reason).toContain("keep their login of the database");
 });
 
 test("the audit trail can't be changed by the console's own role", async () => {

@@ -1,6 +1,6 @@
 import { expect } from "vitest";
 import { connect, connectSql } from "../../../src/db/client.ts";
-import { retryOperation } from "../../../src/db/operations.ts";
+import { openOperation, retryOperation } from "../../../src/db/operations.ts";
 import { LEASE_MS } from "../../../src/provisioner/limits.ts";
 import { stepByName } from "../../../src/provisioner/plan.ts";
 import type { ProvisionerPorts } from "../../../src/provisioner/ports.ts";
@@ -21,13 +21,20 @@ export interface Injection {
   readonly name: string;
   /** Steps that it can hit; default: all. */
   readonly steps?: readonly string[];
-  /** With the operation at step `position`, that one not begun yet. */
-  inject(
-    w: World,
-    operationId: string,
-    position: number,
-    node: (behaviour: NodeBehaviour) => Promise<void>,
-  ): Promise<void>;
+  /** With the operation at step `position`, that one not begun yet. Answers the operation that is to be followed from there. */
+  inject(w: World, arranged: Arranged, position: number): Promise<string>;
+}
+
+/** An operation that is about to run, and what has to be so when it has ended well. */
+export interface Arranged {
+  readonly operationId: string;
+  check(): Promise<void>;
+  /** The node that its steps ask. */
+  behave(behaviour: NodeBehaviour): Promise<void>;
+  /** Of kinds that begin operations of other subjects: the open ones, which the cron finds if their messages are lost. */
+  others?(): Promise<string[]>;
+  /** Of kinds that are taken back when they fail: checks that they are, asks for the same once more, and answers that operation. Default: it is tried again. */
+  again?(): Promise<string>;
 }
 
 /** A run of ours, whose every move is in the test's hand. */
@@ -44,18 +51,23 @@ export async function holdAt(w: World, operationId: string, position: number, po
   const claim = await claimOperation(w.db, operationId, newId("req"), now(w));
   if (claim.kind !== "claimed") throw new Error(`not claimed: ${claim.kind}`);
   const { run } = claim;
-  const context: StepContext = {
-    ports,
-    operation: run.operation,
-    begunAt: now(w),
-    commit: (work) => fenced(w.db, run, work),
-  };
   for (const { name, position: at } of run.steps) {
     const step = stepByName(name);
     if (step === null) throw new Error(`no step ${name}`);
-    await beginStep(w.db, run, at, now(w));
+    const begun = await beginStep(w.db, run, at, now(w));
+    const context: StepContext = {
+      ports,
+      operation: run.operation,
+      begunAt: begun.startedAt ?? now(w),
+      commit: (work) => fenced(w.db, run, work),
+    };
     if (at === position) return { run, step, context };
-    expect(await step(context), name).toEqual({ kind: "done" });
+    let outcome = await step(context);
+    while (outcome.kind === "more") {
+      w.advance(outcome.delayMs);
+      outcome = await step(context);
+    }
+    expect(outcome, name).toEqual({ kind: "done" });
     await finishStep(w.db, run, at, now(w));
   }
   throw new Error("no such step");
@@ -64,17 +76,25 @@ export async function holdAt(w: World, operationId: string, position: number, po
 const leaseOver = (w: World) => w.advance(LEASE_MS + 1);
 
 /** The run is given up without a trace, as when its process ends between two steps. */
-async function upTo(w: World, operationId: string, position: number): Promise<void> {
+async function upTo(w: World, { operationId }: Arranged, position: number): Promise<string> {
   await holdAt(w, operationId, position);
   leaseOver(w);
+  return operationId;
 }
 
-/** Delivers messages until the operation has ended; time passes between them. */
-export async function settle(w: World, operationId: string, ports: ProvisionerPorts = w.ports): Promise<void> {
-  for (let message = 0; message < 20; message++) {
+/** Delivers messages until the operation has ended, and what came of it for the same subject; time passes between them. */
+export async function settle(
+  w: World,
+  operationId: string,
+  ports: ProvisionerPorts = w.ports,
+  others: NonNullable<Arranged["others"]> = async () => [],
+): Promise<void> {
+  for (let round = 0; round < 20; round++) {
     await runOperation(ports, operationId);
-    const { state } = (await operationOf(w, operationId)).operation;
-    if (state === "succeeded" || state === "failed") return;
+    const told = w.sent.splice(0).map(({ message }) => message.operationId);
+    for (const id of new Set([...told, ...(await others())])) await runOperation(ports, id);
+    const { state, subjectId } = (await operationOf(w, operationId)).operation;
+    if ((state === "succeeded" || state === "failed") && (await openOperation(w.db, subjectId)) === null) return;
     w.advance(61_000);
   }
   throw new Error(`it never ended: ${JSON.stringify(await operationOf(w, operationId))}`);
@@ -88,7 +108,7 @@ async function ofADeadRun(work: Promise<unknown>): Promise<void> {
 /** A control database that is away from the first, or from the second, transaction of a step on. */
 const databaseAway = (transactions: number): Injection => ({
   name: `the control database is away ${transactions === 0 ? "" : "after the step's first commit"}`.trim(),
-  async inject(w, operationId, position) {
+  async inject(w, { operationId }, position) {
     const { step, context } = await holdAt(w, operationId, position);
     let left = transactions;
     const ports = transactions === 0 ? { ...w.ports, db: connect(NOWHERE, 1).db } : w.ports;
@@ -103,25 +123,29 @@ const databaseAway = (transactions: number): Injection => ({
       }),
     );
     leaseOver(w);
+    return operationId;
   },
 });
 
 /** As long as the node is like this the operation waits or fails with a reason; then the node is well again. */
 const nodeIs = (name: string, behaviour: NodeBehaviour, expected: RegExp): Injection => ({
   name,
-  steps: ["push", "remove-from-node"],
-  async inject(w, operationId, position, node) {
-    await upTo(w, operationId, position);
-    await node(behaviour);
+  steps: ["push", "push-next", "settle-node", "remove-from-node"],
+  async inject(w, arranged, position) {
+    const operationId = await upTo(w, arranged, position);
+    await arranged.behave(behaviour);
     await runOperation(w.ports, operationId);
     const { operation } = await operationOf(w, operationId);
-    await node({ kind: "live" });
-    if (operation.state === "succeeded") return;
+    await arranged.behave({ kind: "live" });
+    if (operation.state === "succeeded") return operationId;
     expect(operation.reason).toMatch(expected);
     expect(operation.leaseToken).toBeNull();
     w.advance(61_000);
-    if (operation.state !== "failed") return;
+    if (operation.state !== "failed") return operationId;
+    await settle(w, operationId);
+    if (arranged.again !== undefined) return await arranged.again();
     expect((await w.db.transaction((tx) => retryOperation(tx, operationId, now(w)))).ok).toBe(true);
+    return operationId;
   },
 });
 
@@ -129,33 +153,35 @@ export const INJECTIONS: readonly Injection[] = [
   { name: "the process dies before the step's effect", inject: upTo },
   {
     name: "the process dies after the step's effect",
-    async inject(w, operationId, position) {
+    async inject(w, { operationId }, position) {
       const { step, context } = await holdAt(w, operationId, position);
       await step(context);
       leaseOver(w);
+      return operationId;
     },
   },
   {
     name: "the message comes again in the middle of the step, and then three times at once",
-    async inject(w, operationId, position) {
+    async inject(w, { operationId }, position) {
       const { step, context } = await holdAt(w, operationId, position);
       await runOperation(w.ports, operationId);
       await step(context);
       await runOperation(w.ports, operationId);
       leaseOver(w);
       await Promise.all([1, 2, 3].map(() => runOperation(w.ports, operationId)));
+      return operationId;
     },
   },
   {
     name: "the run stands still, is overtaken and then wakes up",
-    async inject(w, operationId, position) {
+    async inject(w, { operationId, others }, position) {
       const { run, step, context } = await holdAt(w, operationId, position);
       let overtaken = false;
       const overtake = async () => {
         if (overtaken) return;
         overtaken = true;
         leaseOver(w);
-        await settle(w, operationId);
+        await settle(w, operationId, w.ports, others);
       };
       await ofADeadRun(
         step({
@@ -169,19 +195,21 @@ export const INJECTIONS: readonly Injection[] = [
       );
       await overtake();
       await expect(finishStep(w.db, run, position, now(w))).rejects.toThrow(LeaseLost);
+      return operationId;
     },
   },
   databaseAway(0),
   databaseAway(1),
   {
     name: "the tenants' database is away",
-    steps: ["schema", "drop-schema"],
-    async inject(w, operationId, position) {
-      await upTo(w, operationId, position);
+    steps: ["schema", "drop-schema", "new-login", "retire-login", "drop-next-login"],
+    async inject(w, arranged, position) {
+      const operationId = await upTo(w, arranged, position);
       await runOperation({ ...w.ports, clusterDatabase: () => connectSql(NOWHERE) }, operationId);
       const { operation } = await operationOf(w, operationId);
       if (operation.state !== "succeeded") expect(operation.reason).not.toBeNull();
       w.advance(61_000);
+      return operationId;
     },
   },
   nodeIs("the node is away", { kind: "silent", online: false, enrolled: true }, /offline/),

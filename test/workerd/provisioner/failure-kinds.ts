@@ -1,5 +1,7 @@
 import { eq, sql } from "drizzle-orm";
 import { expect } from "vitest";
+import { connectSql } from "../../../src/db/client.ts";
+import type { Db } from "../../../src/db/client.ts";
 import { allHostsOf } from "../../../src/db/hosts.ts";
 import {
   claimSubject,
@@ -18,99 +20,18 @@ import {
   hosts,
   maintenanceNotices,
   nodes,
-  routes,
+  OPERATION_KINDS,
   services,
   tenants,
 } from "../../../src/db/schema.ts";
-import { connectSql } from "../../../src/db/client.ts";
-import type { Db } from "../../../src/db/client.ts";
 import { runOperation } from "../../../src/provisioner/run-operation.ts";
 import { newId } from "../../../src/shared/ids.ts";
-import type { NodeBehaviour } from "./fixtures/control.ts";
-import { bindings, databaseUrlOf, lookup, makeCluster, requestDeletion, requestTenant } from "./support.ts";
+import type { Arranged } from "./failure-injections.ts";
+import { MOVES, rerouted } from "./failure-moves.ts";
+import { behave, atNode, countsOf, ONE, NONE, expectAgreement, change, prefixesOf } from "./failure-subject.ts";
+import type { Subject, Arrange, Case } from "./failure-subject.ts";
+import { bindings, databaseUrlOf, lookup, requestDeletion, requestTenant } from "./support.ts";
 import type { World } from "./support.ts";
-
-/** An operation that is about to run, and what has to be so when it has ended well. */
-export interface Arranged {
-  readonly operationId: string;
-  check(): Promise<void>;
-}
-
-/** A tenant at work, for the kinds that change one. */
-export interface Subject {
-  readonly tenantId: string;
-  readonly host: string;
-  readonly cluster: string;
-  readonly domain: string;
-  readonly nodeId: string;
-  behave(behaviour: NodeBehaviour): Promise<void>;
-}
-
-type Arrange = (w: World, subject: Subject, round: number) => Promise<Arranged>;
-
-export async function makeSubject(w: World): Promise<Subject> {
-  const { cluster, domain, nodeIds } = await makeCluster([1_000]);
-  const nodeId = nodeIds[0] ?? "";
-  const made = await requestTenant(cluster, "subject");
-  await runOperation(w.ports, made.operationId);
-  const behave = (behaviour: NodeBehaviour) => bindings.NODE_CHANNEL.getByName(nodeId).behave(behaviour);
-  return { tenantId: made.tenantId, host: made.host, cluster, domain, nodeId, behave };
-}
-
-/** The node's newest word of a tenant: what it is to have, or null once it is to have nothing. */
-async function atNode(nodeId: string, tenantId: string) {
-  const { changes } = await bindings.NODE_CHANNEL.getByName(nodeId).seen();
-  const last = changes.findLast((one) => (one.kind === "put" ? one.tenant.tenantId : one.tenantId) === tenantId);
-  return last?.kind === "put" ? last.tenant : null;
-}
-
-/** How much there is of a tenant, everywhere. */
-async function countsOf({ admin }: World, tenantId: string) {
-  const [row] = await admin`select
-    (select count(*)::int from control.tenants where id = ${tenantId}) as tenants,
-    (select count(*)::int from control.workspaces where tenant_id = ${tenantId}) as workspaces,
-    (select count(*)::int from control.services where tenant_id = ${tenantId}) as services,
-    (select count(*)::int from control.routes where tenant_id = ${tenantId}) as routes,
-    (select count(*)::int from control.hosts where tenant_id = ${tenantId}) as hosts,
-    (select count(*)::int from control.credentials where tenant_id = ${tenantId}) as credentials,
-    (select count(*)::int from pg_namespace where nspname = ${tenantId}) as schemas,
-    (select count(*)::int from pg_roles where rolname like ${`${tenantId}%`}) as roles`;
-  return { ...row };
-}
-
-const ONE = { tenants: 1, workspaces: 1, services: 3, routes: 3, hosts: 1, credentials: 1, schemas: 1, roles: 1 };
-const NONE = { tenants: 0, workspaces: 0, services: 0, routes: 0, hosts: 0, credentials: 0, schemas: 0, roles: 0 };
-
-/** The tenant's row, directory and node say the same. */
-async function expectAgreement(w: World, { tenantId, host, nodeId }: Subject): Promise<void> {
-  const [tenant] = await w.db.select().from(tenants).where(eq(tenants.id, tenantId));
-  const record = await lookup(host);
-  expect(record).toMatchObject({ tenantId, state: tenant?.state, node: { id: nodeId } });
-  const prefixes = (await w.db.select().from(routes).where(eq(routes.tenantId, tenantId))).map(({ prefix }) => prefix);
-  expect(record?.routes.map(({ prefix }) => prefix).toSorted()).toEqual(prefixes.toSorted());
-  const node = await atNode(nodeId, tenantId);
-  expect(node?.routes.map(({ prefix }) => prefix).toSorted()).toEqual(prefixes.toSorted());
-  expect(await countsOf(w, tenantId)).toMatchObject({ tenants: 1, workspaces: 1, services: 3, schemas: 1 });
-}
-
-/** Writes what is wanted with its operation, as the console does. */
-async function change(
-  w: World,
-  { tenantId }: Subject,
-  kind: OperationKind,
-  write: (tx: Db) => Promise<unknown>,
-  subjectId = tenantId,
-): Promise<string> {
-  const { operationId } = await w.db.transaction(async (tx) => {
-    await write(tx);
-    await tx
-      .update(tenants)
-      .set({ revision: sql`nextval('control.revision')` })
-      .where(eq(tenants.id, tenantId));
-    return enqueueOperation(tx, { kind, subjectId, tenantId, now: new Date(0) });
-  });
-  return operationId;
-}
 
 const toState =
   (kind: "tenant-suspend" | "tenant-resume", from: "active" | "suspended", to: "active" | "suspended"): Arrange =>
@@ -147,14 +68,19 @@ const published =
 
 const lanesOf = (tenantId: string) => [bindings.LANE_A.getByName(tenantId), bindings.LANE_B.getByName(tenantId)];
 
-const ARRANGE: Partial<Record<OperationKind, Arrange>> = {
-  "tenant-create": async (w, { cluster, nodeId }, round) => {
+/** Has a suite of its own. */
+type Elsewhere = "cluster-domains";
+
+const ARRANGE: Record<Exclude<OperationKind, Elsewhere>, Arrange | readonly Case[]> = {
+  ...MOVES,
+  "tenant-create": async (w, subject, round) => {
+    const { cluster } = subject;
     const { tenantId, operationId, host } = await requestTenant(cluster, `made-${round}`);
     return {
       operationId,
       async check() {
         expect(await countsOf(w, tenantId)).toEqual(ONE);
-        await expectAgreement(w, { tenantId, host, nodeId, cluster, domain: "", behave: async () => {} });
+        await expectAgreement(w, { ...subject, tenantId, host });
         expect((await lookup(host))?.state).toBe("active");
         const rows = await w.admin`select distinct status from control.services where tenant_id = ${tenantId}`;
         expect(rows).toEqual([{ status: "RUNNING" }]);
@@ -178,27 +104,38 @@ const ARRANGE: Partial<Record<OperationKind, Arrange>> = {
   "tenant-resume": toState("tenant-resume", "suspended", "active"),
   "tenant-policy": published("tenant-policy"),
   "tenant-revoke-sessions": published("tenant-revoke-sessions"),
-  "tenant-routes": async (w, subject, round) => ({
-    operationId: await change(w, subject, "tenant-routes", (tx) =>
-      tx
-        .update(routes)
-        .set({ prefix: `/round-${round}` })
-        .where(sql`${routes.tenantId} = ${subject.tenantId} and ${routes.destination} = 'app'`),
-    ),
-    async check() {
-      expect((await lookup(subject.host))?.routes.map(({ prefix }) => prefix)).toContain(`/round-${round}`);
-      await expectAgreement(w, subject);
-    },
-  }),
+  "tenant-routes": async (w, subject, round) => {
+    const before = await prefixesOf(w, subject);
+    return {
+      operationId: await rerouted(w, subject, `/round-${round}`),
+      async check() {
+        expect(await prefixesOf(w, subject)).toContain(`/round-${round}`);
+        await expectAgreement(w, subject);
+      },
+      async again() {
+        expect(await prefixesOf(w, subject)).toEqual(before);
+        await expectAgreement(w, subject);
+        return await rerouted(w, subject, `/round-${round}`);
+      },
+    };
+  },
   "tenant-services": async (w, subject, round) => {
     const stopped = round % 2 === 0;
-    return {
-      operationId: await change(w, subject, "tenant-services", (tx) =>
+    const begin = () =>
+      change(w, subject, "tenant-services", (tx) =>
         tx.update(services).set({ stopped }).where(eq(services.tenantId, subject.tenantId)),
-      ),
+      );
+    const nodeHas = async () =>
+      (await atNode(subject.nodeId, subject.tenantId))?.services.map((one) => one.stopped === true);
+    return {
+      operationId: await begin(),
+      async again() {
+        expect(await nodeHas()).toEqual([!stopped, !stopped, !stopped]);
+        await expectAgreement(w, subject);
+        return await begin();
+      },
       async check() {
-        const node = await atNode(subject.nodeId, subject.tenantId);
-        expect(node?.services.map((one) => one.stopped === true)).toEqual([stopped, stopped, stopped]);
+        expect(await nodeHas()).toEqual([stopped, stopped, stopped]);
         const rows = await w.db.select().from(services).where(eq(services.tenantId, subject.tenantId));
         expect(new Set(rows.map(({ status }) => status))).toEqual(new Set([stopped ? "EXITED" : "RUNNING"]));
         await expectAgreement(w, subject);
@@ -253,7 +190,7 @@ const ARRANGE: Partial<Record<OperationKind, Arrange>> = {
     expect(await lookup(host)).not.toBeNull();
     const leave = (tx: Db) => tx.update(hosts).set({ leavingSince: new Date() }).where(eq(hosts.host, host));
     return {
-      operationId: await change(w, subject, "host-withdraw", leave, withdrawalSubject(tenantId)),
+      operationId: await change(w, subject, "host-withdraw", leave, { subjectId: withdrawalSubject(tenantId) }),
       async check() {
         expect(await lookup(host)).toBeNull();
         const [row] = await w.db.select().from(hosts).where(eq(hosts.host, host));
@@ -271,7 +208,7 @@ const ARRANGE: Partial<Record<OperationKind, Arrange>> = {
         .insert(hostClaims)
         .values({ tenantId, host, token: "token", stateSince: now, nextCheckAt: now, createdAt: now });
     return {
-      operationId: await change(w, subject, "host-check", claim, claimSubject.of(tenantId, host)),
+      operationId: await change(w, subject, "host-check", claim, { subjectId: claimSubject.of(tenantId, host) }),
       async check() {
         const [row] = await w.db.select().from(hostClaims).where(eq(hostClaims.host, host));
         expect(row?.state).toBe("pending");
@@ -284,7 +221,7 @@ const ARRANGE: Partial<Record<OperationKind, Arrange>> = {
     const id = newId("con");
     const insert = (tx: Db) => tx.insert(connectors).values({ id, tenantId, name: `published-${round}` });
     return {
-      operationId: await change(w, subject, "connector-publish", insert, id),
+      operationId: await change(w, subject, "connector-publish", insert, { subjectId: id }),
       async check() {
         for (const lane of lanesOf(tenantId))
           expect(await lane.told()).toContainEqual(expect.objectContaining({ connectorId: id, disabled: false }));
@@ -297,7 +234,7 @@ const ARRANGE: Partial<Record<OperationKind, Arrange>> = {
     const insert = (tx: Db) =>
       tx.insert(connectors).values({ id, tenantId, name: `removed-${round}`, deletedAt: new Date() });
     return {
-      operationId: await change(w, subject, "connector-remove", insert, id),
+      operationId: await change(w, subject, "connector-remove", insert, { subjectId: id }),
       async check() {
         for (const lane of lanesOf(tenantId))
           expect(await lane.told()).toContainEqual(expect.objectContaining({ removed: id }));
@@ -310,7 +247,7 @@ const ARRANGE: Partial<Record<OperationKind, Arrange>> = {
     let revision = 0;
     const raise = async (tx: Db) => void ({ revision } = await raiseRelaySettings(tx, tenantId, new Date()));
     return {
-      operationId: await change(w, subject, "relay-settings-publish", raise, relaySubject.of(tenantId)),
+      operationId: await change(w, subject, "relay-settings-publish", raise, { subjectId: relaySubject.of(tenantId) }),
       async check() {
         for (const lane of lanesOf(tenantId)) expect((await lane.settled()).at(-1)?.revision).toBe(revision);
       },
@@ -324,7 +261,7 @@ const ARRANGE: Partial<Record<OperationKind, Arrange>> = {
         .set({ revision: sql`nextval('control.revision')` })
         .where(eq(nodes.id, nodeId));
     return {
-      operationId: await change(w, subject, "node-publish", raise, nodeId),
+      operationId: await change(w, subject, "node-publish", raise, { subjectId: nodeId }),
       async check() {
         const [node] = await w.db.select().from(nodes).where(eq(nodes.id, nodeId));
         const { grants } = await bindings.NODE_CHANNEL.getByName(nodeId).seen();
@@ -360,13 +297,18 @@ const ARRANGE: Partial<Record<OperationKind, Arrange>> = {
   },
 };
 
-/** Has a suite of its own. */
-const ELSEWHERE: readonly string[] = ["tenant-move", "tenant-move-undo", "node-drain", "cluster-domains"];
+const isCases = (arrange: Arrange | readonly Case[]): arrange is readonly Case[] => Array.isArray(arrange);
 
-/** Every kind with its steps; one that the suite can't arrange is a hole in it. */
-export const KINDS = Object.entries(PLANS).flatMap(([kind, steps]) => {
-  if (ELSEWHERE.includes(kind)) return [];
-  const [, arrange] = Object.entries(ARRANGE).find(([name]) => name === kind) ?? [];
-  if (arrange === undefined) throw new Error(`the failure suite can't arrange ${kind}`);
-  return [{ kind, steps, arrange }];
+/** Every kind with its steps. */
+export const KINDS = OPERATION_KINDS.flatMap((kind) => {
+  if (kind === "cluster-domains") return [];
+  const arrange = ARRANGE[kind];
+  return isCases(arrange)
+    ? arrange.map((one) => ({ ...one, name: `${kind} ${one.name}` }))
+    : [{ name: kind, steps: PLANS[kind], arrange }];
+});
+
+export const arranged = async (w: World, subject: Subject, round: number, arrange: Arrange): Promise<Arranged> => ({
+  behave: behave(subject.nodeId),
+  ...(await arrange(w, subject, round)),
 });

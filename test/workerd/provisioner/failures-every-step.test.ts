@@ -1,6 +1,7 @@
 import { describe, expect, test } from "vitest";
 import { INJECTIONS, settle } from "./failure-injections.ts";
-import { KINDS, makeSubject } from "./failure-kinds.ts";
+import { arranged, KINDS } from "./failure-kinds.ts";
+import { makeSubject } from "./failure-subject.ts";
 import { operationOf, world } from "./support.ts";
 
 const w = world();
@@ -9,24 +10,23 @@ const w = world();
  * Every operation, every step of it, everything that can go wrong there, once each: the end is always the wanted state (or, in between, a
  * failed operation with its reason, which a retry brings there), never two of something, never half of it.
  */
-describe.each(KINDS)("$kind", ({ steps, arrange }) => {
+describe.each(KINDS)("$name", ({ steps, arrange }) => {
   test("ends as wanted, whatever happens once at whichever step (H51, H52, R12)", async () => {
     const subject = await makeSubject(w);
     let round = 0;
     for (const [position, step] of steps.entries())
       for (const injection of INJECTIONS.filter((one) => one.steps?.includes(step) !== false)) {
-        const name = `${step}: ${injection.name}`;
-        const arranged = await arrange(w, subject, round++);
-        const { operationId } = arranged;
+        const where = `${step}: ${injection.name}`;
+        const wanted = await arranged(w, subject, round++, arrange);
         try {
-          await injection.inject(w, operationId, position, (behaviour) => subject.behave(behaviour));
-          await settle(w, operationId);
+          const operationId = await injection.inject(w, wanted, position);
+          await settle(w, operationId, w.ports, wanted.others);
           const { operation, steps: done } = await operationOf(w, operationId);
           expect(operation).toMatchObject({ state: "succeeded", reason: null, leaseToken: null });
           expect(new Set(done.map(({ state }) => state))).toEqual(new Set(["done"]));
-          await arranged.check();
+          await wanted.check();
         } catch (cause) {
-          throw new Error(`${name}: ${cause instanceof Error ? cause.message : String(cause)}`, { cause });
+          throw new Error(`${where}: ${cause instanceof Error ? cause.message : String(cause)}`, { cause });
         }
       }
   }, 120_000);

@@ -156,7 +156,7 @@ describe("a move", () => {
     await channelOf(t.to).behave({ kind: "live" });
     const next = await beginMove(w, t.tenantId);
     await runOperation(w.ports, next);
-    expect(await cancel(next)).toMatchObject({ ok: false, error: { reason: "not-cancellable" } });
+    expect(await cancel(next)).toMatchObject({ ok: false, error: { reason: "too-late", step: "publish" } });
     await runAll(w, t.tenantId);
     expect(await whereIs(w, t)).toEqual(AT_NEW);
   });

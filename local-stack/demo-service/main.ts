@@ -1,10 +1,11 @@
 import { createServer, type IncomingMessage, type ServerResponse } from "node:http";
 import { WebSocketServer } from "ws";
+import { openDatabase } from "./database.ts";
 import { sendBlob, sendEvents, sendJson, sendSlowly, takeUpload } from "../shared/streams.ts";
 
 /**
  * A tenant's service in the local stack: says who it is and what it got (`{ service, tenant, node, host, path, proto, headers }`), echoes
- * WebSockets at `<prefix>/ws`, and streams. Everything about it comes from the environment that the node agent gives to services.
+ * WebSockets at `<prefix>/ws`, asks the tenant's database at `<prefix>/database`, and streams. Everything about it comes from the environment that the node agent gives to services.
  */
 const env = (name: string): string => process.env[name] ?? "";
 const port = Number.parseInt(env("PORT"), 10);
@@ -12,6 +13,7 @@ if (!Number.isInteger(port)) {
   console.error("demo-service: PORT is not set");
   process.exit(2);
 }
+const database = openDatabase(env("CAUSEWAY_SECRETS_DIR"));
 const who = { service: env("CAUSEWAY_SERVICE"), tenant: env("CAUSEWAY_TENANT"), node: env("CAUSEWAY_NODE") };
 
 function answer(request: IncomingMessage, response: ServerResponse): Promise<void> | void {
@@ -20,6 +22,7 @@ function answer(request: IncomingMessage, response: ServerResponse): Promise<voi
   if (url.pathname === "/healthz") return sendJson(response, 200, { status: "ok" });
   if (last === "blob") return sendBlob(url, response);
   if (last === "upload" && request.method === "POST") return takeUpload(request, response);
+  if (last === "database") return database.answer(response);
   if (last === "sse") return sendEvents(url, response);
   if (last === "slow") return sendSlowly(url, response);
   const { headers } = request;

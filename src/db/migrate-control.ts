@@ -1,4 +1,7 @@
+import { drizzle } from "drizzle-orm/postgres-js";
 import { connectSql } from "./client.ts";
+import { healWorkspaces } from "./heal-workspaces.ts";
+import type { HealedWorkspaces } from "./heal-workspaces.ts";
 import { quoteIdentifier, tenantGroupName } from "./identifiers.ts";
 import { lockDown } from "./lock-down.ts";
 import { ledgerTable, runMigrations } from "./migrate.ts";
@@ -14,7 +17,14 @@ const LOCK = 7_203_914;
  * least-privilege grants; nobody else may connect. Safe to repeat. `url` is a direct connection as a role that may create roles and owns the database. Returns the
  * names of the migrations that it applied.
  */
-export async function migrateControl(url: string, options: { rolePasswords: RolePasswords }): Promise<string[]> {
+export async function migrateControl(
+  url: string,
+  options: {
+    readonly rolePasswords: RolePasswords;
+    /** Told of what was not as the constraints want it, and has been mended. */
+    readonly onHealed?: (healed: HealedWorkspaces) => void;
+  },
+): Promise<string[]> {
   const sql = connectSql(url, 1);
   try {
     await sql`select pg_advisory_lock(${LOCK})`;
@@ -29,6 +39,8 @@ export async function migrateControl(url: string, options: { rolePasswords: Role
       prepare: async () => {},
     });
     await sql.begin(grantControl);
+    const healed = await drizzle(sql).transaction(healWorkspaces);
+    if (healed !== null) options.onHealed?.(healed);
     await lockDown(sql);
     return applied;
   } finally {

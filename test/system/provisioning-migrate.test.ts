@@ -6,6 +6,8 @@ import { afterAll, beforeAll, expect, test } from "vitest";
 import migrate from "../../src/cli/commands/migrate.ts";
 import { runCommandLine } from "../../src/cli/frame/command.ts";
 import { EXIT } from "../../src/cli/frame/exit.ts";
+import type { HealedWorkspaces } from "../../src/db/heal-workspaces.ts";
+import { migrateControl } from "../../src/db/migrate-control.ts";
 import { controlMigrations } from "../../src/db/migrations/control.ts";
 import { ROLE_PASSWORDS, startPostgres } from "../support/postgres.ts";
 import type { TestPostgres } from "../support/postgres.ts";
@@ -57,6 +59,59 @@ test("a fresh database and a cluster's database are brought to the current level
   const admin = postgres(server.url("fresh"), { max: 1 });
   const applied = await admin`select name from causeway.migrations order by name`;
   expect(applied.map(({ name }) => name)).toEqual(controlMigrations.map(({ name }) => name));
+  await admin.end();
+});
+
+test("workspaces that are there twice, as in a database restored without its constraints, become one again (H53)", async () => {
+  const heal = async (): Promise<HealedWorkspaces[]> => {
+    const healed: HealedWorkspaces[] = [];
+    await migrateControl(server.url("fresh"), { rolePasswords: passwords, onHealed: (each) => healed.push(each) });
+    return healed;
+  };
+  expect(await heal()).toEqual([]);
+  const admin = postgres(server.url("fresh"), { max: 1, onnotice: () => {} });
+  await admin.unsafe(`
+    alter table control.workspaces drop constraint workspaces_name_per_tenant;
+    drop index control.workspaces_one_default;
+    insert into control.clusters (id, name, base_domains, database_binding, database_address)
+      values ('clu_1', 'one', '{one.example}', 'CLUSTER_DB_ONE', 'postgres://127.0.0.1/one');
+    insert into control.tenants (id, slug, cluster_id, state)
+      select 'ten_' || slug, slug, 'clu_1', 'active' from unnest('{twice,two-defaults,none,well}'::text[]) slug;
+    insert into control.workspaces (id, tenant_id, name, is_default, created_at) values
+      ('wks_new', 'ten_twice', 'default', true, '2026-02-02'), ('wks_old', 'ten_twice', 'default', true, '2026-01-01'),
+      ('wks_third', 'ten_twice', 'default', false, '2025-01-01'), ('wks_labs', 'ten_twice', 'labs', false, '2026-01-01'),
+      ('wks_a', 'ten_two-defaults', 'alpha', true, '2026-01-01'), ('wks_b', 'ten_two-defaults', 'default', true, '2026-02-02'),
+      ('wks_well', 'ten_well', 'default', true, '2026-01-01');
+    insert into control.services (tenant_id, workspace_id, name, driver) values
+      ('ten_twice', 'wks_old', 'app', '{"kind":"process","command":"kept"}'),
+      ('ten_twice', 'wks_new', 'app', '{"kind":"process","command":"lost"}'),
+      ('ten_twice', 'wks_new', 'extra', '{"kind":"process","command":"moved"}')`);
+  expect(await heal()).toEqual([{ duplicates: 2, defaults: 2 }]);
+  expect(
+    await admin`select tenant_id, name, is_default from control.workspaces order by tenant_id, name`.values(),
+  ).toEqual([
+    ["ten_none", "default", true],
+    ["ten_twice", "default", true],
+    ["ten_twice", "labs", false],
+    ["ten_two-defaults", "alpha", false],
+    ["ten_two-defaults", "default", true],
+    ["ten_well", "default", true],
+  ]);
+  expect(
+    await admin`select workspace_id, name, driver->>'command' as c from control.services order by name`.values(),
+  ).toEqual([
+    ["wks_old", "app", "kept"],
+    ["wks_old", "extra", "moved"],
+  ]);
+  // Its node is told, once; a second start finds nothing to mend, and the database refuses such entries again.
+  const told = () => admin`select kind, subject_id from control.operations`.values();
+  expect(await told()).toEqual([["tenant-services", "ten_twice"]]);
+  expect(await heal()).toEqual([]);
+  expect(await told()).toHaveLength(1);
+  const again = (name: string, isDefault: boolean) =>
+    admin`insert into control.workspaces (id, tenant_id, name, is_default) values ('wks_x', 'ten_well', ${name}, ${isDefault})`;
+  await expect(again("default", false)).rejects.toMatchObject({ code: "23505" });
+  await expect(again("other", true)).rejects.toMatchObject({ code: "23505" });
   await admin.end();
 });
 

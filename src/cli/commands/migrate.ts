@@ -2,6 +2,7 @@ import { readFileSync } from "node:fs";
 import process from "node:process";
 import { defineCommand } from "citty";
 import { z } from "zod";
+import type { HealedWorkspaces } from "../../db/heal-workspaces.ts";
 import { migrateControl, prepareClusterDatabase } from "../../db/migrate-control.ts";
 import { migrateTenants } from "../../db/migrate-tenants.ts";
 import { CliError, EXIT } from "../frame/exit.ts";
@@ -57,7 +58,12 @@ export default defineCommand({
       );
     }
     const { databaseUrl, rolePasswords, clusterDatabaseUrls } = parsed.data;
-    const applied = await reachable(databaseUrl, () => migrateControl(databaseUrl, { rolePasswords }));
+    const onHealed = (healed: HealedWorkspaces): void =>
+      output.data(
+        { healed },
+        `Mended: ${healed.duplicates} workspaces that were there twice, the default one of ${healed.defaults} tenants`,
+      );
+    const applied = await reachable(databaseUrl, () => migrateControl(databaseUrl, { rolePasswords, onHealed }));
     for (const url of clusterDatabaseUrls)
       await reachable(url, () =>
         prepareClusterDatabase(url, { provisionerPassword: rolePasswords.causeway_provisioner }),

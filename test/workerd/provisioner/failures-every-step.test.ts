@@ -29,5 +29,5 @@ describe.each(KINDS)("$name", ({ steps, arrange }) => {
           throw new Error(`${where}: ${cause instanceof Error ? cause.message : String(cause)}`, { cause });
         }
       }
-  }, 120_000);
+  }, 300_000);
 });

@@ -32,7 +32,7 @@ export interface Arranged {
   /** The node that its steps ask. */
   behave(behaviour: NodeBehaviour): Promise<void>;
   /** Of kinds that begin operations of other subjects: the open ones, which the cron finds if their messages are lost. */
-  others?(): Promise<string[]>;
+  readonly others?: () => Promise<string[]>;
   /** Of kinds that are taken back when they fail: checks that they are, asks for the same once more, and answers that operation. Default: it is tried again. */
   again?(): Promise<string>;
 }

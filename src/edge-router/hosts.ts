@@ -42,7 +42,11 @@ export function hostProblem(header: string | null, authority: string, host: Host
   if (header === null) return null;
   const isPlain = header === authority ? host.isPlain : isHostField(header);
   if (!isPlain) return "The Host header is not a host with or without a port.";
-  if (header === authority || host.parsed.kind === "malformed") return null;
+  if (header === authority) return null;
   const named = canonicalHost(header);
+  if (host.parsed.kind === "malformed") {
+    // No address that this host could have: `OPTIONS *`, or what the runtime made of it.
+    return named === null ? null : "The request's target is neither a path nor an address of the host.";
+  }
   return named === null || named === host.parsed.host ? null : "The request names two different hosts.";
 }

@@ -107,6 +107,10 @@ function ownError(answer: Response, visit: Visit): Response | null {
   answer.body?.cancel().catch(() => undefined);
   if (code === "not-available")
     return refuse(visit, code, "The service can't be reached right now. Try again in a moment.");
+  if (code === "rate-limited")
+    return refuse(visit, code, "Too many requests to this service are under way. Try again in a moment.", {
+      "retry-after": "1",
+    });
   if (code === "node-timeout") return refuse(visit, code, "The service did not answer in time.");
   if (code === "no-route") return refuse(visit, code, "No route of this tenant matches the path.");
   if (code === "body-too-large") return refuse(visit, code, "The request is too large.");

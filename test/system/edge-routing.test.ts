@@ -248,6 +248,17 @@ describe("a node that fails (H14)", () => {
     expect(Date.now() - startMs).toBeGreaterThanOrEqual(3_000);
   });
 
+  test.each([
+    ["rate-limited", 429, "1"],
+    ["not-available", 503, undefined],
+    ["node-timeout", 504, undefined],
+    ["body-too-large", 413, undefined],
+  ])("what the node's Envoy says itself is told in our words (%s)", async (code, status, retryAfter) => {
+    const answer = await ask("acme", `/app/forged?code=${code}`);
+    expect([...codeOf(answer), answer.headers["retry-after"]]).toEqual([status, code, retryAfter]);
+    expect(answer.body).not.toContain("a node's words");
+  });
+
   test("a slow upload is not a silent node: the wait counts from its end", async () => {
     const body = Buffer.alloc(200_000, 1);
     const answer = await slowUpload(stack.port, hostOf("acme"), body, 3_500);

@@ -69,7 +69,10 @@ export async function startTestNode(
       const cookies = ["a=1; Path=/", "causeway=fixed; Path=/", "__Host-causeway=fixed; Path=/; Secure"];
       return void response.writeHead(200, { "set-cookie": cookies, via: "x" }).end();
     }
-    if (url.pathname === "/app/forged") return void response.writeHead(200, { "causeway-error": "fake" }).end();
+    if (url.pathname === "/app/forged") {
+      const code = url.searchParams.get("code") ?? "fake";
+      return void response.writeHead(200, { "causeway-error": code }).end("in a node's words");
+    }
     if (url.pathname === "/app/cors") {
       const headers = { "access-control-allow-origin": "*", "access-control-expose-headers": "x-mine" };
       return void response.writeHead(200, headers).end("of the service");

@@ -89,6 +89,44 @@ describe("members", () => {
     expect(await roleOf(admin.accountId)).toBeNull();
   });
 
+  test("are nobody's business but owners' and admins' of this very tenant, on every page and in every form", async () => {
+    const owner = await person("boss@rights.example", "owner");
+    const subject = await person("subject@rights.example", "member");
+    const foreign = { tenantId: newId("ten"), slug: "foreign", cluster: "default" };
+    const asked = {
+      admin: await person("admin@rights.example", "admin"),
+      member: await person("member@rights.example", "member"),
+      viewer: await person("viewer@rights.example", "viewer"),
+      // Who owns another tenant is nobody here.
+      foreign: await person("owner@foreign.example", "owner", foreign),
+    };
+    const form = { account: subject.accountId, email: "new@rights.example", role: "admin", invitation: "inv_1" };
+    const statuses = async ({ browser }: Person) => {
+      await sql`delete from portal.rate_limit`;
+      const pages = ["", "/members", "/sign-in"].map((page) => portalUrl(`/tenants/${TENANT.tenantId}${page}`));
+      const shown = [];
+      for (const page of pages) shown.push((await browser.visit(page)).status);
+      const provider = { issuer: "https://id.example", clientId: "x", clientSecret: "y", name: "x" };
+      const forms = [];
+      for (const name of ["invite", "resend", "revoke", "role", "remove"])
+        forms.push((await browser.visit(membersPath(`/${name}`), form)).status);
+      for (const name of ["/sign-in", "/sign-in/remove"])
+        forms.push((await browser.visit(portalUrl(`/tenants/${TENANT.tenantId}${name}`), provider)).status);
+      return [shown, forms];
+    };
+    expect(await statuses(asked.member)).toEqual([[200, 403, 403], Array.from({ length: 7 }, () => 403)]);
+    expect(await statuses(asked.viewer)).toEqual([[200, 403, 403], Array.from({ length: 7 }, () => 403)]);
+    expect(await statuses(asked.foreign)).toEqual([[404, 404, 404], Array.from({ length: 7 }, () => 404)]);
+    expect(await roleOf(subject.accountId)).toBe("member");
+    expect(await sql`select 1 from portal.invitation where email = ${form.email}`).toHaveLength(0);
+    // An admin manages members; how they sign in is the owner's.
+    const [shown, forms] = await statuses(asked.admin);
+    expect(shown).toEqual([200, 200, 403]);
+    expect(forms).toEqual([303, 409, 409, 303, 303, 403, 403]);
+    expect(await roleOf(subject.accountId)).toBeNull();
+    expect((await owner.browser.visit(portalUrl(`/tenants/${TENANT.tenantId}/sign-in`))).status).toBe(200);
+  });
+
   test("are invited, invited again, and an invitation is taken back", async () => {
     const { browser } = await person("inviter@acme.example", "owner");
     const email = "friend@acme.example";

@@ -86,6 +86,8 @@ type Reply = readonly [status: number, code: ErrorCode, detail: string, flag?: s
 
 const SERVICE_REPLIES: readonly Reply[] = [
   [502, "not-available", "The service gave no valid answer."],
+  // Its circuit breaker: as many requests to one service of a tenant are under way, and wait, as may (Envoy's defaults, 1,024 of each).
+  [503, "rate-limited", "Too many requests to this service are under way. Try again in a moment.", "UO"],
   [503, "not-available", "The service can't be reached right now. Try again in a moment."],
   [504, "node-timeout", "The service did not answer in time."],
   [413, "body-too-large", "The request is too large."],

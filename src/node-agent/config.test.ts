@@ -28,6 +28,7 @@ test("paths are relative to the file, everything else has a default", () => {
         mqttPort: null,
         masters: null,
         concurrency: null,
+        drainSeconds: 600,
       },
       healthPort: null,
       commands: {},

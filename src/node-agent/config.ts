@@ -47,6 +47,8 @@ const agentFile = z.strictObject({
       })
       .nullable()
       .default(null),
+    /** How long an Envoy that was replaced by another finishes its requests and keeps its open WebSockets. */
+    drainSeconds: z.number().int().min(1).max(86_400).default(LIMITS.drainSeconds),
     /** Worker threads; null: as many as the machine has cores. */
     concurrency: z.number().int().min(1).max(256).nullable().default(null),
   }),

@@ -5,7 +5,7 @@ export interface AgentStatus {
   readonly ready: boolean;
   readonly node: string;
   readonly channel: "online" | "offline";
-  readonly envoy: { readonly connected: boolean; readonly pid: number | null };
+  readonly envoy: { readonly connected: boolean; readonly pid: number | null; readonly drainingPid: number | null };
   readonly tenants: Readonly<Record<string, number>>;
   /** Tenants that wait for `causeway node removals --confirm`. */
   readonly heldRemovals: number;

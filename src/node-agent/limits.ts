@@ -44,6 +44,13 @@ export const LIMITS = {
   probeRetryMs: 20,
   probeTries: 100,
 
+  /** For an Envoy that is to take over: 10,000 tenants take 20 s on two busy cores; and from the word to take over until it listens. */
+  envoyLoadMs: 120_000,
+  envoyLiveMs: 30_000,
+  envoyLookMs: 50,
+  /** Envoy's own default: long enough for most downloads. */
+  drainSeconds: 600,
+
   /** Time for a service to answer its health check before its revision is reported as rejected (it goes on trying). */
   serviceStartMs: 20_000,
   /** Until a service that could not be started at all is tried again. */

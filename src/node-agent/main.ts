@@ -12,9 +12,11 @@ import { readAgentConfig, readCredentials, type AgentConfig, type NodeCredential
 import type { Json } from "./envoy/json.ts";
 import { renderExport } from "./envoy/export.ts";
 import { replaceFile, replaceIfChanged } from "./envoy/files.ts";
+import { runEnvoy, type EnvoyRunner, type Upgraded } from "./envoy/runner.ts";
+import { takeUpSlots } from "./envoy/slots.ts";
+import { writeListeners, writeProofFilter } from "./envoy/static-files.ts";
 import { probeUntil } from "./envoy/probe.ts";
 import { renderTenant } from "./envoy/render.ts";
-import { LISTENERS_FILE, PROOF_FILTER_FILE, renderProofFilter } from "./envoy/static.ts";
 import { countRefused } from "./envoy/refused.ts";
 import { serveHealth, type AgentStatus } from "./health.ts";
 import { postJson } from "./http.ts";
@@ -22,19 +24,18 @@ import { enrol, newNodeKey, nodeKey, signAssertion, type EnrolFailure, type Node
 import { LIMITS } from "./limits.ts";
 import { followLink } from "./link-certificate.ts";
 import { lockHolder, takeLock } from "./lock.ts";
-import { agentPaths, type AgentPaths } from "./paths.ts";
-import { keepProcess, type KeptProcess } from "./services/kept-process.ts";
+import { agentPaths, type Slot } from "./paths.ts";
 import { endRecorded } from "./services/recorded-process.ts";
 import { confirmHeld, createHeldRemovals, isConfirmed, readHeldTenants, writeHeld } from "./removal-breaker.ts";
-import { portsOf, roleOf, type Role } from "./role.ts";
+import { portsOf, roleOf } from "./role.ts";
 import { openDrivers } from "./services/drivers.ts";
 import { newStoreKey } from "./sealed.ts";
 import { openStore, type ChannelRecord } from "./store.ts";
 import { takeSocketDir } from "./socket-dir.ts";
+import { answerUpgrade, requestUpgrade } from "./upgrade-request.ts";
 import { createTenants } from "./tenants/tenants.ts";
 import { encodeTenant } from "./xds/codec.ts";
-import { createPlanner } from "./xds/planner.ts";
-import { startXdsServer, type XdsServer } from "./xds/server.ts";
+import { createEnvoyFeed } from "./xds/feed.ts";
 
 export type { AgentConfig, AgentFile, NodeCredentials } from "./config.ts";
 export { confirmHeld, readAgentConfig, readCredentials, readHeldTenants };
@@ -73,8 +74,7 @@ export async function startNodeAgent(config: AgentConfig, log: Logger): Promise<
   let followed: ChannelRecord = channelRecord;
   let channel: Channel | null = null;
 
-  const planner = createPlanner(LIMITS);
-  let xds: XdsServer | null = null;
+  const feed = createEnvoyFeed(LIMITS, (effect) => tenants.onPlanned(effect), log);
   const onMoved = (tenantId: string): void => tenants.onServiceMoved(tenantId);
   const driver = openDrivers(config, credentials, paths, log, onMoved);
   const held = createHeldRemovals(followed.held, async (removals) => {
@@ -84,7 +84,7 @@ export async function startNodeAgent(config: AgentConfig, log: Logger): Promise<
   });
   const role = roleOf(config, paths.envoyPaths);
   const { isMaster, render, always } = role;
-  if (always !== null) planner.put(encodeTenant(ALWAYS, 0, always));
+  if (always !== null) feed.put(encodeTenant(ALWAYS, 0, always));
   const tenants = createTenants({
     store,
     driver,
@@ -95,23 +95,17 @@ export async function startNodeAgent(config: AgentConfig, log: Logger): Promise<
     },
     render,
     isMaster,
-    planner,
-    run: (effects) => xds?.run(effects),
+    feed,
     probe: (host, expected, signal) => probeUntil(paths.envoyPaths.probeSocket, host, expected, signal),
     report: (message) => channel?.send(message),
     held,
     log,
   });
-  // The planner is told everything before Envoy can ask: what it does not know then, it would have Envoy remove.
+  // The feed is told everything before Envoy can ask: what it does not know then, it would have Envoy remove.
   await tenants.restore(records);
-  const { xdsSocket } = paths.envoyPaths;
-  const server = await startXdsServer({
-    socketPath: xdsSocket,
-    planner,
-    onEffect: (effect) => tenants.onPlanned(effect),
-    log,
-  });
-  xds = server;
+  const { binary } = config.envoy;
+  const slots = binary === null ? null : await takeUpSlots(paths, Math.random);
+  await feed.open(paths.slots[slots?.lead ?? "a"].xdsSocket);
   const certificate =
     config.envoy.tls === null
       ? null
@@ -119,18 +113,32 @@ export async function startNodeAgent(config: AgentConfig, log: Logger): Promise<
   const link = role.link === null ? null : await followLink(role.link, paths.envoyPaths.secretsDir, systemClock, log);
   for (const given of [certificate, link]) {
     if (given === null || given.ok) continue;
-    await server.close();
+    await feed.close();
     lock.value();
     return err({ kind: "configuration", message: given.error });
   }
-  await writeEnvoyFiles(role, credentials, paths, followed.proofKeys);
-  const envoy = await runEnvoy(config, paths, log);
+  await writeListeners(role, paths);
+  await writeProofFilter(credentials, paths, followed.proofKeys);
+  const bootstrap = (slot: Slot): string =>
+    JSON.stringify(role.bootstrap(credentials.node, paths.slots[slot].xdsSocket));
+  let envoy: EnvoyRunner | null = null;
+  if (binary === null || slots === null) await replaceIfChanged(paths.slots.a.bootstrap, bootstrap("a"), 0o600);
+  else {
+    const given = { config: config.envoy, binary, paths, slots, bootstrap };
+    envoy = await runEnvoy({ ...given, feed, random: Math.random, now: systemClock, log });
+  }
   tenants.resume();
   const releaseIfConfirmed = async (): Promise<void> => {
     if (!(await isConfirmed(config.stateDir))) return;
     log.warn("held removals were confirmed", { tenants: held.list().length });
     await tenants.releaseHeld();
   };
+  const upgrade = async (program: string) => envoy?.upgrade(program) ?? err("this agent does not run Envoy");
+  const orders = setInterval(() => {
+    answerUpgrade(config.stateDir, upgrade).catch((error: unknown) =>
+      log.error("an order to replace Envoy could not be looked at", { error: String(error) }),
+    );
+  }, LIMITS.confirmationMs);
   const confirmation = setInterval(() => {
     if (held.list().length === 0) return;
     releaseIfConfirmed().catch((error: unknown) =>
@@ -180,10 +188,14 @@ export async function startNodeAgent(config: AgentConfig, log: Logger): Promise<
   });
 
   const status = (): AgentStatus => ({
-    ready: server.ready(),
+    ready: feed.ready(),
     node: credentials.node,
     channel: channel?.online() ? "online" : "offline",
-    envoy: { connected: server.connected(), pid: envoy?.pid() ?? null },
+    envoy: {
+      connected: feed.connected(),
+      pid: envoy?.pid() ?? null,
+      drainingPid: envoy?.drainingPid() ?? null,
+    },
     tenants: tenants.counts(),
     heldRemovals: held.list().length,
     services: driver.running(),
@@ -195,55 +207,21 @@ export async function startNodeAgent(config: AgentConfig, log: Logger): Promise<
     async stop() {
       channel?.close();
       clearInterval(confirmation);
+      clearInterval(orders);
       for (const given of [certificate, link]) if (given?.ok === true) given.value.close();
       tenants.close();
       if (config.stopServices) await envoy?.stop();
-      else envoy?.leave();
+      else await envoy?.leave();
       await driver.close(config.stopServices);
-      await server.close();
+      await feed.close();
       health?.close();
       lock.value();
     },
   });
 }
 
-/** What Envoy has beside tenants stands in the planner as if it were one; no tenant's id looks like it. */
+/** What Envoy has beside tenants stands in the feed as if it were one; no tenant's id looks like it. */
 const ALWAYS = "*";
-
-async function writeEnvoyFiles(
-  role: Role,
-  credentials: NodeCredentials,
-  paths: AgentPaths,
-  keys: PublicJwks,
-): Promise<void> {
-  const { envoyPaths } = paths;
-  await replaceIfChanged(join(envoyPaths.listenersDir, LISTENERS_FILE), JSON.stringify(role.listeners()), 0o600);
-  await writeProofFilter(credentials, paths, keys);
-  const bootstrap = JSON.stringify(role.bootstrap(credentials.node));
-  // Envoy reads it only when it starts: one that runs with another has to start over.
-  if (await replaceIfChanged(paths.bootstrap, bootstrap, 0o600)) await endRecorded(paths.envoy);
-}
-
-const writeProofFilter = (credentials: NodeCredentials, paths: AgentPaths, { keys }: PublicJwks): Promise<boolean> =>
-  replaceIfChanged(
-    join(paths.envoyPaths.filtersDir, PROOF_FILTER_FILE),
-    JSON.stringify(renderProofFilter(credentials.nodeId, keys, keys.map(({ kid }) => kid).join(","))),
-    0o600,
-  );
-
-async function runEnvoy(config: AgentConfig, paths: AgentPaths, log: Logger): Promise<KeptProcess | null> {
-  const { binary, concurrency } = config.envoy;
-  if (binary === null) return null;
-  const threads = concurrency === null ? [] : ["--concurrency", String(concurrency)];
-  const flags = ["--disable-hot-restart", "--reject-unknown-dynamic-fields", "--log-level", "warning"];
-  const argv = [binary, "-c", paths.bootstrap, ...flags, ...threads];
-  if (await replaceIfChanged(paths.envoyCommand, JSON.stringify(argv), 0o600)) await endRecorded(paths.envoy);
-  return keepProcess({
-    dir: paths.envoy,
-    command: async () => ({ argv, env: {} }),
-    log: log.with({ process: "envoy" }),
-  });
-}
 
 /**
  * Makes the node's key, registers it with the one-time token, and saves node.json (mode 0600). A key that an earlier, cut-off call made
@@ -264,6 +242,14 @@ export async function enrolNode(
   await replaceFile(credentialsFile, `${JSON.stringify(enrolled.value, null, 2)}\n`, 0o600);
   await rm(keyFile, { force: true });
   return enrolled;
+}
+
+/** Has the agent of this configuration replace its Envoy by another process of the configured program, without a cut. */
+export async function upgradeEnvoy(config: AgentConfig): Promise<Result<Upgraded, string>> {
+  const { binary } = config.envoy;
+  if (binary === null) return err("envoy.binary is null: this agent does not run Envoy");
+  if (lockHolder(agentPaths(config.stateDir).lock) === null) return err(`no node agent runs in ${config.stateDir}`);
+  return requestUpgrade(config.stateDir, binary);
 }
 
 /** What Envoy has acknowledged, as one static file for it (`causeway node export`). Works beside an agent that runs, and without one. */
@@ -302,7 +288,7 @@ export async function reapNode(stateDir: string): Promise<Result<null, number>> 
   const paths = agentPaths(stateDir);
   const holder = lockHolder(paths.lock);
   if (holder !== null) return err(holder);
-  await endRecorded(paths.envoy);
+  await Promise.all(Object.values(paths.slots).map(({ dir }) => endRecorded(dir)));
   const recorded = existsSync(paths.services) ? await readdir(paths.services, { recursive: true }) : [];
   const dirs = recorded.filter((name) => name.endsWith("process.json")).map((name) => join(paths.services, name, ".."));
   await Promise.all(dirs.map(endRecorded));

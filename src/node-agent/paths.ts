@@ -3,6 +3,17 @@ import { tmpdir, userInfo } from "node:os";
 import { join } from "node:path";
 import type { EnvoyPaths } from "./envoy/static.ts";
 
+/** Two places for an Envoy process: while one takes over from the other, both run. */
+export type Slot = "a" | "b";
+export interface SlotPaths {
+  /** Process record and log. */
+  readonly dir: string;
+  readonly bootstrap: string;
+  readonly command: string;
+  /** Where the agent serves the Envoy in this slot. */
+  readonly xdsSocket: string;
+}
+
 /** Where the agent keeps what, below its state directory (docs/storage.md, "Node agent"). */
 export interface AgentPaths {
   readonly lock: string;
@@ -12,8 +23,8 @@ export interface AgentPaths {
   readonly containers: string;
   /** Envoy's files, log and process record. */
   readonly envoy: string;
-  readonly bootstrap: string;
-  readonly envoyCommand: string;
+  readonly slots: Readonly<Record<Slot, SlotPaths>>;
+  readonly slotsFile: string;
   readonly envoyPaths: EnvoyPaths;
 }
 
@@ -29,8 +40,8 @@ export function agentPaths(stateDir: string): AgentPaths {
     services: join(stateDir, "services"),
     containers: join(stateDir, "containers"),
     envoy,
-    bootstrap: join(envoy, "bootstrap.json"),
-    envoyCommand: join(envoy, "command.json"),
+    slots: { a: slot(envoy, join(run, "xds.sock")), b: slot(join(envoy, "b"), join(run, "xds-b.sock")) },
+    slotsFile: join(envoy, "slots.json"),
     envoyPaths: {
       xdsSocket: join(run, "xds.sock"),
       probeSocket: join(run, "probe.sock"),
@@ -42,6 +53,13 @@ export function agentPaths(stateDir: string): AgentPaths {
     },
   };
 }
+
+const slot = (dir: string, xdsSocket: string): SlotPaths => ({
+  dir,
+  bootstrap: join(dir, "bootstrap.json"),
+  command: join(dir, "command.json"),
+  xdsSocket,
+});
 
 /** Beside the rest, or, where that path is too long for a socket, a directory of this user's in the temporary directory. */
 function socketDir(stateDir: string): string {

@@ -13,7 +13,8 @@ export interface Role {
   readonly isMaster: boolean;
   /** Of the connections between masters and nodes; null: there are none. */
   readonly link: LinkFiles | null;
-  bootstrap(node: string): Json;
+  /** `xdsSocket`: where the agent serves the Envoy that gets it. */
+  bootstrap(node: string, xdsSocket: string): Json;
   listeners(): Json;
   readonly render: Render;
   /** What Envoy has beside tenants; null: nothing. */
@@ -28,7 +29,7 @@ export function roleOf(config: AgentConfig, paths: EnvoyPaths): Role {
     return {
       isMaster: false,
       link: masters,
-      bootstrap: (node) => renderBootstrap(node, ports, paths),
+      bootstrap: (node, xdsSocket) => renderBootstrap(node, ports, { ...paths, xdsSocket }),
       listeners: () => renderListeners(ports, paths),
       render: (tenant, endpoints) => renderTenant(tenant, endpoints, masters !== null),
       always: null,
@@ -45,7 +46,8 @@ export function roleOf(config: AgentConfig, paths: EnvoyPaths): Role {
   return {
     isMaster: true,
     link: master.link,
-    bootstrap: (node) => renderBootstrap(node, ports, paths, [edge, renderTunnelCluster(paths)]),
+    bootstrap: (node, xdsSocket) =>
+      renderBootstrap(node, ports, { ...paths, xdsSocket }, [edge, renderTunnelCluster(paths)]),
     listeners: () => renderMasterListeners(ports, paths),
     render: (tenant) =>
       tenant.front === undefined ? { clusters: [], scopes: [] } : renderFront(tenant, tenant.front, paths.secretsDir),

@@ -192,7 +192,7 @@ const status = {
   ready: true,
   node: "test-node",
   channel: "online",
-  envoy: { connected: true, pid: null },
+  envoy: { connected: true, pid: null, drainingPid: null },
   tenants: { live: 2 },
   heldRemovals: 0,
   services: [],

@@ -146,7 +146,7 @@ test(
       ready: true,
       node: "node-1",
       channel: "online" as const,
-      envoy: { connected: true, pid: null },
+      envoy: { connected: true, pid: null, drainingPid: null },
       tenants: {},
       heldRemovals: 0,
       services: [],

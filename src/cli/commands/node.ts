@@ -8,6 +8,7 @@ import {
   readAgentConfig,
   readHeldTenants,
   startNodeAgent,
+  upgradeEnvoy,
 } from "../../node-agent/main.ts";
 import { createLogger } from "../../shared/log.ts";
 import { CliError, EXIT } from "../frame/exit.ts";
@@ -92,6 +93,28 @@ const removals = defineCommand({
   },
 });
 
+const upgrade = defineCommand({
+  meta: {
+    name: "upgrade-envoy",
+    description: "Replace the running Envoy by the program that the configuration names, without refusing a connection",
+  },
+  args: {
+    config: { type: "string", required: true, description: "Configuration file of the agent" },
+    json: { type: "boolean", default: false, description: "Print one JSON object" },
+  },
+  async run({ args }) {
+    const config = readAgentConfig(resolve(args.config));
+    if (!config.ok) throw new CliError(EXIT.usage, config.error);
+    const upgraded = await upgradeEnvoy(config.value);
+    if (!upgraded.ok) throw new CliError(EXIT.failed, `Envoy was not replaced: ${upgraded.error}.`);
+    const { pid, version, drainSeconds } = upgraded.value;
+    createOutput(args.json).data(
+      upgraded.value,
+      `Envoy ${version} (pid ${pid}) serves. The one before finishes open requests for up to ${drainSeconds} s.`,
+    );
+  },
+});
+
 const exportCommand = defineCommand({
   meta: {
     name: "export",
@@ -123,10 +146,10 @@ const exportCommand = defineCommand({
   },
 });
 
-/** `causeway node enroll|run|removals|export`. */
+/** `causeway node enroll|run|removals|upgrade-envoy|export`. */
 export const nodeCommand = defineCommand({
   meta: { name: "node", description: "The agent that runs beside Envoy on a node" },
-  subCommands: { enroll, run, removals, export: exportCommand },
+  subCommands: { enroll, run, removals, "upgrade-envoy": upgrade, export: exportCommand },
 });
 
 function parseRelayUrl(text: string): string {

@@ -37,7 +37,7 @@ export async function keepProcess(options: KeptProcessOptions): Promise<KeptProc
   let wake = new AbortController();
 
   const start = async (): Promise<void> => {
-    current = startRecorded(dir, await options.command(), () => wake.abort(), log);
+    current = await startRecorded(dir, await options.command(), () => wake.abort(), log);
     startedMs = Date.now();
   };
 

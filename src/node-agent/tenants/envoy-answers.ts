@@ -1,9 +1,10 @@
 import type { Logger } from "../../shared/log.ts";
 import { err, ok, type Result } from "../../shared/result.ts";
-import type { Planner, PlannerEffect, TenantUnit } from "../xds/planner.ts";
+import type { EnvoyFeed } from "../xds/feed.ts";
+import type { PlannerEffect, TenantUnit } from "../xds/planner.ts";
 import type { Tenant } from "./tenant.ts";
 
-/** Tells Envoy, by way of the planner, and brings its answers to whoever waits for them. */
+/** Tells Envoy, and brings its answers to whoever waits for them. */
 export interface EnvoyAnswers {
   /** Envoy's answer to the unit; null when something newer came first. */
   takes(tenant: Tenant, unit: TenantUnit, signal: AbortSignal): Promise<Result<null, string> | null>;
@@ -12,11 +13,7 @@ export interface EnvoyAnswers {
   on(tenant: Tenant, effect: Exclude<PlannerEffect, { kind: "send" }>): void;
 }
 
-export function createEnvoyAnswers(
-  planner: Planner,
-  run: (effects: readonly PlannerEffect[]) => void,
-  log: Logger,
-): EnvoyAnswers {
+export function createEnvoyAnswers(feed: EnvoyFeed, log: Logger): EnvoyAnswers {
   return {
     takes(tenant, unit, signal) {
       if (signal.aborted) return Promise.resolve(null);
@@ -24,14 +21,14 @@ export function createEnvoyAnswers(
       return new Promise((resolve) => {
         signal.addEventListener("abort", () => resolve(null), { once: true });
         tenant.waiting = { hash: unit.hash, settle: resolve };
-        run(planner.put(unit));
+        feed.put(unit);
       });
     },
     drops: (tenant, signal) =>
       new Promise((resolve) => {
         signal.addEventListener("abort", () => resolve(false), { once: true });
         tenant.onGone = () => resolve(true);
-        run(planner.remove(tenant.record.tenantId));
+        feed.remove(tenant.record.tenantId);
       }),
     on(tenant, effect) {
       if (effect.kind === "gone") return tenant.onGone?.();

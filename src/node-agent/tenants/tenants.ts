@@ -5,7 +5,8 @@ import type { HeldRemovals } from "../removal-breaker.ts";
 import type { ServiceDriver } from "../services/service-driver.ts";
 import type { AgentStore, TenantRecord } from "../store.ts";
 import type { Catalogue } from "../tenant-check.ts";
-import type { Planner, PlannerEffect } from "../xds/planner.ts";
+import type { EnvoyFeed } from "../xds/feed.ts";
+import type { PlannerEffect } from "../xds/planner.ts";
 import { createBringUp } from "./bring-up.ts";
 import { createEnvoyAnswers } from "./envoy-answers.ts";
 import { createTenantHosts } from "./hosts.ts";
@@ -19,7 +20,7 @@ import { newTenant, type Tenant } from "./tenant.ts";
  * path; and the way back. Tenants don't wait for each other. The last revision that Envoy took stays served until the next one is live.
  */
 export interface Tenants {
-  /** Takes up what the disk knows. Afterwards the planner knows all that Envoy may hold, so an Envoy that runs is told only differences. */
+  /** Takes up what the disk knows. Afterwards the feed knows all that Envoy may hold, so an Envoy that runs is told only differences. */
   restore(records: readonly TenantRecord[]): Promise<void>;
   /** After the xDS server is up: goes on with whatever was not finished. */
   resume(): void;
@@ -45,9 +46,7 @@ interface TenantsPorts {
   readonly render: Render;
   /** On a master: what is not served here is served by the edge, so letting go is never the danger. */
   readonly isMaster: boolean;
-  readonly planner: Planner;
-  /** Carries out the planner's effects. */
-  readonly run: (effects: readonly PlannerEffect[]) => void;
+  readonly feed: EnvoyFeed;
   /** Whether Envoy answers for the host with `expected`; waits for it a while. */
   readonly probe: (host: string, expected: string, signal: AbortSignal) => Promise<boolean>;
   readonly report: (message: FromAgent) => void;
@@ -56,7 +55,7 @@ interface TenantsPorts {
 }
 
 export function createTenants(ports: TenantsPorts): Tenants {
-  const { store, driver, planner, run, held, log } = ports;
+  const { store, driver, feed, held, log } = ports;
   const tenants = new Map<string, Tenant>();
 
   const attempt = (tenantId: string): void => {
@@ -77,7 +76,7 @@ export function createTenants(ports: TenantsPorts): Tenants {
 
   const ledger = createLedger(store, ports.report, log);
   const hosts = createTenantHosts(attempt);
-  const answers = createEnvoyAnswers(planner, run, log);
+  const answers = createEnvoyAnswers(feed, log);
   const bringUp = createBringUp({ ...ports, ledger, hosts, answers, retry: attempt });
 
   const carryOut = (tenant: Tenant, signal: AbortSignal): Promise<void> =>
@@ -162,7 +161,7 @@ export function createTenants(ports: TenantsPorts): Tenants {
         const { unit, endpoints } = rendered.value;
         tenant.goodHash = unit.hash;
         tenant.record = { ...record, endpoints };
-        run(planner.put(unit, { good: unit }));
+        feed.put(unit, { good: unit });
       }
       const present = [...tenants.values()].filter(({ record }) => record.state !== "gone");
       await driver.endStrays(new Set(present.map(({ record }) => record.tenantId)));
@@ -204,7 +203,7 @@ export function createTenants(ports: TenantsPorts): Tenants {
           const rendered = await unitOf(driver, ports.render, good);
           if (!rendered.ok) return;
           await ledger.save(tenant, { endpoints: rendered.value.endpoints });
-          run(planner.put(rendered.value.unit));
+          feed.put(rendered.value.unit);
         })();
       }
       attempt(tenantId);

@@ -19,6 +19,8 @@ export interface Child {
   readonly stop: () => Promise<void>;
   /** SIGKILL; resolves when the process is gone. */
   readonly kill: () => Promise<void>;
+  /** Resolves when it is gone, whatever ended it. */
+  readonly gone: Promise<void>;
   /** All that it has written so far. */
   log(): string;
   /** What the process writes to descriptor 3; null unless `control` was asked for. */
@@ -46,6 +48,7 @@ export async function startChild(options: {
     child.once("spawn", () => resolve(child.pid ?? 0));
     child.once("error", (error) => reject(new CliError(EXIT.environment, `Could not start ${name}: ${error.message}`)));
   });
+  const ended = new Promise<void>((resolve) => child.once("exit", () => resolve()));
   const gone = () => child.exitCode !== null || child.signalCode !== null;
   const control = child.stdio[3];
   const failure = (what: string) =>
@@ -66,6 +69,7 @@ export async function startChild(options: {
     },
     stop: () => stop(child, gone, "SIGTERM"),
     kill: () => stop(child, gone, "SIGKILL"),
+    gone: ended,
     log: () => readFileSync(logFile, "utf8"),
   };
 }

@@ -1,7 +1,11 @@
+import { setTimeout as delay } from "node:timers/promises";
 import { startChild, type Child } from "./children.ts";
 import type { CountedProcess, Part } from "./types.ts";
 
-/** A process that may be killed and started again: everything asks it anew for its id. */
+/** systemd's RestartSec by default: before a process that ended by itself is started again. */
+const RESTART_MS = 100;
+
+/** A process under a supervisor: it may be killed, and what ends by itself (bore's client when its server is gone) is started again. Everything asks it anew for its id. */
 export interface KeptChild extends Part {
   readonly counted: CountedProcess;
   readonly child: () => Child;
@@ -10,6 +14,21 @@ export interface KeptChild extends Part {
 
 export async function keepChild(column: string, options: Parameters<typeof startChild>[0]): Promise<KeptChild> {
   let child = await startChild(options);
+  let stopped = false;
+  /** Its successor is somebody else's business. */
+  let killed: Child | null = null;
+  const restartAfter = async (own: Child): Promise<void> => {
+    await own.gone;
+    await delay(RESTART_MS);
+    if (stopped || own === killed) return;
+    await start();
+    if (stopped) await child.stop();
+  };
+  const start = async (): Promise<void> => {
+    child = await startChild(options);
+    void restartAfter(child);
+  };
+  void restartAfter(child);
   return {
     counted: {
       name: column,
@@ -18,10 +37,14 @@ export async function keepChild(column: string, options: Parameters<typeof start
       },
     },
     child: () => child,
-    stop: () => child.stop(),
+    async stop() {
+      stopped = true;
+      await child.stop();
+    },
     async killAndRestart() {
+      killed = child;
       await child.kill();
-      child = await startChild(options);
+      await start();
     },
   };
 }

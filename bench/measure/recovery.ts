@@ -1,16 +1,17 @@
 import { setTimeout as delay } from "node:timers/promises";
-import { CliError, EXIT } from "../../src/cli/frame/exit.ts";
 import { answersWell, probe } from "../core/probe.ts";
 import { median } from "../core/statistics.ts";
 import type { Measurement, Path, Sample } from "../core/types.ts";
 
-const KILLS = 10;
 const ASK_AGAIN_MS = 10;
 const GIVE_UP_MS = 30_000;
-/** Between two kills: whatever backs off has forgotten the last one. */
-const REST_MS = 500;
+/** Before each kill: whatever backs off has forgotten the last one. Our connector begins with its shortest pauses again after 5 s. */
+const REST_MS = 5_500;
 
-/** SIGKILL, started again at once as a supervisor would: seconds until the first good answer on a fresh connection. Median of ten. */
+/**
+ * SIGKILL, started again at once as a supervisor would: seconds until the first good answer on a fresh connection. Once for each second of the
+ * slot, so that `--repeats 1 --seconds 10` is a median of ten. Some seven seconds each for a server, one for a client.
+ */
 export const measureRecovery: Measurement = {
   name: "recovery",
   columns: [
@@ -24,21 +25,21 @@ export const measureRecovery: Measurement = {
     { title: "client killed", connections: 1 },
   ],
   warmUp: async () => undefined,
-  async run(path: Path, { title }): Promise<Sample> {
-    const part = title === "server killed" ? path.parts?.server : path.parts?.client;
+  async run(path: Path, { title }, kills): Promise<Sample> {
+    const isServer = title === "server killed";
+    const part = isServer ? path.parts?.server : path.parts?.client;
     if (part === undefined) return {};
     const seconds: number[] = [];
-    let failed = 0;
-    for (let kill = 0; kill < KILLS; kill++) {
+    for (let kill = 0; kill < kills; kill++) {
+      // A client that is killed begins anew anyway.
+      if (isServer) await delay(REST_MS);
       const startedAt = performance.now();
       await part.killAndRestart();
       const back = await untilGood(path, startedAt);
-      if (back === null) failed += 1;
-      else seconds.push(back);
-      await delay(REST_MS);
+      if (back === null) return { failed: 1 }; // nor would it be after the next one
+      seconds.push(back);
     }
-    if (seconds.length === 0) throw new CliError(EXIT.failed, `${path.key} did not come back after ${title}`);
-    return { seconds: median(seconds), worstSeconds: Math.max(...seconds), failed };
+    return { seconds: median(seconds), worstSeconds: Math.max(...seconds), failed: 0 };
   },
 };
 

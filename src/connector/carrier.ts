@@ -24,6 +24,7 @@ import {
   SOCKET_HIGH_WATER_BYTES,
   STREAM_WINDOW_MAX_BYTES,
 } from "./limits.ts";
+import { sendMessage } from "./send-message.ts";
 import type { Slabs } from "../shared/slabs.node.ts";
 
 /** One socket with its session: moves messages both ways, finds out when it is dead, and ends it in order. */
@@ -133,7 +134,7 @@ export function createCarrier(options: CarrierOptions, events: CarrierEvents): C
       }
       const message = session.takeMessage();
       if (message === null) return;
-      socket.send(message, (error) => {
+      sendMessage(socket, message, (error) => {
         slabs.release(message);
         if (error === undefined || error === null) unblock();
       });

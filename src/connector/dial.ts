@@ -17,6 +17,7 @@ import {
 } from "./limits.ts";
 import { networkError } from "./network-errors.ts";
 import { proxyFor } from "./proxy.ts";
+import { watchWire } from "./send-message.ts";
 
 export interface DialOptions {
   /** Where (ws or wss, with the lane's path) and with which assertion or token this dial goes. */
@@ -84,6 +85,7 @@ export function dial(options: DialOptions, events: DialEvents): () => void {
       skipUTF8Validation: true, // no text messages are expected; a binary one has none
       createConnection: () => (tunnel === null ? directly() : through(tunnel)),
     });
+    watchWire(socket);
     attempt = { destroy: () => socket.terminate() };
     socket.on("error", failed); // stays: a socket without an error listener would end the process
     socket.once("open", () => {

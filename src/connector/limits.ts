@@ -41,6 +41,8 @@ export const SEND_LIMITS: SendLimits = {
 };
 /** Bytes in the socket's own queue before we stop filling it: what is there can't be reordered any more. */
 export const SOCKET_HIGH_WATER_BYTES = 64 * 1024;
+/** A message of at least this is masked where it is. Below it a copy, with its header in one buffer, is cheaper. */
+export const MASKED_IN_PLACE_BYTES = 4 * 1024;
 export const SLABS: SlabLimits = {
   slabBytes: 2 * 64 * 1024 + 1024, // one message and one frame that goes beyond it
   kept: 8, // for both lanes: what the high-water mark lets be under way, twice

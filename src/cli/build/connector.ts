@@ -46,7 +46,7 @@ export async function writeConnectorPackage(outDir: string): Promise<void> {
     bin: { "causeway-connector": "causeway-connector.js" },
     files: ["causeway-connector.js", "README.md", "LICENSE"],
     engines: { node: ">=24" },
-    // Native masking of WebSocket frames: a third of a connector's CPU under bulk. It does without where it can't be had.
+    // Native masking of WebSocket frames: a tenth of a connector's CPU under bulk. It does without where it can't be had (src/connector/masking.ts).
     optionalDependencies: { bufferutil: optionalDependencies.bufferutil },
   };
   writeFileSync(join(outDir, "package.json"), `${JSON.stringify(own, null, 2)}\n`);
@@ -56,7 +56,7 @@ export async function writeConnectorPackage(outDir: string): Promise<void> {
 
 /**
  * The connector as one executable for this platform, which needs nothing installed: Node's own with the program inside (single executable
- * application). Without native masking, since addons can't be inside. Answers the file, or why there is none.
+ * application). Addons can't be inside, so it masks by itself (src/connector/masking.ts). Answers the file, or why there is none.
  */
 export async function writeConnectorExecutable(
   outDir: string,
@@ -76,6 +76,8 @@ export async function writeConnectorExecutable(
     platform: "node",
     target: "node24",
     external: NATIVE,
+    // Where the program is means nothing inside of it.
+    define: { "import.meta.url": "undefined" },
     absWorkingDir: PACKAGE_ROOT,
     logLevel: "warning",
   });

@@ -1,6 +1,5 @@
-import { and, eq } from "drizzle-orm";
 import type { Db } from "../db/client.ts";
-import { isDedicated, placesTaken } from "../db/placement.ts";
+import { isDedicated, placesTaken, takesTenants } from "../db/placement.ts";
 import { nodes } from "../db/schema.ts";
 import type { TenantRow } from "../db/tenants.ts";
 import { ok } from "../shared/result.ts";
@@ -17,10 +16,7 @@ export async function moveTarget(
   tenant: TenantRow,
   nodeName: string | undefined,
 ): Promise<Result<string | null, Failure>> {
-  const active = await tx
-    .select()
-    .from(nodes)
-    .where(and(eq(nodes.clusterId, tenant.clusterId), eq(nodes.state, "active")));
+  const active = await tx.select().from(nodes).where(takesTenants(tenant.clusterId));
   const wanted = active.find(({ name }) => name === nodeName);
   if (nodeName !== undefined && wanted === undefined)
     return fail("bad-request", `The tenant's cluster has no active node "${nodeName}".`);

@@ -2,7 +2,7 @@ import { and, count, eq, inArray, isNull, sql } from "drizzle-orm";
 import type { Db } from "../db/client.ts";
 import { enqueueOperation } from "../db/operations.ts";
 import type { Enqueued } from "../db/operations.ts";
-import { isDedicated, placesTaken } from "../db/placement.ts";
+import { isDedicated, placesTaken, takesTenants } from "../db/placement.ts";
 import { catalogue, clusters, hosts, nodes, routes, services, tenants, workspaces } from "../db/schema.ts";
 import type { ClusterRow, TenantRow } from "../db/tenants.ts";
 import { NAME_PROBLEM_TEXT, parseSlug } from "../policy/names.ts";
@@ -139,10 +139,7 @@ async function roomFor(
   cluster: ClusterRow,
   nodeName: string | undefined,
 ): Promise<Result<string | null, Failure>> {
-  const active = await tx
-    .select()
-    .from(nodes)
-    .where(and(eq(nodes.clusterId, cluster.id), eq(nodes.state, "active")));
+  const active = await tx.select().from(nodes).where(takesTenants(cluster.id));
   const wanted = active.find(({ name }) => name === nodeName);
   if (nodeName !== undefined && wanted === undefined)
     return fail("bad-request", `Cluster "${cluster.name}" has no active node "${nodeName}".`);

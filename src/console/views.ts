@@ -3,7 +3,14 @@ import { nextAttemptOf } from "../db/operations.ts";
 import type { OperationRow, StepRow } from "../db/operations.ts";
 import { tenantName } from "../db/tenants.ts";
 import type { TenantAndCluster } from "../db/tenants.ts";
-import { NODE_STATES, OPERATION_KINDS, OPERATION_STATES, SERVICE_STATUSES, STEP_STATES } from "../db/schema.ts";
+import {
+  NODE_ROLES,
+  NODE_STATES,
+  OPERATION_KINDS,
+  OPERATION_STATES,
+  SERVICE_STATUSES,
+  STEP_STATES,
+} from "../db/schema.ts";
 import type { clusters, connectors, connectorSecrets, nodes } from "../db/schema.ts";
 import { accessMode, tenantRoute } from "../policy/record.ts";
 import { publicJwk } from "../protocol/jwk.ts";
@@ -40,7 +47,9 @@ export const nodeView = z
     id: z.string(),
     name: z.string(),
     cluster: z.string(),
+    role: z.enum(NODE_ROLES),
     envoyUrl: z.string(),
+    mastersAddress: z.string().nullable(),
     capacity: z.number().int(),
     /** Tenants that are on it. */
     tenants: z.number().int(),
@@ -61,7 +70,9 @@ export const viewNode = (
   id: row.id,
   name: row.name,
   cluster,
+  role: row.role,
   envoyUrl: row.envoyUrl,
+  mastersAddress: row.mastersAddress,
   capacity: row.capacity,
   tenants,
   state: row.state,

@@ -66,9 +66,11 @@ export const PLANS = {
   "connector-publish": ["publish-connector"],
   "connector-remove": ["remove-connector"],
   "relay-settings-publish": ["publish-settings"],
-  "node-publish": ["publish-node"],
+  // A new master, or one that finds a node anew, is told of the tenants that are there.
+  "node-publish": ["publish-node", "fill-masters"],
   "node-drain": ["drain-node"],
-  "maintenance-publish": ["publish-maintenance"],
+  // Masters know nothing of maintenance: while there is any they send everything to the edge.
+  "maintenance-publish": ["publish-maintenance", "fill-masters"],
   "cluster-domains": ["settle-domains"],
   "relay-drain": ["drain-lane"],
   "host-check": ["check-host"],

@@ -1,4 +1,4 @@
-import { and, asc, eq, inArray, isNotNull, or } from "drizzle-orm";
+import { and, asc, eq, inArray, isNotNull, or, type SQL } from "drizzle-orm";
 import type { Db } from "./client.ts";
 import { nodes, tenants } from "./schema.ts";
 
@@ -7,14 +7,13 @@ export type NodeRow = typeof nodes.$inferSelect;
 /** A node with the label `dedicated: "true"` gets only tenants that were put there by name. */
 export const isDedicated = ({ labels }: Pick<NodeRow, "labels">): boolean => labels["dedicated"] === "true";
 
-/** Nodes of a cluster that take tenants. Locked in one order: who chooses at the same time takes turns, and none is overfilled. */
+/** Nodes of a cluster that take tenants: no masters, and none that is drained or disabled. */
+export const takesTenants = (clusterId: string): SQL | undefined =>
+  and(eq(nodes.clusterId, clusterId), eq(nodes.role, "node"), eq(nodes.state, "active"));
+
+/** These. Locked in one order: who chooses at the same time takes turns, and none is overfilled. */
 export async function lockActiveNodes(tx: Db, clusterId: string): Promise<NodeRow[]> {
-  return await tx
-    .select()
-    .from(nodes)
-    .where(and(eq(nodes.clusterId, clusterId), eq(nodes.state, "active")))
-    .orderBy(asc(nodes.id))
-    .for("no key update");
+  return await tx.select().from(nodes).where(takesTenants(clusterId)).orderBy(asc(nodes.id)).for("no key update");
 }
 
 /** Places that are taken, by node id. A tenant that moves has one at both nodes. */

@@ -74,6 +74,8 @@ export const maintenanceNotices = control.table("maintenance_notices", {
   updatedAt: updatedAt(),
 });
 
+/** `node`: has tenants. `master`: a self-hosted front, which sends visitors to nodes of its cluster and to the edge. */
+export const NODE_ROLES = ["node", "master"] as const;
 export const NODE_STATES = ["active", "draining", "disabled"] as const;
 
 /** A machine with an Envoy and a node agent. */
@@ -85,8 +87,11 @@ export const nodes = control.table(
     clusterId: text("cluster_id")
       .notNull()
       .references(() => clusters.id),
-    /** Base URL under which the edge reaches its Envoy. */
+    role: text("role", { enum: NODE_ROLES }).notNull().default("node"),
+    /** Base URL under which the edge reaches its Envoy; of a master, under which visitors do. */
     envoyUrl: text("envoy_url").notNull(),
+    /** Host and port where masters reach it; null: they send its tenants' visitors to the edge. */
+    mastersAddress: text("masters_address"),
     /** Tenants that it takes. */
     capacity: integer("capacity").notNull(),
     /** Only `active` nodes get new tenants. */
@@ -543,7 +548,12 @@ export interface ChangeWork {
   };
 }
 
-export type OperationWork = LaneDrainWork | MoveWork | DrainWork | ChangeWork;
+/** `fill-masters`: how far it has come. */
+export interface FillWork {
+  readonly afterTenantId: string;
+}
+
+export type OperationWork = LaneDrainWork | MoveWork | DrainWork | ChangeWork | FillWork;
 
 /** `tenants`: asked. `busy`: those of them with something left. */
 export interface LaneDrainCount {

@@ -1,6 +1,6 @@
 import { markSent } from "../db/operations.ts";
 import { provisioningMessage, relayEvent } from "../protocol/queue-messages.ts";
-import { publishAll, recordsOf } from "./directory.ts";
+import { publishAll, publicationOf } from "./directory.ts";
 import type { ProvisionerPorts } from "./ports.ts";
 import { applyEvent } from "./presence.ts";
 import { runOperation } from "./run-operation.ts";
@@ -65,7 +65,7 @@ export const onDeadLetter: Handler = async (ports, { body }) => {
   if (operation === null) return;
   ports.log.error("operation dead-lettered", { operationId });
   if (operation.kind !== "tenant-create") return;
-  await publishAll(ports, await ports.db.transaction((tx) => recordsOf(tx, operation, "failed", now.getTime())));
+  await publishAll(ports, await ports.db.transaction((tx) => publicationOf(tx, operation, "failed", now.getTime())));
 };
 
 /** Queue causeway-events. */

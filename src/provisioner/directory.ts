@@ -7,19 +7,28 @@ import { hostsOf, routesOf } from "../db/tenants.ts";
 import type { DirectoryRecord, TenantState } from "../policy/record.ts";
 import { withoutExpired } from "../policy/revocation.ts";
 import type { StepOutcome } from "./machine.ts";
+import { frontChangeOf, tellMasters, type FrontChange } from "./masters.ts";
 import type { ProvisionerPorts } from "./ports.ts";
 import { DONE, tenantOf } from "./step.ts";
 
+/** What visitors are to find: at the edge, and at masters. */
+export interface Publication {
+  /** Of each of the tenant's hosts. */
+  readonly records: readonly DirectoryRecord[];
+  /** Null: there are no masters. */
+  readonly front: FrontChange | null;
+}
+
 /**
- * What the directory is to know of each of a tenant's hosts, under a new revision. In a fenced transaction: content and revision belong
+ * What directory and masters are to know of a tenant, under a new revision. In a fenced transaction: content and revision belong
  * together. Routes and node are shown once it is to be active or suspended; before that no visitor gets anywhere.
  */
-export async function recordsOf(
+export async function publicationOf(
   tx: Db,
   operation: OperationRow,
   state: TenantState,
   nowMs: number,
-): Promise<DirectoryRecord[]> {
+): Promise<Publication> {
   const { cluster } = await tenantOf(tx, operation);
   const [tenant] = await tx
     .update(tenants)
@@ -32,7 +41,7 @@ export async function recordsOf(
   const routes = complete ? await routesOf(tx, tenant.id) : [];
   const policy = complete ? await edgePolicyOf(tx, tenant) : undefined;
   const hosts = await hostsOf(tx, tenant.id);
-  return hosts.map(({ host }) => ({
+  const records = hosts.map(({ host }) => ({
     host,
     tenantId: tenant.id,
     slug: tenant.slug,
@@ -45,10 +54,19 @@ export async function recordsOf(
     notBefore: withoutExpired(tenant.notBefore, Math.floor(nowMs / 1_000)),
     revision: tenant.revision,
   }));
+  return { records, front: await frontChangeOf(tx, tenant, state) };
 }
 
-/** Publishes records. A newer one of the same tenant that is there already is as good; a host in another tenant's hands is not. */
-export async function publishAll(ports: ProvisionerPorts, records: readonly DirectoryRecord[]): Promise<StepOutcome> {
+/** To both at once: neither waits for the other, or stays behind when the other is away. */
+export async function publishAll(ports: ProvisionerPorts, { records, front }: Publication): Promise<StepOutcome> {
+  const [outcome, told] = await Promise.allSettled([publishRecords(ports, records), tellMasters(ports, front)]);
+  if (outcome.status === "rejected") throw outcome.reason;
+  if (told.status === "rejected") throw told.reason;
+  return outcome.value;
+}
+
+/** A newer one of the same tenant that is there already is as good; a host in another tenant's hands is not. */
+async function publishRecords(ports: ProvisionerPorts, records: readonly DirectoryRecord[]): Promise<StepOutcome> {
   for (const record of records) {
     const shard = ports.directory(record.host);
     const { applied } = await shard.publish(record);

@@ -128,3 +128,9 @@ export const NODE_DRAIN_ROUND_MS = 1_000;
 /** Tenants whose hosts follow a change of their cluster's base domains at once: each is a push to its node and a few directory writes. */
 export const DOMAINS_PARALLEL = 20;
 export const DOMAINS_ROUND_MS = 1_000;
+
+/** How long a publication waits for each master that is online: they take milliseconds, and visitors need not wait for one that hangs. */
+export const MASTER_WAIT_MS = 2_000;
+/** Tenants that masters are told of in one round, and the pause before the next: a round takes a second or two of a lease of ten. */
+export const FILL_BATCH = 200;
+export const FILL_ROUND_MS = 100;

@@ -5,6 +5,7 @@ import type { SealingKey } from "../db/secrets.ts";
 import { tenantDatabaseUrl } from "../db/tenant-database.ts";
 import { hostsOf, routesOf } from "../db/tenants.ts";
 import type { TenantAndCluster } from "../db/tenants.ts";
+import { isOpenRoute } from "../policy/front.ts";
 import type { NodeTenant } from "../protocol/node-channel.ts";
 import { databaseLogin } from "./database-login.ts";
 
@@ -29,9 +30,11 @@ export async function nodeTenantOf(
     slug: tenant.slug,
     revision: tenant.revision,
     hosts: (await hostsOf(tx, tenant.id)).map(({ host }) => host),
-    routes: routes.flatMap(({ prefix, to, rewrite }) =>
-      to.kind === "service" ? [{ prefix, service: to.service, ...(rewrite && { rewrite }) }] : [],
-    ),
+    routes: routes.flatMap((route) => {
+      const { prefix, to, rewrite } = route;
+      if (to.kind !== "service") return [];
+      return [{ prefix, service: to.service, ...(rewrite && { rewrite }), ...(isOpenRoute(route) && { open: true }) }];
+    }),
     services: rows.map(({ service, workspace }) => ({
       name: service.name,
       workspace,

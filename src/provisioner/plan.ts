@@ -7,6 +7,7 @@ import { credentials, publishConnector, removeConnector, removeConnectors } from
 import { dropSchema, forget, removeFromNode, removeMembers, withdrawHost } from "./steps/delete-tenant.ts";
 import { drainLane } from "./steps/drain-lane.ts";
 import { drainNode } from "./steps/drain-node.ts";
+import { fillMasters } from "./steps/fill-masters.ts";
 import { frontHosts, removeFronts } from "./steps/fronts.ts";
 import { drainOldNode, leaveNode, switchNode } from "./steps/move-tenant.ts";
 import { publishMaintenance } from "./steps/publish-maintenance.ts";
@@ -62,6 +63,7 @@ const STEPS: Readonly<Record<StepName, Step>> = {
   "drain-old-node": drainOldNode,
   "leave-node": leaveNode,
   "drain-node": drainNode,
+  "fill-masters": fillMasters,
 };
 
 const steps: ReadonlyMap<string, Step> = new Map(Object.entries(STEPS));

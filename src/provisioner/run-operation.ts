@@ -1,7 +1,7 @@
 import { sqlState } from "../db/client.ts";
 import { openOperation } from "../db/operations.ts";
 import { newSecret } from "../db/secrets.ts";
-import { publishAll, recordsOf } from "./directory.ts";
+import { publishAll, publicationOf } from "./directory.ts";
 import { decide } from "./machine.ts";
 import type { StepOutcome } from "./machine.ts";
 import { stepByName } from "./plan.ts";
@@ -87,7 +87,10 @@ function describe(error: unknown): string {
 async function showFailure(ports: ProvisionerPorts, run: Run): Promise<void> {
   if (run.operation.kind !== "tenant-create") return;
   try {
-    await publishAll(ports, await fenced(ports.db, run, (tx) => recordsOf(tx, run.operation, "failed", ports.clock())));
+    await publishAll(
+      ports,
+      await fenced(ports.db, run, (tx) => publicationOf(tx, run.operation, "failed", ports.clock())),
+    );
   } catch (error) {
     if (error instanceof LeaseLost) throw error;
     ports.log.warn("the directory did not learn of a failure", { operationId: run.operation.id });

@@ -73,7 +73,9 @@ export const routes = z.object({
 export const node = z.looseObject({
   id: z.string(),
   name: z.string(),
+  role: z.string(),
   envoyUrl: z.string(),
+  mastersAddress: z.string().nullable(),
   cluster: z.string(),
   state: z.string(),
   capacity: z.number(),

@@ -21,14 +21,15 @@ const list = defineCommand({
     const rows = nodes.map((one) => [
       one.name,
       one.cluster,
+      one.role,
       one.state,
       one.online ? "online" : "offline",
-      `${one.tenants}/${one.capacity}`,
+      one.role === "master" ? "-" : `${one.tenants}/${one.capacity}`,
       Object.entries(one.labels)
         .map(([key, value]) => `${key}=${value}`)
         .join(" "),
     ]);
-    output.data({}, table(["NODE", "CLUSTER", "STATE", "PRESENCE", "TENANTS", "LABELS"], rows));
+    output.data({}, table(["NODE", "CLUSTER", "ROLE", "STATE", "PRESENCE", "TENANTS", "LABELS"], rows));
   },
 });
 
@@ -55,7 +56,29 @@ const activate = defineCommand({
   },
 });
 
+const set = defineCommand({
+  meta: { name: "set", description: "Say where masters reach a node" },
+  args: {
+    ...nameArg,
+    "masters-address": {
+      type: "string",
+      required: true,
+      description: "host:port as in the node's certificate for masters, or none",
+    },
+    ...waitArgs,
+    ...commonArgs,
+  },
+  async run({ args }) {
+    const { api, output } = connectApi(args);
+    const address = args["masters-address"];
+    const body = { mastersAddress: address === "none" ? null : address };
+    const started = await api.patch(path(args.name), body, z.object({ operation, node }));
+    await settle(api, output, started.operation, args.wait === true);
+    output.data(started.node, `${started.node.name}  masters: ${started.node.mastersAddress ?? "none"}`);
+  },
+});
+
 export default defineCommand({
-  meta: { name: "nodes", description: "Show the platform's nodes, empty one" },
-  subCommands: { list, drain, activate },
+  meta: { name: "nodes", description: "Show the platform's nodes, change or empty one" },
+  subCommands: { list, set, drain, activate },
 });

@@ -2,7 +2,7 @@ import { z } from "@hono/zod-openapi";
 import { and, asc, eq, gt, sql } from "drizzle-orm";
 import type { Db } from "../../db/client.ts";
 import { enqueueOperation } from "../../db/operations.ts";
-import { clusters, nodes, tenants } from "../../db/schema.ts";
+import { clusters, NODE_ROLES, nodes, tenants } from "../../db/schema.ts";
 import { newSecret, sha256Hex } from "../../db/secrets.ts";
 import { newId } from "../../shared/ids.ts";
 import { ok } from "../../shared/result.ts";
@@ -25,15 +25,29 @@ const envoyUrl = z
   }, "https, or http on a loopback address")
   .transform((text) => new URL(text).origin);
 
+const mastersAddress = z
+  .string()
+  .max(259)
+  .regex(/^[A-Za-z0-9.-]{1,253}:[0-9]{1,5}$/, "host:port, the host as in the node's certificate for masters")
+  .refine((text) => Number(text.split(":")[1]) >= 1 && Number(text.split(":")[1]) <= 65_535, "a port from 1 to 65535");
+
 const newNode = z
   .strictObject({
     name: label,
+    role: z.enum(NODE_ROLES).default("node").openapi({
+      description: "`master`: a self-hosted front of the cluster (docs/node.md); it gets no tenants",
+    }),
     cluster: z.string().optional().openapi({ description: "Default: the default cluster" }),
     envoyUrl: envoyUrl.openapi({ type: "string", format: "uri" }),
-    capacity: z.number().int().min(0).max(100_000),
+    mastersAddress: mastersAddress.nullable().default(null).openapi({
+      description: "Where masters of the cluster reach the node; null: they send its tenants' visitors to the edge",
+    }),
+    capacity: z.number().int().min(0).max(100_000).default(0),
     labels: z.record(z.string().max(64), z.string().max(256)).default({}),
   })
   .openapi("NewNode");
+
+export const nodeOperation = z.object({ operation: operationView, node: nodeView }).openapi("NodeOperation");
 
 const enrolment = z
   .object({
@@ -152,10 +166,25 @@ export function nodeRoutes(app: ConsoleApp): void {
         return fail("conflict", `A tenant is called "${body.name}"; nodes need a name of their own.`);
       const id = newId("nod");
       const { columns, shown } = await openEnrolment(id, now);
-      const { name, envoyUrl, capacity, labels } = body;
+      const { name, role, envoyUrl, capacity, labels } = body;
+      if (role === "master" && (capacity > 0 || body.mastersAddress !== null))
+        return fail(
+          "bad-request",
+          "A master has no tenants and no masters in front: leave capacity and mastersAddress out.",
+        );
       const [row] = await tx
         .insert(nodes)
-        .values({ id, clusterId: cluster.id, name, envoyUrl, capacity, labels, ...columns })
+        .values({
+          id,
+          clusterId: cluster.id,
+          name,
+          role,
+          envoyUrl,
+          mastersAddress: body.mastersAddress,
+          capacity,
+          labels,
+          ...columns,
+        })
         .returning();
       if (row === undefined) throw new Error("no row came back");
       const operation = await enqueueOperation(tx, { kind: "node-publish", subjectId: id, tenantId: null, now });
@@ -167,6 +196,44 @@ export function nodeRoutes(app: ConsoleApp): void {
         },
         headers: { location: operationLocation(operation), etag: etagOf(row.revision) },
         audit: { action: "node.create", subjectId: id, tenantId: null, details: { name, cluster: cluster.name } },
+        operation,
+      });
+    },
+  );
+
+  write(
+    app,
+    {
+      ...NO_INPUT,
+      method: "patch",
+      path: "/nodes/{node}",
+      tag,
+      scope: "admin",
+      status: 202,
+      summary: "Change where masters reach a node; they are told of its tenants anew",
+      params: nodeParams,
+      body: z.strictObject({ mastersAddress: mastersAddress.nullable() }).openapi("NodeChange"),
+      answer: nodeOperation,
+      refusals: ["not-found", "conflict", "precondition-failed"],
+    },
+    async (tx, { params, body, now }, ifMatch) => {
+      const found = await findNode(tx, params.node);
+      if (found === undefined) return notFound("node", params.node);
+      const { id, name, role, revision } = found.node;
+      const matched = ifMatch(etagOf(revision));
+      if (!matched.ok) return matched;
+      if (role === "master") return fail("conflict", `"${name}" is a master itself.`);
+      const [row] = await tx
+        .update(nodes)
+        .set({ mastersAddress: body.mastersAddress, revision: sql`nextval('control.revision')`, updatedAt: now })
+        .where(eq(nodes.id, id))
+        .returning();
+      if (row === undefined) return notFound("node", params.node);
+      const operation = await enqueueOperation(tx, { kind: "node-publish", subjectId: id, tenantId: null, now });
+      return ok({
+        body: { operation: await shownOperation(tx, operation), node: viewNode(row, found.cluster, found.tenants) },
+        headers: { location: operationLocation(operation), etag: etagOf(row.revision) },
+        audit: { action: "node.change", subjectId: id, tenantId: null, details: { name, ...body } },
         operation,
       });
     },

@@ -1,7 +1,7 @@
 import { z } from "@hono/zod-openapi";
 import { and, count, eq, ne, sql } from "drizzle-orm";
 import { cancelOpenOperations, enqueueOperation, nodeDrainSubject, openOperation } from "../../db/operations.ts";
-import { isDedicated } from "../../db/placement.ts";
+import { isDedicated, takesTenants } from "../../db/placement.ts";
 import { nodes, tenants } from "../../db/schema.ts";
 import { ok } from "../../shared/result.ts";
 import { beginChange } from "../begin-change.ts";
@@ -11,8 +11,8 @@ import { MOVE_DRAIN_SECONDS, MOVE_DRAIN_SECONDS_MAX } from "../limits.ts";
 import { freePlaces, moveTarget } from "../move-target.ts";
 import { operationLocation, shownOperation } from "../operation-view.ts";
 import type { ConsoleApp } from "../respond.ts";
-import { nodeView, operationView, viewNode } from "../views.ts";
-import { findNode, nodeParams } from "./nodes.ts";
+import { nodeView, viewNode } from "../views.ts";
+import { findNode, nodeOperation, nodeParams } from "./nodes.ts";
 import { started, tenantParams } from "./tenants.ts";
 
 const drainSeconds = z.number().int().min(0).max(MOVE_DRAIN_SECONDS_MAX).default(MOVE_DRAIN_SECONDS).openapi({
@@ -66,13 +66,14 @@ export function placementRoutes(app: ConsoleApp): void {
       status: 202,
       summary: "Empty a node: it takes no new tenants, and those that it has move away, a few at a time",
       body: z.strictObject({ drainSeconds }).openapi("NodeDrain"),
-      answer: z.object({ operation: operationView, node: nodeView }).openapi("NodeOperation"),
+      answer: nodeOperation,
       refusals: ["not-found", "conflict", "no-capacity"],
     },
     async (tx, { params, body, now }) => {
       const found = await findNode(tx, params.node);
       if (found === undefined) return notFound("node", params.node);
-      const { id, clusterId, name } = found.node;
+      const { id, clusterId, name, role } = found.node;
+      if (role === "master") return fail("conflict", `"${name}" is a master: it has no tenants to move away.`);
       const [row] = await tx
         .update(nodes)
         .set({ state: "draining", revision: sql`nextval('control.revision')`, updatedAt: now })
@@ -82,10 +83,7 @@ export function placementRoutes(app: ConsoleApp): void {
       const subjectId = nodeDrainSubject.of(id);
       const open = await openOperation(tx, subjectId);
       if (open !== null) return fail("conflict", `Operation ${open.id} (${open.kind}) empties this node already.`);
-      const others = await tx
-        .select()
-        .from(nodes)
-        .where(and(eq(nodes.clusterId, clusterId), eq(nodes.state, "active")));
+      const others = await tx.select().from(nodes).where(takesTenants(clusterId));
       const free = await freePlaces(
         tx,
         others.filter((node) => !isDedicated(node)),

@@ -534,4 +534,9 @@ CREATE INDEX "consent_tenant_id_idx" ON "portal"."consent" USING btree ("tenant_
 );
 `,
   },
+  {
+    name: "0012_masters",
+    sql: `ALTER TABLE "control"."nodes" ADD COLUMN "role" text DEFAULT 'node' NOT NULL;--> statement-breakpoint
+ALTER TABLE "control"."nodes" ADD COLUMN "masters_address" text;`,
+  },
 ];

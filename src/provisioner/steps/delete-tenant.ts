@@ -4,21 +4,24 @@ import { cancelledRunMayLive } from "../../db/operations.ts";
 import { tenants } from "../../db/schema.ts";
 import { dropTenantSchema } from "../../db/tenant-database.ts";
 import { tenantById } from "../../db/tenants.ts";
+import { frontRemovalOf, tellMasters } from "../masters.ts";
 import { stillThere } from "../remove-from-node.ts";
 import { DONE, tenantOf } from "../step.ts";
 import type { Step } from "../step.ts";
 
 /** No visitor finds the tenant any more: its hosts are unknown again. */
 export const withdrawHost: Step = async ({ ports, operation, commit }) => {
-  const { hosts, revision } = await commit(async (tx) => {
+  const { hosts, revision, front } = await commit(async (tx) => {
     const [tenant] = await tx
       .update(tenants)
       .set({ revision: sql`nextval('control.revision')` })
       .where(eq(tenants.id, operation.subjectId))
       .returning();
-    return { hosts: await allHostsOf(tx, operation.subjectId), revision: tenant?.revision ?? 0 };
+    const front = tenant === undefined ? null : await frontRemovalOf(tx, tenant);
+    return { hosts: await allHostsOf(tx, operation.subjectId), revision: tenant?.revision ?? 0, front };
   });
   for (const { host } of hosts) await ports.directory(host).withdraw(host, operation.subjectId, revision);
+  await tellMasters(ports, front);
   return DONE;
 };
 

@@ -1,15 +1,15 @@
-import { publishAll, recordsOf } from "../directory.ts";
+import { publishAll, publicationOf } from "../directory.ts";
 import { DONE, tenantOf } from "../step.ts";
 import type { Step } from "../step.ts";
 
 /** The directory shows the tenant as it is to be: active at the end of its creation, afterwards as its row says. */
 export const publish: Step = async ({ ports, operation, commit }) => {
   const nowMs = ports.clock();
-  const records = await commit(async (tx) => {
-    if (operation.kind === "tenant-create") return recordsOf(tx, operation, "active", nowMs);
+  const publication = await commit(async (tx) => {
+    if (operation.kind === "tenant-create") return publicationOf(tx, operation, "active", nowMs);
     const { tenant } = await tenantOf(tx, operation);
     // Its deletion comes next and withdraws the hosts.
-    return tenant.state === "deleting" ? [] : recordsOf(tx, operation, tenant.state, nowMs);
+    return tenant.state === "deleting" ? null : publicationOf(tx, operation, tenant.state, nowMs);
   });
-  return records.length === 0 ? DONE : publishAll(ports, records);
+  return publication === null ? DONE : publishAll(ports, publication);
 };

@@ -1,6 +1,7 @@
 import { and, eq, inArray, isNotNull, isNull, sql } from "drizzle-orm";
 import { isWithdrawn } from "../../db/hosts.ts";
 import { hosts, tenants } from "../../db/schema.ts";
+import { frontChangeOf, tellMasters } from "../masters.ts";
 import { DONE } from "../step.ts";
 import type { Step } from "../step.ts";
 
@@ -8,7 +9,7 @@ import type { Step } from "../step.ts";
 export const withdrawOldHosts: Step = async ({ ports, operation: { tenantId }, commit }) => {
   if (tenantId === null) return { kind: "give-up", reason: "it does not say which tenant" };
   const leaving = and(eq(hosts.tenantId, tenantId), isNotNull(hosts.leavingSince), isNull(hosts.withdrawnAt));
-  const { names, revision } = await commit(async (tx) => {
+  const { names, revision, front } = await commit(async (tx) => {
     // A revision of its own: what slower runs of earlier operations still publish is older.
     const [tenant] = await tx
       .update(tenants)
@@ -16,10 +17,13 @@ export const withdrawOldHosts: Step = async ({ ports, operation: { tenantId }, c
       .where(eq(tenants.id, tenantId))
       .returning();
     const rows = await tx.select({ host: hosts.host }).from(hosts).where(leaving);
-    return { names: rows.map(({ host }) => host), revision: tenant?.revision ?? 0 };
+    const visible = tenant?.state === "deleting" ? "suspended" : (tenant?.state ?? "suspended");
+    const front = tenant === undefined || rows.length === 0 ? null : await frontChangeOf(tx, tenant, visible);
+    return { names: rows.map(({ host }) => host), revision: tenant?.revision ?? 0, front };
   });
   if (names.length === 0) return DONE;
   for (const host of names) await ports.directory(host).withdraw(host, tenantId, revision);
+  await tellMasters(ports, front);
   await commit((tx) =>
     tx
       .update(hosts)

@@ -94,7 +94,11 @@ function visitOf(
   hosts: Hosts,
   ids: RequestIds,
   { tracer }: Pick<EdgePorts, "tracer">,
-  { clientAddressHeader, countryHeader }: Pick<EdgeSettings, "clientAddressHeader" | "countryHeader">,
+  {
+    clientAddressHeader,
+    countryHeader,
+    schemeHeader,
+  }: Pick<EdgeSettings, "clientAddressHeader" | "countryHeader" | "schemeHeader">,
 ): Visit {
   const { url, method, headers } = request;
   const { authority, rawPath, rawQuery } = splitUrl(url);
@@ -111,7 +115,7 @@ function visitOf(
     parsedHost: host.parsed,
     hostProblem: hostProblem(headers.get("host"), authority, host),
     hostWithPort: host.withPort,
-    scheme: url.startsWith("https:") ? "https" : "http",
+    scheme: schemeOf(url, schemeHeader === null ? null : headers.get(schemeHeader)),
     rawPath,
     rawQuery,
     clientAddress: clientAddressHeader === null ? LOOPBACK_ADDRESS : headers.get(clientAddressHeader) || null,
@@ -135,6 +139,10 @@ function countryOf(request: Request, header: string | null): string | null {
   const said: unknown = header === null ? request.cf?.["country"] : request.headers.get(header);
   return typeof said === "string" && said !== UNKNOWN_COUNTRY && /^[A-Z][A-Z0-9]$/.test(said) ? said : null;
 }
+
+/** As the visitor asked: by the front that ended TLS, else by the address that we were asked under. */
+const schemeOf = (url: string, said: string | null): "http" | "https" =>
+  said === "https" || (said !== "http" && url.startsWith("https:")) ? "https" : "http";
 
 const LOOPBACK_ADDRESS = "127.0.0.1";
 

@@ -59,4 +59,6 @@ export interface EdgeSettings {
   readonly clientAddressHeader: string | null;
   /** The same for the visitor's country; null: what the runtime says. */
   readonly countryHeader: string | null;
+  /** Of the header in which a front that ends TLS says the scheme; null: nobody does. */
+  readonly schemeHeader: string | null;
 }

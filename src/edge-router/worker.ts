@@ -39,6 +39,8 @@ export interface EdgeEnv extends TraceEnv {
   readonly PROOF_PUBLIC_KEYS?: string;
   /** Optional: header that the platform in front overwrites with the visitor's country; default: what Cloudflare's runtime says. */
   readonly COUNTRY_HEADER?: string;
+  /** Optional: the header in which a front that ends TLS before us says `http` or `https`, overwriting what the visitor says. */
+  readonly SCHEME_HEADER?: string;
   /** Optional, in minutes; default 15. */
   readonly OUTAGE_MINUTES?: string;
   /** Optional, in seconds; default 60. */
@@ -117,7 +119,8 @@ function parseSettings(env: EdgeEnv): EdgeSettings {
   return {
     baseDomains,
     clientAddressHeader: parseClientAddressHeader(env.CLIENT_ADDRESS_HEADER, baseDomains[0]),
-    countryHeader: parseCountryHeader(env.COUNTRY_HEADER),
+    countryHeader: parseOptionalHeader("COUNTRY_HEADER", env.COUNTRY_HEADER),
+    schemeHeader: parseOptionalHeader("SCHEME_HEADER", env.SCHEME_HEADER),
     publicScheme: env.PUBLIC_SCHEME,
     publicPort: env.PUBLIC_PORT,
     accessLog: parseAccessLog(env.ACCESS_LOG),
@@ -132,9 +135,9 @@ function parseClientAddressHeader(name: string, platformDomain: string): string 
   return name;
 }
 
-function parseCountryHeader(name: string | undefined): string | null {
+function parseOptionalHeader(setting: string, name: string | undefined): string | null {
   if (name === undefined || name === "") return null;
-  if (!/^[a-z0-9-]+$/.test(name)) throw new Error("COUNTRY_HEADER is the lower-case name of a header");
+  if (!/^[a-z0-9-]+$/.test(name)) throw new Error(`${setting} is the lower-case name of a header`);
   return name;
 }
 

@@ -1,4 +1,5 @@
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { HEADER } from "../../src/protocol/headers.ts";
 import { ROLE_PASSWORDS, startPostgres, type TestPostgres } from "../support/postgres.ts";
 import { hiddenField, HTML } from "./edge/browser.ts";
 import { parseEcho, startTestNode, type TestNode } from "./edge/origin.ts";
@@ -19,6 +20,7 @@ beforeAll(async () => {
     PUBLIC_SCHEME: "https",
     PUBLIC_PORT: "",
     CLIENT_ADDRESS_HEADER: "cf-connecting-ip",
+    SCHEME_HEADER: HEADER.clientScheme,
   });
   walter = await startTestNode("nod_walter", stack.proofKey);
   hank = await startTestNode("nod_hank", stack.proofKey);
@@ -51,6 +53,20 @@ test("the service learns that the visitor came by https (H09)", async () => {
     "x-forwarded-host": "acme.example.com",
     "x-forwarded-port": "443",
   });
+});
+
+test("behind a master that ended TLS the scheme is what the master says", async () => {
+  const protoOf = async (url: string, said: string | null) => {
+    const answer = await get(url, said === null ? {} : { [HEADER.clientScheme]: said });
+    const { headers } = parseEcho(await answer.text());
+    // Only for the edge itself.
+    expect(headers[HEADER.clientScheme]).toBeUndefined();
+    return headers["x-forwarded-proto"];
+  };
+  expect(await protoOf("http://acme.example.com/app", "https")).toBe("https");
+  expect(await protoOf("http://acme.example.com/app", null)).toBe("http");
+  expect(await protoOf("https://acme.example.com/app", "http")).toBe("http");
+  expect(await protoOf("https://acme.example.com/app", "gopher")).toBe("https");
 });
 
 test("the visitor's country is what the runtime says beside the request; no header of the visitor's is believed", async () => {

@@ -3,7 +3,7 @@ import { INTERNAL_REQUEST_NAMES, INTERNAL_REQUEST_PREFIXES, SINGLE_VALUED_CORS }
 import { HOP_BY_HOP, WEBSOCKET_HANDSHAKE } from "../../policy/hop-by-hop.ts";
 import { LIMITS } from "../limits.ts";
 import { FALLBACK_KEY, TO_NODE } from "./render-front.ts";
-import { SCOPE_HEADER, VIA_HEADER } from "./names.ts";
+import { SCOPE_HEADER, TENANT_HEADER, VIA_HEADER } from "./names.ts";
 
 /** The visitor's own X-Request-Id, while Envoy's stands in its place. */
 export const VISITOR_ID_HEADER = "x-edge-visitor-id";
@@ -126,13 +126,15 @@ local function front(handle)
   handle:clearRouteCache()
   handle:metadata():get("route") -- resolves the route, which asking for its name alone does not
   local route = handle:streamInfo():routeName()
-  if route == "" then
+  local tenant = string.match(route, "^${TO_NODE}(.+)$")
+  if tenant == nil then
     headers:replace("${SCOPE_HEADER}", "${FALLBACK_KEY}")
     handle:clearRouteCache()
-  elseif string.sub(route, 1, ${TO_NODE.length}) == "${TO_NODE}" then
+  else
     local client = headers:get("${HEADER.clientAddress}")
     make_clean(headers)
     headers:replace("${SCOPE_HEADER}", host)
+    headers:replace("${TENANT_HEADER}", tenant)
     write_forwarding(headers, id, client, authority, port)
     handle:streamInfo():dynamicMetadata():set("causeway", "request", "req_" .. id)
   end

@@ -24,7 +24,7 @@ export interface MastersPort {
 
 /**
  * Where masters reach a node: the same scopes as the edge's, without a proof. The certificate says that it is a master, and a master says host
- * and tenant (docs/adr/0006-masters-prove-themselves-by-certificate.md). Routes that are not open answer nobody here.
+ * and tenant (docs/adr/0008-masters-prove-themselves-by-certificate.md). Routes that are not open answer nobody here.
  */
 export const renderMastersListener = (
   { address, port, names }: MastersPort,

@@ -6,7 +6,7 @@ import { accessMode, tenantRoute, type TenantRoute } from "../../policy/record.t
 import { matchRoute } from "../../policy/route.ts";
 import type { Front, NodeTenant } from "../../protocol/node-channel.ts";
 import { encodeTenant } from "../xds/codec.ts";
-import { EDGE_CLUSTER, renderFallback, renderFront } from "./render-front.ts";
+import { renderFallback, renderFront, TO_NODE } from "./render-front.ts";
 import type { RouteConfig } from "./resources.ts";
 
 const AT = { id: "nod_1", at: { host: "n1.internal", port: 10443 } };
@@ -31,8 +31,9 @@ function taken(routes: readonly RouteConfig[], path: string): RouteConfig | unde
 }
 const leadsTo = (routes: readonly TenantRoute[], policy: EdgePolicy | undefined, path: string): string => {
   const [scope] = render({ routes: frontRoutes(routes, policy) }).scopes;
-  const cluster = taken(scope?.route_configuration.virtual_hosts[0]?.routes ?? [], path)?.route?.cluster;
-  return cluster === EDGE_CLUSTER ? "edge" : (cluster ?? "nowhere");
+  const found = taken(scope?.route_configuration.virtual_hosts[0]?.routes ?? [], path);
+  // As the front filter does.
+  return found?.name === `${TO_NODE}ten_acme` ? (found.route?.cluster ?? "nowhere") : "edge";
 };
 const NODE = "node/nod_1@n1.internal:10443";
 

@@ -6,34 +6,37 @@ import { probeAnswer, renderCluster, renderProbe, scopeName } from "./render.ts"
 import type { ClusterConfig, Http2Options, RenderedTenant, RouteConfig, ScopeConfig } from "./resources.ts";
 
 /**
- * A tenant as a master's resources: a scope per host, in which open routes lead to the cluster of the tenant's node and everything else to the
- * edge. A node's cluster is the same for all of its tenants. Pure.
+ * A tenant as a master's resources: a scope per host, in which open routes lead to the cluster of the tenant's node. What is not there is the
+ * edge's. Kept small, since a master has tens of thousands: a node's cluster is the same for all of its tenants. Pure.
  */
 export function renderFront(tenant: NodeTenant, { node, routes, mqtt }: Front, secretsDir: string): RenderedTenant {
   const cluster = renderNodeCluster(node, secretsDir);
   const hosts = [...new Set(tenant.hosts.map((host) => host.toLowerCase()))].toSorted();
   const inside = [
     renderProbe(probeAnswer(tenant.tenantId, tenant.revision)),
-    ...(mqtt ? [toBroker(cluster.name)] : []),
+    ...(mqtt ? [toBroker(tenant.tenantId, cluster.name)] : []),
     ...routes
       .toSorted(firstToMatch)
-      .map((route) => (route.to === "node" ? toNode(route, cluster.name) : toEdge(route.prefix))),
-    toEdge("/"),
+      .map((route) => (route.to === "node" ? toNode(route, tenant.tenantId, cluster.name) : leftToEdge(route.prefix))),
   ];
-  return { clusters: [cluster], scopes: hosts.map((host) => renderScope(host, tenant.tenantId, inside)) };
+  // Nothing for the rest: the front filter sends on to the fallback scope what no route here is for.
+  return {
+    clusters: [cluster],
+    scopes: hosts.map((host) => scope(host, { name: host, retry_policy: NODE_RETRY, routes: inside })),
+  };
 }
 
 /** Bootstrap has it: the edge router. */
 export const EDGE_CLUSTER = "edge";
 /** Key of the scope for hosts that have none. */
 export const FALLBACK_KEY = "*";
-/** What names of routes to nodes begin with; the front filter knows them by it. */
-export const TO_NODE = "node";
+/** Names of routes to nodes are this and the tenant's id; the front filter knows both by it. */
+export const TO_NODE = "node ";
 
 /** What a master has beside its tenants: hosts that it does not know are the edge's. */
 export const renderFallback = (): RenderedTenant => ({
   clusters: [],
-  scopes: [scope(FALLBACK_KEY, { name: "any", routes: [toEdge("/")] })],
+  scopes: [scope(FALLBACK_KEY, { name: "any", routes: [TO_EDGE] })],
 });
 
 /** Envoy takes the first route that matches: the longest prefix, and of two with the same one the edge's. */
@@ -41,18 +44,9 @@ const firstToMatch = (a: FrontRoute, b: FrontRoute): number =>
   b.prefix.length - a.prefix.length || order(a.prefix, b.prefix) || order(a.to, b.to);
 const order = (a: string, b: string): number => (a < b ? -1 : a > b ? 1 : 0);
 
-const renderScope = (host: string, tenantId: string, routes: readonly RouteConfig[]): ScopeConfig =>
-  scope(host, {
-    name: host,
-    // The node's routes for another tenant that may have the host by now are not for this visitor.
-    request_headers_to_add: [{ header: { key: TENANT_HEADER, value: tenantId }, append_action: OVERWRITE }],
-    routes,
-  });
-const OVERWRITE = "OVERWRITE_IF_EXISTS_OR_ADD";
-
 const scope = (
   key: string,
-  host: Pick<ScopeConfig["route_configuration"]["virtual_hosts"][number], "name" | "routes" | "request_headers_to_add">,
+  host: Pick<ScopeConfig["route_configuration"]["virtual_hosts"][number], "name" | "routes" | "retry_policy">,
 ): ScopeConfig => ({
   name: scopeName(key),
   key: { fragments: [{ string_key: key }] },
@@ -71,32 +65,46 @@ const action = (cluster: string) => ({
   idle_timeout: { seconds: LIMITS.routeIdleTimeoutSeconds },
 });
 /** Only where nothing was sent, or the other side said that it took nothing. */
-const retry = { retry_on: "connect-failure,refused-stream", num_retries: { value: LIMITS.connectRetries } };
+const RETRY = { retry_on: "connect-failure,refused-stream", num_retries: { value: LIMITS.connectRetries } };
+/** Of a try Envoy counts only until the answer's head, from the request's last byte on. */
+const NODE_RETRY = { ...RETRY, per_try_timeout: { seconds: LIMITS.frontFirstByteSeconds } };
 
-const toEdge = (prefix: string): RouteConfig => ({
-  name: `edge${prefix}`,
+const TO_EDGE: RouteConfig = {
+  name: "edge",
+  match: { prefix: "/" },
+  route: { ...action(EDGE_CLUSTER), retry_policy: RETRY },
+};
+
+/** Below an open route. Only its name counts: the filter sends the request on to the fallback scope. */
+const leftToEdge = (prefix: string): RouteConfig => ({
+  name: "edge",
   match: matchOf(prefix),
-  route: { ...action(EDGE_CLUSTER), retry_policy: retry },
+  direct_response: { status: 503 },
 });
 
-function toNode({ prefix, firstByteMs, forwardedPrefix }: FrontRoute, cluster: string): RouteConfig {
-  const ms = firstByteMs ?? LIMITS.frontFirstByteSeconds * 1_000;
-  const perTry = { seconds: Math.floor(ms / 1_000), ...(ms % 1_000 > 0 && { nanos: (ms % 1_000) * 1_000_000 }) };
+/** The name says the tenant, too: the filter tells the node, whose routes may be another tenant's by now. */
+function toNode({ prefix, firstByteMs, forwardedPrefix }: FrontRoute, tenantId: string, cluster: string): RouteConfig {
+  const perTry = firstByteMs === undefined ? null : milliseconds(firstByteMs);
   return {
-    name: `${TO_NODE}${prefix}`,
+    name: `${TO_NODE}${tenantId}`,
     match: matchOf(prefix),
-    // Of a try Envoy counts only until the answer's head, from the request's last byte on.
-    route: { ...action(cluster), retry_policy: { ...retry, per_try_timeout: perTry } },
+    route: { ...action(cluster), ...(perTry !== null && { retry_policy: { ...RETRY, per_try_timeout: perTry } }) },
     ...(forwardedPrefix !== undefined && {
-      request_headers_to_add: [
-        { header: { key: "x-forwarded-prefix", value: forwardedPrefix }, append_action: OVERWRITE },
-      ],
+      request_headers_to_add: [headerToSet("x-forwarded-prefix", forwardedPrefix)],
     }),
   };
 }
 
+const milliseconds = (ms: number) => ({
+  seconds: Math.floor(ms / 1_000),
+  ...(ms % 1_000 > 0 && { nanos: (ms % 1_000) * 1_000_000 }),
+});
+
+const headerToSet = (key: string, value: string) =>
+  ({ header: { key, value }, append_action: "OVERWRITE_IF_EXISTS_OR_ADD" }) as const;
+
 /** A device's connection: from the listener for MQTT as a tunnel, which the node ends at the broker. */
-const toBroker = (cluster: string): RouteConfig => ({
+const toBroker = (tenantId: string, cluster: string): RouteConfig => ({
   name: "mqtt",
   match: { connect_matcher: {}, headers: [{ name: VIA_HEADER, present_match: true }] },
   route: {
@@ -104,6 +112,7 @@ const toBroker = (cluster: string): RouteConfig => ({
     idle_timeout: { seconds: LIMITS.mqttIdleTimeoutSeconds },
     upgrade_configs: [{ upgrade_type: "CONNECT", enabled: { value: true } }],
   },
+  request_headers_to_add: [headerToSet(TENANT_HEADER, tenantId)],
 });
 
 /** The name holds the address: a node that gets another one has a new cluster beside the old one until all its tenants have gone over. */

@@ -7,8 +7,9 @@ export interface ScopeConfig {
 export interface VirtualHostConfig {
   readonly name: string;
   readonly domains: readonly string[];
-  readonly request_headers_to_add?: readonly HeaderToSet[];
   readonly request_headers_to_remove: readonly string[];
+  /** Of routes that have none. */
+  readonly retry_policy?: RetryPolicy;
   readonly routes: readonly RouteConfig[];
 }
 export type HeaderMatch =
@@ -20,6 +21,11 @@ export type HeaderMatch =
       readonly invert_match: true;
       readonly treat_missing_header_as_empty: true;
     };
+interface RetryPolicy {
+  readonly retry_on: string;
+  readonly num_retries: { readonly value: number };
+  readonly per_try_timeout?: Duration;
+}
 /** In place of whatever came. */
 interface HeaderToSet {
   readonly header: { readonly key: string; readonly value: string };
@@ -42,11 +48,7 @@ export interface RouteConfig {
     readonly host_rewrite_header?: string;
     readonly host_rewrite_literal?: string;
     readonly prefix_rewrite?: string;
-    readonly retry_policy?: {
-      readonly retry_on: string;
-      readonly num_retries: { readonly value: number };
-      readonly per_try_timeout?: Duration;
-    };
+    readonly retry_policy?: RetryPolicy;
     readonly upgrade_configs?: readonly {
       readonly upgrade_type: "CONNECT";
       readonly enabled?: { readonly value: true };

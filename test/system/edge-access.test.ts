@@ -508,7 +508,7 @@ describe("rules for visitors", () => {
     const closed = ways.map(() => "maintenance");
     await tell("*", notice);
     try {
-      await until("everything to be closed", async () => String(await all()) === String(closed), { timeoutMs: 10_000 });
+      await until("everything to be closed", async () => String(await all()) === String(closed), { timeoutMs: 20_000 });
       const page = await ask(BASE, "/");
       expect([page.status, page.headers["retry-after"]]).toEqual([503, "120"]);
       expect(page.body).toContain("Moving house.");
@@ -519,14 +519,14 @@ describe("rules for visitors", () => {
       await tell("*", null);
       await tell("west", notice);
       await until("the other cluster to be closed", async () => (await west.ask("/app")).status === 503, {
-        timeoutMs: 10_000,
+        timeoutMs: 20_000,
       });
-      await until("the rest to be open", async () => !(await all()).includes("maintenance"), { timeoutMs: 10_000 });
+      await until("the rest to be open", async () => !(await all()).includes("maintenance"), { timeoutMs: 20_000 });
     } finally {
       await tell("*", null);
       await tell("west", null);
     }
-    await until("all to be open", async () => (await west.ask("/app")).status === 200, { timeoutMs: 10_000 });
+    await until("all to be open", async () => (await west.ask("/app")).status === 200, { timeoutMs: 20_000 });
   });
 
   test("the log names tenant, node, route, who came in, and what node and edge took (H107)", async () => {

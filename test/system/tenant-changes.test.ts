@@ -49,13 +49,11 @@ test("a suspended tenant says so within 10 s on every host of its, and is back a
     lookup: localhostLookup,
   });
   await new Promise((resolve, reject) => socket.once("open", resolve).once("error", reject));
-  const ended = new Promise<number>((resolve) => socket.once("close", resolve));
-  socket.on("error", () => undefined);
-  const suspendedAtMs = Date.now();
+  let closedWith: number | null = null;
+  socket.once("close", (closeCode) => (closedWith = closeCode)).on("error", () => undefined);
   await causeway("tenant", "suspend", "hooli", "--wait");
-  // Nobody can come back to it meanwhile: what it led to does not run any more (E13).
-  expect(await ended).toBe(1001);
-  expect(Date.now() - suspendedAtMs).toBeLessThan(10_000);
+  // Of a public route: what it led to does not run any more (E13).
+  await until("the open WebSocket to end", async () => closedWith === 1001, EFFECTIVE);
   await Promise.all(
     addresses.map(([host, path]) =>
       until(`${host}${path} to be suspended`, async () => (await code(host, path)) === "tenant-suspended", EFFECTIVE),

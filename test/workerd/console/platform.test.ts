@@ -30,7 +30,7 @@ describe("a maintenance notice", () => {
       `/api/v1/operations/${begun.body.operation.id}`,
     ]);
     expect(begun.body).toMatchObject({
-      operation: { kind: "maintenance-publish", steps: [{ name: "publish-maintenance" }] },
+      operation: { kind: "maintenance-publish", steps: [{ name: "publish-maintenance" }, { name: "fill-masters" }] },
       maintenance: { message: "Back at noon.", retryAfterSeconds: 300 },
     });
     expect((await call("GET", at, { as: "read" })).body.maintenance.message).toBe("Back at noon.");

@@ -41,16 +41,16 @@ export function createEdge(ports: EdgePorts, settings: EdgeSettings): Edge {
     }
     if (visit.hostProblem !== null) return refuse(visit, "bad-request", visit.hostProblem);
     if (parsedHost.kind === "relay") return await answerRelayHost(visit, ports, settings, load);
-    let answered: Response | null = null;
     if (parsedHost.kind === "tenant" || parsedHost.kind === "custom") {
-      answered = await answerTenantHost(visit, parsedHost.host, ports, settings, load);
-    } else if (parsedHost.kind === "target") {
-      answered = await answerTargetHost(visit, parsedHost, ports, settings, load);
+      return (await answerTenantHost(visit, parsedHost.host, ports, settings, load)) ?? (await askPortal(visit));
     }
-    return answered ?? (await closedForAll(visit)) ?? (await askPortal(visit));
+    if (parsedHost.kind === "target") {
+      return (await answerTargetHost(visit, parsedHost, ports, settings, load)) ?? (await askPortal(visit));
+    }
+    return (await closedForAll(visit)) ?? (await askPortal(visit));
   }
 
-  /** Maintenance of the whole platform is the portal's too. While the directory is away without a word of it the portal goes on. */
+  /** Maintenance of the whole platform is the portal's too; here for hosts that nothing else is asked about. While the directory is away without a word of it the portal goes on. */
   async function closedForAll(visit: Visit): Promise<Response | null> {
     const found = await ports.directory.find(WHOLE_PLATFORM, visit.waitUntil);
     return found.kind === "record" && found.record.notice ? refuseDuring(visit, found.record.notice) : null;
@@ -76,7 +76,8 @@ export function createEdge(ports: EdgePorts, settings: EdgeSettings): Edge {
       const visit = visitOf(request, waitUntil, hosts, ids, ports, settings);
       let response: Response;
       try {
-        response = await withRenewal(visit, await answer(visit), ports.now);
+        const answered = await answer(visit);
+        response = visit.session.renewal === undefined ? answered : await withRenewal(visit, answered, ports.now);
       } catch (error) {
         ports.log.error("request failed", { requestId: visit.requestId, error: String(error) });
         response = refuse(visit, "internal-error", "Something went wrong on our side. Quote the request's id.");

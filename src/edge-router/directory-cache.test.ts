@@ -45,8 +45,8 @@ class World {
     );
   }
 
-  find(host = "acme.example.com"): Promise<Lookup> {
-    return this.cache.find(host, (work) => void this.behind.push(work));
+  async find(host = "acme.example.com"): Promise<Lookup> {
+    return await this.cache.find(host, (work) => void this.behind.push(work));
   }
 
   async pass(ms: number): Promise<void> {

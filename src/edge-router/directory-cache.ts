@@ -3,6 +3,7 @@ import type { Clock } from "../shared/clock.ts";
 import { err, ok, type Result } from "../shared/result.ts";
 import { createLru } from "./lru.ts";
 import { createSingleFlight } from "./single-flight.ts";
+import type { Soon } from "./soon.ts";
 import { within, type Timer } from "./timer.ts";
 
 /**
@@ -52,8 +53,8 @@ interface Entry {
 
 type WaitUntil = (work: Promise<unknown>) => void;
 export interface DirectoryCache {
-  /** `waitUntil` keeps the isolate at work behind the request. Never rejects. */
-  find(host: string, waitUntil: WaitUntil): Promise<Lookup>;
+  /** At once where the isolate knows the host. `waitUntil` keeps the isolate at work behind the request. Never rejects. */
+  find(host: string, waitUntil: WaitUntil): Soon<Lookup>;
 }
 
 export function createDirectoryCache(ports: DirectoryCachePorts, limits: DirectoryCacheLimits): DirectoryCache {
@@ -129,8 +130,13 @@ export function createDirectoryCache(ports: DirectoryCachePorts, limits: Directo
     return { kind: "record", record: entry.record, source: "outage" };
   }
 
+  async function askFor(host: string, waitUntil: WaitUntil): Promise<Lookup> {
+    const asked = await askShared(host, waitUntil);
+    return asked.ok ? answerOf(asked.value, "directory") : outageAnswer(host);
+  }
+
   return {
-    async find(host, waitUntil) {
+    find(host, waitUntil) {
       const entry = stored(host);
       if (entry !== undefined) {
         const nowMs = ports.now();
@@ -148,8 +154,7 @@ export function createDirectoryCache(ports: DirectoryCachePorts, limits: Directo
           return outageAnswer(host);
         }
       }
-      const asked = await askShared(host, waitUntil);
-      return asked.ok ? answerOf(asked.value, "directory") : outageAnswer(host);
+      return askFor(host, waitUntil);
     },
   };
 }

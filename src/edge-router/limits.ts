@@ -22,6 +22,8 @@ export const LIMITS = {
   cachedRecordCharacters: 12_000_000,
   /** Apart from the records, so that a scan over random names can't push these out. */
   cachedMisses: 2_000,
+  /** About 0.2 KB each; a cluster has fewer nodes. */
+  cachedNodeUrls: 1_000,
   /** About 0.5 KB each. */
   cachedProofs: 5_000,
   /** A proof is renewed when less than this is left of it: clocks of nodes may be ahead, and a request may wait in a queue. */

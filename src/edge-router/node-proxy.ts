@@ -6,8 +6,9 @@ import { observedBody } from "./body.ts";
 import { declaredLength } from "./content-length.ts";
 import type { Identity } from "./identity.ts";
 import { LIMITS } from "./limits.ts";
+import { createLru } from "./lru.ts";
 import type { EdgePorts } from "./ports.ts";
-import { DeadlineError, within } from "./timer.ts";
+import { DeadlineError, within, type Timer } from "./timer.ts";
 import { refuse, type Visit } from "./visit.ts";
 
 type NodePorts = Pick<EdgePorts, "fetchNode" | "signProof" | "identityFields" | "timer" | "now" | "log">;
@@ -30,7 +31,7 @@ export async function proxyToNode(
   { prefix, identity, firstByteMs }: NodeRequest,
 ): Promise<Response> {
   const { node } = record;
-  const base = node === null ? null : nodeBaseUrl(node.url);
+  const base = node === null ? null : knownNodeBase(node.url);
   if (node === null || base === null) {
     ports.log.error("record without a usable node", { tenant: record.tenantId, node: node?.id });
     return refuse(visit, "node-unreachable", "The tenant's node has no usable address; its operator must look at it.");
@@ -39,26 +40,27 @@ export async function proxyToNode(
 
   const { request, method } = visit;
   const upload = visit.body === null ? null : uploadOf(visit.body, request.headers);
-  const outgoing = new Request(base + visit.rawPath + visit.rawQuery, {
-    method,
-    headers: request.headers,
-    body: upload?.body ?? null,
-    redirect: "manual",
-    // All tenants of a node have one address: Cloudflare's cache would give one's files to another, protected ones too.
-    cache: "no-store",
-  });
+  const headers = new Headers(request.headers);
   const proof = ports.signProof({ host: record.host, tenantId: record.tenantId, nodeId: node.id });
   const fields = identity.kind === "nobody" ? [] : await ports.identityFields(identity, record);
   const webSocket = isWebSocketUpgrade(method, request.headers);
-  forwardHeaders(outgoing.headers, { ...visit, webSocket, prefix, identity: fields });
+  forwardHeaders(headers, { ...visit, webSocket, prefix, identity: fields });
   // Else the runtime says `no-cache` to the service, which would never answer 304 then.
-  if (!outgoing.headers.has("cache-control")) outgoing.headers.set("cache-control", "no-transform");
-  outgoing.headers.set(HEADER.proof, await proof);
+  if (!headers.has("cache-control")) headers.set("cache-control", "no-transform");
+  headers.set(HEADER.proof, proof instanceof Promise ? await proof : proof);
   const askedAtMs = ports.now();
   try {
-    const answer = await firstByte(outgoing, upload?.ended ?? null, firstByteMs, ports);
+    const asked = ports.fetchNode(base + visit.rawPath + visit.rawQuery, {
+      method,
+      headers,
+      body: upload?.body ?? null,
+      redirect: "manual",
+      // All tenants of a node have one address: Cloudflare's cache would give one's files to another, protected ones too.
+      cache: "no-store",
+    });
+    const answer = await firstByte(asked, upload?.ended ?? null, firstByteMs, ports.timer);
     visit.seen.upstreamMs = ports.now() - askedAtMs;
-    return ownError(answer, visit) ?? returned(answer, visit.requestId);
+    return returned(answer, visit);
   } catch (error) {
     return error instanceof DeadlineError
       ? refuse(visit, "node-timeout", "The tenant's node took too long to answer. Try again in a moment.")
@@ -70,22 +72,19 @@ export async function proxyToNode(
  * The node's answer. Rejects with DeadlineError when its head takes longer than `ms` from the end of the upload; the runtime cancels what is
  * still under way when the visitor has got an answer.
  */
-async function firstByte(
-  outgoing: Request,
+function firstByte(
+  answer: Promise<Response>,
   uploaded: Promise<void> | null,
   ms: number,
-  ports: Pick<EdgePorts, "fetchNode" | "timer">,
+  timer: Timer,
 ): Promise<Response> {
-  const answer = ports.fetchNode(outgoing);
-  if (uploaded !== null) {
-    // What comes first: the answer may do without the rest of the body.
-    const settled = answer.then(
-      () => undefined,
-      () => undefined,
-    );
-    await Promise.race([uploaded, settled]);
-  }
-  return await within(ports.timer, ms, answer);
+  if (uploaded === null) return within(timer, ms, answer);
+  // What comes first: the answer may do without the rest of the body.
+  const settled = answer.then(
+    () => undefined,
+    () => undefined,
+  );
+  return Promise.race([uploaded, settled]).then(() => within(timer, ms, answer));
 }
 
 /** A short body arrives at once; with a long one the wait for an answer counts from its end. */
@@ -98,13 +97,10 @@ function uploadOf(
 }
 
 /**
- * An error that the node's Envoy made itself, in the form that the visitor reads; null for what a service answered (Envoy takes the header from
- * services). That it wants no proof of ours is no business of the visitor's.
+ * The error that the node's Envoy made itself, in the form that the visitor reads. That it wants no proof of ours is no business of the
+ * visitor's.
  */
-function ownError(answer: Response, visit: Visit): Response | null {
-  const code = answer.headers.get(HEADER.error);
-  if (code === null) return null;
-  answer.body?.cancel().catch(() => undefined);
+function ownError(code: string, visit: Visit): Response {
   if (code === "not-available")
     return refuse(visit, code, "The service can't be reached right now. Try again in a moment.");
   if (code === "rate-limited")
@@ -118,17 +114,35 @@ function ownError(answer: Response, visit: Visit): Response | null {
   return refuse(visit, "node-unreachable", "The tenant's node refused the request. Try again in a moment.");
 }
 
-function returned(response: Response, requestId: string): Response {
-  const returning = { requestId, webSocket: response.status === 101 };
-  if (response.status === 101) {
-    const headers = new Headers(response.headers);
+/** What the visitor gets of the node's answer. A code in it is Envoy's own, which takes the header from services. */
+function returned(answer: Response, visit: Visit): Response {
+  const { status } = answer;
+  const returning = { requestId: visit.requestId, webSocket: status === 101 };
+  if (status === 101) {
+    const headers = new Headers(answer.headers);
     returnHeaders(headers, returning);
     // The runtime couples both sockets itself as long as nobody accepts this one.
-    return new Response(null, { status: 101, webSocket: response.webSocket, headers });
+    return new Response(null, { status, webSocket: answer.webSocket, headers });
   }
-  const copy = new Response(response.body, response);
+  const copy = new Response(answer.body, answer);
+  const code = copy.headers.get(HEADER.error);
+  if (code !== null) {
+    copy.body?.cancel().catch(() => undefined);
+    return ownError(code, visit);
+  }
   returnHeaders(copy.headers, returning);
   return copy;
+}
+
+/** Nodes are few, and to parse a URL is dear. */
+const nodeBases = createLru<string | null>(LIMITS.cachedNodeUrls);
+
+function knownNodeBase(text: string): string | null {
+  const known = nodeBases.get(text);
+  if (known !== undefined) return known;
+  const base = nodeBaseUrl(text);
+  nodeBases.set(text, base);
+  return base;
 }
 
 /** The node's URL without a path, or null: https anywhere, plain http on loopback only (the local stack). */

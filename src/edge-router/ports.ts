@@ -28,7 +28,7 @@ export interface LanePort {
 export interface EdgePorts {
   readonly directory: DirectoryCache;
   readonly lane: (lane: LaneName, tenantId: string) => LanePort;
-  readonly fetchNode: Fetch;
+  readonly fetchNode: (url: string, init: RequestInit) => Promise<Response>;
   readonly fetchPortal: Fetch;
   readonly relay: { readonly a: Fetch; readonly b: Fetch; readonly control: Fetch };
   readonly sessions: SessionsRpc;

@@ -3,7 +3,8 @@ import type { DirectoryRecord, TenantRoute } from "../policy/record.ts";
 import { matchRoute, targetPath, targetTimeouts } from "../policy/route.ts";
 import { HEADER } from "../protocol/headers.ts";
 import { SESSION_LIFETIME_SECONDS } from "../protocol/portal-rpc.ts";
-import { bodyTooLarge, dressed, guardRoute, guardTenant, limitBody, type RouteRules } from "./guard.ts";
+import { bodyTooLarge, dressed, guardRoute, guardTenant, limitBody, refuseDuring, type RouteRules } from "./guard.ts";
+import type { Lookup } from "./directory-cache.ts";
 import { guardSocket } from "./guarded-socket.ts";
 import type { LaneLoad } from "./lane-load.ts";
 import { LIMITS } from "./limits.ts";
@@ -11,10 +12,11 @@ import { proxyToTarget, type TargetRequest } from "./lane-proxy.ts";
 import { proxyToNode } from "./node-proxy.ts";
 import type { EdgePorts, EdgeSettings } from "./ports.ts";
 import { answerHere } from "./route-answer.ts";
+import type { Soon } from "./soon.ts";
 import { OWN_PATHS, ownPath } from "./sign-in.ts";
 import { refuse, type Visit } from "./visit.ts";
 import { admitVisitor, type Guarded } from "./visitor-access.ts";
-import type { Identity } from "./identity.ts";
+import { NOBODY, type Identity } from "./identity.ts";
 
 /**
  * A tenant's host: record, state, the tenant's rules, route, its rules, access, then node or target, in this order. Null: no tenant has the
@@ -27,7 +29,8 @@ export async function answerTenantHost(
   settings: EdgeSettings,
   load: LaneLoad,
 ): Promise<Response | null> {
-  const record = await recordOrRefusal(visit, host, ports);
+  const found = recordOrRefusal(visit, host, ports);
+  const record = found instanceof Promise ? await found : found;
   if (record === null || record instanceof Response) return record;
   const kept = guardTenant(visit, record, ports);
   if (kept !== null) return kept;
@@ -41,13 +44,13 @@ export async function answerTenantHost(
   const { route, rest } = match;
   visit.seen.route = route.prefix;
   const behind = behindRoute(record, route, visit.rawPath);
-  return await guarded(visit, record, behind, ports, settings, async (admitted, identity) => {
+  return await guarded(visit, record, behind, ports, settings, (admitted, identity) => {
     const { to } = route;
     const timeouts = route.timeouts ?? null;
     if (to.kind === "service") {
       const prefix = route.rewrite?.prefix === undefined || route.prefix === "/" ? "" : route.prefix;
       const how = { prefix, identity, firstByteMs: timeouts?.firstByteMs ?? settings.firstByteMs };
-      return await proxyToNode(admitted, record, ports, how);
+      return proxyToNode(admitted, record, ports, how);
     }
     if (to.kind !== "target") return answerHere(admitted, to, rest);
     const request = {
@@ -58,7 +61,7 @@ export async function answerTenantHost(
       timeouts,
       trace: false,
     };
-    return await toTarget(admitted, record, request, identity, ports, load);
+    return toTarget(admitted, record, request, identity, ports, load);
   });
 }
 
@@ -71,7 +74,8 @@ export async function answerTargetHost(
   load: LaneLoad,
 ): Promise<Response | null> {
   const { target } = parsed;
-  const record = await recordOrRefusal(visit, parsed.tenantHost, ports);
+  const found = recordOrRefusal(visit, parsed.tenantHost, ports);
+  const record = found instanceof Promise ? await found : found;
   if (record === null || record instanceof Response) return record;
   const kept = guardTenant(visit, record, ports);
   if (kept !== null) return kept;
@@ -129,7 +133,7 @@ export async function guarded(
   behind: Behind,
   ports: EdgePorts,
   settings: EdgeSettings,
-  forward: (visit: Visit, identity: Identity) => Promise<Response>,
+  forward: (visit: Visit, identity: Identity) => Soon<Response>,
 ): Promise<Response> {
   const answer = await answered();
   return dressed(visit, answer, record.policy, behind.cors);
@@ -137,7 +141,8 @@ export async function guarded(
   async function answered(): Promise<Response> {
     const refusal = guardRoute(visit, behind, ports);
     if (refusal !== null) return refusal;
-    const identity = await admitVisitor(visit, record, behind, ports, settings);
+    const isPublic = isOpen(behind.requirement);
+    const identity = isPublic ? NOBODY : await admitVisitor(visit, record, behind, ports, settings);
     if (identity instanceof Response) return identity;
     const limited = limitBody(visit, record.policy, behind);
     if (limited instanceof Response) return limited;
@@ -197,12 +202,16 @@ export async function toTarget(
 }
 
 /** The active record of a host, an answer that says why there is none, or null for an unknown host. */
-export async function recordOrRefusal(
+export function recordOrRefusal(
   visit: Visit,
   host: string,
   ports: Pick<EdgePorts, "directory">,
-): Promise<DirectoryRecord | Response | null> {
-  const found = await ports.directory.find(host, visit.waitUntil);
+): Soon<DirectoryRecord | Response | null> {
+  const found = ports.directory.find(host, visit.waitUntil);
+  return found instanceof Promise ? found.then((later) => judged(visit, later)) : judged(visit, found);
+}
+
+function judged(visit: Visit, found: Lookup): DirectoryRecord | Response | null {
   if (found.kind === "unknown") return null;
   if (found.kind === "unavailable") {
     visit.seen.directory = "unavailable";
@@ -211,6 +220,8 @@ export async function recordOrRefusal(
     });
   }
   const { record } = found;
+  // Nobody's: no tenant has the host, but there is a notice for all.
+  if (record.tenantId === "") return record.notice ? refuseDuring(visit, record.notice) : null;
   visit.seen.directory = found.source;
   visit.seen.tenantId = record.tenantId;
   visit.seen.tenant = record.slug;

@@ -14,6 +14,12 @@ export class DeadlineError extends Error {
 export function within<T>(timer: Timer, ms: number, work: Promise<T>): Promise<T> {
   return new Promise((resolve, reject) => {
     const cancel = timer(ms, () => reject(new DeadlineError(`no answer within ${ms} ms`)));
-    work.then(resolve, reject).finally(cancel);
+    const settle =
+      <A>(outcome: (value: A) => void) =>
+      (value: A): void => {
+        cancel();
+        outcome(value);
+      };
+    work.then(settle(resolve), settle(reject));
   });
 }

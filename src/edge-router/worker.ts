@@ -70,7 +70,7 @@ function edgeOf(env: EdgeEnv): Edge {
   };
   const directory = createDirectoryCache(
     {
-      ask: (host) => env.DIRECTORY.getByName(directoryShard(host)).lookup(host),
+      ask: (host) => env.DIRECTORY.getByName(directoryShard(host)).lookupOrNotice(host),
       readCopy: (host) => env.DIRECTORY_COPY.get(directoryCopyKey(host), "json"),
       now: systemClock,
       timer: systemTimer,
@@ -82,7 +82,7 @@ function edgeOf(env: EdgeEnv): Edge {
     {
       directory,
       lane: (name, tenantId) => lane(name === "a" ? env.LANE_A : env.LANE_B, tenantId),
-      fetchNode: (request) => fetch(request),
+      fetchNode: (url, init) => fetch(url, init),
       fetchPortal: (request) => env.PORTAL.fetch(request),
       relay: {
         a: (request) => env.RELAY_A.fetch(request),

@@ -116,8 +116,7 @@ function writtenFields(forwarding: Forwarding): [name: string, value: string][] 
  * the next hop gets.
  */
 export function forwardHeaders(headers: Headers, forwarding: Forwarding): void {
-  const traceparent = headers.get("traceparent");
-  dropHeaders(headers, (name) => {
+  const kept = dropHeaders(headers, (name) => {
     switch (requestRule(name)) {
       case "drop":
       case "connection":
@@ -125,7 +124,7 @@ export function forwardHeaders(headers: Headers, forwarding: Forwarding): void {
       case "websocket":
         return !forwarding.webSocket;
       case "tracestate":
-        return !isOfTrace(traceparent, forwarding);
+        return !isOfTrace(headers.get("traceparent"), forwarding);
       case "cookie":
         return !keepOtherCookies(headers, forwarding);
       case "authorization":
@@ -136,18 +135,20 @@ export function forwardHeaders(headers: Headers, forwarding: Forwarding): void {
     }
     return false;
   });
-  if (!headers.has("accept-encoding")) headers.set("accept-encoding", "identity");
+  if (!kept.includes("accept-encoding")) headers.set("accept-encoding", "identity");
   for (const [name, value] of writtenFields(forwarding)) headers.set(name, value);
 }
 
-/** Removes the fields that `isDropped` names, and those that `Connection` lists. */
-function dropHeaders(headers: Headers, isDropped: (name: string) => boolean): void {
-  const connection = headers.get("connection");
-  const listed = connection === null ? null : listedIn(connection, null);
+/** Removes the fields that `isDropped` names, and those that `Connection` lists. Names of what is left; each look at `headers` is dear. */
+function dropHeaders(headers: Headers, isDropped: (name: string) => boolean): string[] {
   const names = [...headers.keys()]; // they change on the way
-  for (const name of names) {
-    if (isDropped(name) || (listed !== null && isListed(name, listed))) headers.delete(name);
-  }
+  const connection = names.includes("connection") ? headers.get("connection") : null;
+  const listed = connection === null ? null : listedIn(connection, null);
+  return names.filter((name) => {
+    const isKept = !isDropped(name) && (listed === null || !isListed(name, listed));
+    if (!isKept) headers.delete(name);
+    return isKept;
+  });
 }
 
 /** False: nothing is left of them. */
@@ -332,8 +333,8 @@ export function continueTrace(inbound: string | null, random: (bytes: Uint8Array
   const bytes = new Uint8Array(24);
   random(bytes);
   let hex = "";
-  for (const byte of bytes) hex += HEX.charAt(byte >> 4) + HEX.charAt(byte & 15);
+  for (const byte of bytes) hex += HEX[byte];
   return `00-${hex.slice(0, 32)}-${hex.slice(32)}-00`;
 }
 
-const HEX = "0123456789abcdef";
+const HEX: readonly string[] = Array.from({ length: 256 }, (_, byte) => byte.toString(16).padStart(2, "0"));

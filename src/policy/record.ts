@@ -114,6 +114,8 @@ export const WHOLE_PLATFORM = "*";
 export interface DirectoryRpc {
   /** With the notice that holds for it. Of `WHOLE_PLATFORM`: a record of nobody with the platform's notice, or null when there is none. */
   lookup(host: string): Promise<DirectoryRecord | null>;
+  /** The same; but where no tenant has the host, a record of nobody with the platform's notice if there is one: one read tells both. */
+  lookupOrNotice(host: string): Promise<DirectoryRecord | null>;
   /** `applied: false` when a newer revision (or a newer tombstone) is there. Also refused: a host that another tenant holds. */
   publish(record: DirectoryRecord): Promise<{ applied: boolean; revision: number }>;
   /** Removes the host if the tenant holds it, and leaves a tombstone with the revision. */

@@ -85,6 +85,13 @@ export class Directory extends DurableObject<DirectoryEnv> implements DirectoryR
     return notice ? { ...record, notice } : record;
   }
 
+  async lookupOrNotice(host: string): Promise<DirectoryRecord | null> {
+    const record = await this.lookup(host);
+    const platform = this.#notices.get(WHOLE_PLATFORM);
+    if (record !== null || !platform?.maintenance) return record;
+    return { ...NOBODY, host, notice: platform.maintenance, revision: platform.revision };
+  }
+
   async putNotice(input: MaintenanceNotice): Promise<{ applied: boolean; revision: number }> {
     const notice = maintenanceNotice.parse(input);
     const { scope, revision } = notice;

@@ -53,9 +53,9 @@ describe("an isolate that does not know a host", () => {
     }
   });
 
-  test("never reads it for hosts that can't be a tenant's", async () => {
+  test("reads it for hosts that can't be a tenant's only to learn whether the platform is closed", async () => {
     for (const host of [BASE, `a.b.${BASE}`, `www.${BASE}`, "127.0.0.1", "[::1]", `x--y--z.${BASE}`])
-      expect(await readsOf(() => ask(host, "/")), host).toBe(0);
+      expect(await readsOf(() => ask(host, "/")), host).toBeLessThanOrEqual(1);
   });
 
   test("reads it once for a crowd that comes at the same time", async () => {

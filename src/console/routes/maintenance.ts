@@ -12,8 +12,6 @@ import { operationLocation, shownOperation } from "../operation-view.ts";
 import type { ConsoleApp } from "../respond.ts";
 import { operationView } from "../views.ts";
 
-/** A schema of this module's own: one that was made before the API's library was loaded has no place in its document. */
-const wanted = maintenance.extend({}).openapi("Maintenance");
 const shown = z
   .object({ maintenance: maintenance.nullable().openapi({ description: "Null: none" }) })
   .openapi("MaintenanceNotice");
@@ -29,7 +27,7 @@ export function maintenanceRoutes(app: ConsoleApp): void {
     tag: "maintenance",
     scope: "admin",
     status: 202,
-    body: wanted,
+    body: maintenance.openapi("Maintenance"),
     answer: changed,
   } as const;
   const end = {

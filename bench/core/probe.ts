@@ -1,4 +1,5 @@
 import { request } from "node:http";
+import { setTimeout as delay } from "node:timers/promises";
 import type { Path } from "./types.ts";
 
 /** What one GET got, or why it got nothing. */
@@ -28,3 +29,15 @@ export async function probe(path: Pick<Path, "url" | "headers">): Promise<ProbeA
 export const BODY_BYTES = 128;
 
 export const answersWell = (answer: ProbeAnswer): boolean => answer.status === 200 && answer.body.length === BODY_BYTES;
+
+const COME_UP_MS = 15_000;
+
+/** Waits for a good answer, for a tunnel that has just been started. False: there is none. */
+export async function comesUp(path: Pick<Path, "url" | "headers">): Promise<boolean> {
+  const until = performance.now() + COME_UP_MS;
+  while (!answersWell(await probe(path))) {
+    if (performance.now() > until) return false;
+    await delay(50);
+  }
+  return true;
+}

@@ -14,18 +14,19 @@ declare global {
 }
 const { DIRECTORY, DIRECTORY_COPY } = env;
 
-// A real Durable Object with SQLite and alarms on workerd, and a real KV namespace. Each test has an object of its own.
-const HOST = "acme.example.com";
+// A real Durable Object with SQLite and alarms on workerd, and a real KV namespace. Each test has an object and a host of its own: what one
+// has left to copy must not come between another's.
+let own: string;
 let count = 0;
 let directory: DurableObjectStub<Directory>;
-beforeEach(async () => {
-  directory = DIRECTORY.getByName(`directory-test-${(count += 1)}`);
-  await DIRECTORY_COPY.delete(directoryCopyKey(HOST));
+beforeEach(() => {
+  own = `acme-${(count += 1)}.example.com`;
+  directory = DIRECTORY.getByName(`directory-test-${count}`);
 });
 
 function record(revision: number, over: Partial<DirectoryRecord> = {}): DirectoryRecord {
   return {
-    host: HOST,
+    host: own,
     tenantId: "ten_1",
     slug: "acme",
     cluster: "default",
@@ -38,66 +39,66 @@ function record(revision: number, over: Partial<DirectoryRecord> = {}): Director
     ...over,
   };
 }
-const revisionOf = async (host = HOST) => (await directory.lookup(host))?.revision ?? null;
-const copy = (host = HOST) => DIRECTORY_COPY.get<DirectoryRecord>(directoryCopyKey(host), "json");
+const revisionOf = async (host = own) => (await directory.lookup(host))?.revision ?? null;
+const copy = (host = own) => DIRECTORY_COPY.get<DirectoryRecord>(directoryCopyKey(host), "json");
 
 describe("a record", () => {
   test("is what was published, until a later revision replaces the whole of it", async () => {
-    expect(await directory.lookup(HOST)).toBeNull();
+    expect(await directory.lookup(own)).toBeNull();
     expect(await directory.publish(record(1))).toEqual({ applied: true, revision: 1 });
-    expect(await directory.lookup(HOST)).toEqual(record(1));
+    expect(await directory.lookup(own)).toEqual(record(1));
     expect(await directory.publish(record(3, { state: "suspended", routes: [] }))).toEqual({
       applied: true,
       revision: 3,
     });
-    expect(await directory.lookup(HOST)).toEqual(record(3, { state: "suspended", routes: [] }));
+    expect(await directory.lookup(own)).toEqual(record(3, { state: "suspended", routes: [] }));
   });
 
   test("is not replaced by an older one; the same one again is fine", async () => {
     await directory.publish(record(5));
     expect(await directory.publish(record(4, { state: "failed" }))).toEqual({ applied: false, revision: 5 });
     expect(await directory.publish(record(5))).toEqual({ applied: true, revision: 5 });
-    expect(await directory.lookup(HOST)).toEqual(record(5));
+    expect(await directory.lookup(own)).toEqual(record(5));
   });
 
   test("of a host that another tenant holds is refused, whatever its revision", async () => {
     await directory.publish(record(1));
     expect(await directory.publish(record(99, { tenantId: "ten_2" }))).toEqual({ applied: false, revision: 1 });
-    expect((await directory.lookup(HOST))?.tenantId).toBe("ten_1");
+    expect((await directory.lookup(own))?.tenantId).toBe("ten_1");
   });
 
   test("that is none is refused", async () => {
     const broken = record(1, { host: `${"a".repeat(300)}.example.com` });
     await runInDurableObject(directory, (object) => expect(object.publish(broken)).rejects.toThrow(/host/));
-    expect(await directory.lookup(HOST)).toBeNull();
+    expect(await directory.lookup(own)).toBeNull();
   });
 
   test("survives the object", async () => {
     await directory.publish(record(2));
     await evictDurableObject(directory);
-    expect(await directory.lookup(HOST)).toEqual(record(2));
+    expect(await directory.lookup(own)).toEqual(record(2));
   });
 });
 
 describe("a withdrawn host", () => {
   test("stays away from late and repeated messages, also after a restart", async () => {
     await directory.publish(record(1));
-    expect(await directory.withdraw(HOST, "ten_1", 2)).toEqual({ applied: true, revision: 2 });
-    expect(await directory.lookup(HOST)).toBeNull();
+    expect(await directory.withdraw(own, "ten_1", 2)).toEqual({ applied: true, revision: 2 });
+    expect(await directory.lookup(own)).toBeNull();
     await evictDurableObject(directory);
     expect(await directory.publish(record(1))).toEqual({ applied: false, revision: 2 });
     expect(await directory.publish(record(2))).toEqual({ applied: false, revision: 2 });
-    expect(await directory.withdraw(HOST, "ten_1", 2)).toEqual({ applied: true, revision: 2 });
-    expect(await directory.lookup(HOST)).toBeNull();
+    expect(await directory.withdraw(own, "ten_1", 2)).toEqual({ applied: true, revision: 2 });
+    expect(await directory.lookup(own)).toBeNull();
     expect(await directory.publish(record(3))).toEqual({ applied: true, revision: 3 });
   });
 
   test("is free for another tenant, and the first one's late messages do not take it back", async () => {
     await directory.publish(record(10));
-    await directory.withdraw(HOST, "ten_1", 11);
+    await directory.withdraw(own, "ten_1", 11);
     expect(await directory.publish(record(2, { tenantId: "ten_2" }))).toMatchObject({ applied: true });
     expect(await directory.publish(record(10))).toMatchObject({ applied: false });
-    await directory.withdraw(HOST, "ten_2", 3);
+    await directory.withdraw(own, "ten_2", 3);
     // The second one's withdrawal does not make room for the first one's past.
     expect(await directory.publish(record(10))).toEqual({ applied: false, revision: 11 });
     expect(await directory.publish(record(12))).toMatchObject({ applied: true });
@@ -105,13 +106,13 @@ describe("a withdrawn host", () => {
 
   test("is not taken away by an older withdrawal or another tenant's", async () => {
     await directory.publish(record(5));
-    expect(await directory.withdraw(HOST, "ten_1", 4)).toEqual({ applied: false, revision: 5 });
-    expect(await directory.withdraw(HOST, "ten_2", 99)).toEqual({ applied: true, revision: 99 });
+    expect(await directory.withdraw(own, "ten_1", 4)).toEqual({ applied: false, revision: 5 });
+    expect(await directory.withdraw(own, "ten_2", 99)).toEqual({ applied: true, revision: 99 });
     expect(await revisionOf()).toBe(5);
   });
 
   test("that was never published is fenced all the same", async () => {
-    await directory.withdraw(HOST, "ten_1", 7);
+    await directory.withdraw(own, "ten_1", 7);
     expect(await directory.publish(record(6))).toEqual({ applied: false, revision: 7 });
   });
 
@@ -119,7 +120,7 @@ describe("a withdrawn host", () => {
     const steps = [
       (of: DurableObjectStub<Directory>) => of.publish(record(1)),
       (of: DurableObjectStub<Directory>) => of.publish(record(2, { state: "suspended" })),
-      (of: DurableObjectStub<Directory>) => of.withdraw(HOST, "ten_1", 3),
+      (of: DurableObjectStub<Directory>) => of.withdraw(own, "ten_1", 3),
     ];
     for (const order of [
       [0, 1, 2],
@@ -131,7 +132,7 @@ describe("a withdrawn host", () => {
     ]) {
       const object = DIRECTORY.getByName(`order-${order.join("")}`);
       for (const step of [...order, ...order]) await steps[step]?.(object);
-      expect(await object.lookup(HOST)).toBeNull();
+      expect(await object.lookup(own)).toBeNull();
     }
   });
 });
@@ -145,7 +146,7 @@ describe("the copy in KV", () => {
     await vi.waitFor(async () => expect(await copy()).toEqual(record(1)), SOON);
     await directory.publish(record(2, { state: "suspended" }));
     await vi.waitFor(async () => expect((await copy())?.revision).toBe(2), SOON);
-    await directory.withdraw(HOST, "ten_1", 3);
+    await directory.withdraw(own, "ten_1", 3);
     await vi.waitFor(async () => expect(await copy()).toBeNull(), SOON);
   });
 
@@ -174,7 +175,7 @@ describe("the copy in KV", () => {
 });
 
 test("tombstones go after 30 days, not before", async () => {
-  await directory.withdraw(HOST, "ten_1", 5);
+  await directory.withdraw(own, "ten_1", 5);
   const tombstones = () =>
     runInDurableObject(directory, (_, state) => state.storage.sql.exec("SELECT host FROM tombstones").toArray().length);
   await runDurableObjectAlarm(directory);
@@ -197,7 +198,7 @@ function failingCopies(object: Directory): void {
 
 describe("a maintenance notice", () => {
   const notice = { message: "Back at noon.", retryAfterSeconds: 60, allow: [] };
-  const noticeOf = async (host = HOST) => (await directory.lookup(host))?.notice?.message ?? null;
+  const noticeOf = async (host = own) => (await directory.lookup(host))?.notice?.message ?? null;
 
   test("of the platform or of its cluster comes with every record, and survives a restart", async () => {
     await directory.publish(record(1));

@@ -6,7 +6,7 @@ import type { Clock } from "../shared/clock.ts";
 import type { Logger } from "../shared/log.ts";
 import { err, ok, type Result } from "../shared/result.ts";
 import { replaceIfChanged } from "./envoy/files.ts";
-import { CERTIFICATE_FILE, checkPair, renderCertificate, type CertificatePair } from "./envoy/tls.ts";
+import { CERTIFICATE_FILE, checkPair, NO_CERTIFICATE, renderCertificate, type CertificatePair } from "./envoy/tls.ts";
 import { LIMITS } from "./limits.ts";
 
 /** The operator's files, as certbot and the like replace them. */
@@ -20,17 +20,25 @@ export interface Certificate {
   close(): void;
 }
 
-/** Fails only when Envoy has none yet: an agent that starts again with files that don't fit leaves Envoy the last one that did. */
+/**
+ * Fails only when Envoy has none yet: an agent that starts again with files that don't fit leaves Envoy the last one that did. `isOrdered`:
+ * there may be none yet, since the first is being ordered; until it is there Envoy makes no connection.
+ */
 export async function followCertificate(
   files: CertificateFiles,
   secretsDir: string,
+  isOrdered: boolean,
   now: Clock,
   log: Logger,
 ): Promise<Result<Certificate, string>> {
+  const file = join(secretsDir, CERTIFICATE_FILE);
+  if (isOrdered && !existsSync(files.certificateFile) && !existsSync(file)) {
+    await replaceIfChanged(file, JSON.stringify(NO_CERTIFICATE), 0o600);
+  }
   const first = await give(files, secretsDir, now);
   if (!first.ok) {
-    if (!existsSync(join(secretsDir, CERTIFICATE_FILE))) return err(`tls: ${first.error}`);
-    log.error("the certificate is not taken, the one of before stays", { reason: first.error });
+    if (!existsSync(file)) return err(`tls: ${first.error}`);
+    if (!isOrdered) log.error("the certificate is not taken, the one of before stays", { reason: first.error });
   }
   let complaint: string | null = null;
   let told: string | null = null;
@@ -40,7 +48,8 @@ export async function followCertificate(
     const given = await give(files, secretsDir, now);
     const said = given.ok ? null : given.error;
     // Once: between the replacement of one file and the other they don't fit for a moment, and a mistake stays for days.
-    if (said !== null && said === complaint && said !== told) {
+    const isAwaited = isOrdered && !existsSync(files.certificateFile);
+    if (said !== null && said === complaint && said !== told && !isAwaited) {
       told = said;
       log.error("the certificate is not taken, the old one stays", { reason: said });
     }

@@ -2,6 +2,7 @@ import { readFileSync } from "node:fs";
 import { dirname, resolve } from "node:path";
 import { z } from "zod";
 import { err, ok, type Result } from "../shared/result.ts";
+import { acmeConfig } from "./acme/config.ts";
 import { LIMITS } from "./limits.ts";
 
 /** The agent's configuration file (JSON). Paths in it are relative to the file. */
@@ -29,9 +30,12 @@ const agentFile = z.strictObject({
     port,
     /** Envoy's admin interface, on loopback. */
     adminPort: port,
-    /** Certificate (with its chain) and key, PEM; replaced files are taken within seconds. Null: plain HTTP, behind something that ends TLS. */
+    /** Certificate (with its chain) and key, PEM, or where to order them; replaced files are taken within seconds. Null: plain HTTP, behind something that ends TLS. */
     tls: z
-      .strictObject({ certificateFile: z.string().min(1), keyFile: z.string().min(1) })
+      .union([
+        z.strictObject({ certificateFile: z.string().min(1), keyFile: z.string().min(1) }),
+        z.strictObject({ acme: acmeConfig }),
+      ])
       .nullable()
       .default(null),
     /** Where devices' MQTT over TLS is taken; needs `tls`. */
@@ -166,10 +170,10 @@ export function readAgentConfig(path: string): Result<AgentConfig, string> {
     link.caFile = from(link.caFile);
   }
   if (mqttPort !== null && tls === null) return err(`${path} is not valid: envoy.mqttPort needs envoy.tls`);
-  if (tls !== null) {
+  if (tls !== null && "certificateFile" in tls) {
     tls.certificateFile = from(tls.certificateFile);
     tls.keyFile = from(tls.keyFile);
-  }
+  } else if (tls?.acme.caFile !== null && tls?.acme.caFile !== undefined) tls.acme.caFile = from(tls.acme.caFile);
   for (const registry of Object.values(docker?.registries ?? {})) registry.passwordFile = from(registry.passwordFile);
   return ok({ ...rest, docker, stateDir: from(stateDir), credentialsFile: from(credentialsFile) });
 }

@@ -89,6 +89,18 @@ export const LIMITS = {
   certificateLookMs: 2_000,
   /** A certificate that begins so much later is refused: clocks differ by minutes, not more. */
   certificateSkewMs: 5 * 60_000,
+  /** Whether a certificate is due is looked at this often, whatever the clock did meanwhile. */
+  acmeLookMs: 60 * 60_000,
+  /** After a failure: six tries in the first hour or so; Let's Encrypt allows five failed proofs an hour and name. */
+  acmeRetryMinMs: 2 * 60_000,
+  acmeRetryMaxMs: 6 * 60 * 60_000,
+  /** Providers' interfaces take seconds, and a hook may wait until its name servers have the record. */
+  acmeHookMs: 10 * 60_000,
+  acmeRequestMs: 30_000,
+  /** How often, and how long at most, the server's own look is waited for: some minutes in all. */
+  acmePollMinMs: 500,
+  acmePollMaxMs: 15_000,
+  acmePolls: 20,
   /** Renewal happens a month before the end; two weeks before something is wrong with it. */
   certificateWarnDays: 14,
 

@@ -6,6 +6,8 @@ import type { ToAgent } from "../protocol/node-channel.ts";
 import { systemClock } from "../shared/clock.ts";
 import type { Logger } from "../shared/log.ts";
 import { err, ok, type Result } from "../shared/result.ts";
+import { acmeOf, tlsFilesOf } from "./acme/files.ts";
+import { keepRenewed } from "./acme/renewal.ts";
 import { followCertificate } from "./certificate.ts";
 import { openChannel, type Channel } from "./channel.ts";
 import { readAgentConfig, readCredentials, type AgentConfig, type NodeCredentials } from "./config.ts";
@@ -106,10 +108,12 @@ export async function startNodeAgent(config: AgentConfig, log: Logger): Promise<
   const { binary } = config.envoy;
   const slots = binary === null ? null : await takeUpSlots(paths, Math.random);
   await feed.open(paths.slots[slots?.lead ?? "a"].xdsSocket);
+  const acme = acmeOf(config);
+  const tlsFiles = tlsFilesOf(config);
   const certificate =
-    config.envoy.tls === null
+    tlsFiles === null
       ? null
-      : await followCertificate(config.envoy.tls, paths.envoyPaths.secretsDir, systemClock, log);
+      : await followCertificate(tlsFiles, paths.envoyPaths.secretsDir, acme !== null, systemClock, log);
   const link = role.link === null ? null : await followLink(role.link, paths.envoyPaths.secretsDir, systemClock, log);
   for (const given of [certificate, link]) {
     if (given === null || given.ok) continue;
@@ -117,6 +121,9 @@ export async function startNodeAgent(config: AgentConfig, log: Logger): Promise<
     lock.value();
     return err({ kind: "configuration", message: given.error });
   }
+  const kept = { stateDir: config.stateDir, storeDir: paths.store, storeKey: credentials.storeKey };
+  const renewal =
+    acme === null ? null : keepRenewed({ config: acme, ...kept, now: systemClock, random: Math.random, log });
   await writeListeners(role, paths);
   await writeProofFilter(credentials, paths, followed.proofKeys);
   const bootstrap = (slot: Slot): string =>
@@ -209,6 +216,7 @@ export async function startNodeAgent(config: AgentConfig, log: Logger): Promise<
       clearInterval(confirmation);
       clearInterval(orders);
       for (const given of [certificate, link]) if (given?.ok === true) given.value.close();
+      renewal?.close();
       tenants.close();
       if (config.stopServices) await envoy?.stop();
       else await envoy?.leave();
@@ -268,7 +276,7 @@ export async function exportNode(config: AgentConfig): Promise<Result<{ envoy: J
     return record.good === null ? [] : [renderTenant(record.good, endpoints)];
   });
   return ok({
-    envoy: renderExport(credentials.value, portsOf(config), config.envoy.tls, channel.proofKeys.keys, good),
+    envoy: renderExport(credentials.value, portsOf(config), tlsFilesOf(config), channel.proofKeys.keys, good),
     tenants: good.length,
   });
 }

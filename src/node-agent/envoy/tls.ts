@@ -52,6 +52,9 @@ export const renderCertificate = ({ chain, key }: CertificatePair, version: stri
   ],
 });
 
+/** A secrets file with nothing in it: Envoy wants a file to be there, and goes on waiting. */
+export const NO_CERTIFICATE: Json = { version_info: "none", resources: [] };
+
 type Fields = { readonly [key: string]: Json };
 
 /** The certificate as the agent gives it, and as it stands in files of the operator. */

@@ -51,6 +51,9 @@ export const LIMITS = {
   /** Envoy's own default: long enough for most downloads. */
   drainSeconds: 600,
 
+  /** Tenants that are read and taken up at once when the agent starts: enough to keep disk and engine busy. */
+  restoreAtOnce: 16,
+
   /** Time for a service to answer its health check before its revision is reported as rejected (it goes on trying). */
   serviceStartMs: 20_000,
   /** Until a service that could not be started at all is tried again. */

@@ -4,6 +4,8 @@ import { z } from "zod";
 import { publicJwks } from "../protocol/jwk.ts";
 import { nodeTenant } from "../protocol/node-channel.ts";
 import { replaceFile, syncDirectory } from "./envoy/files.ts";
+import { inLanes } from "./lanes.ts";
+import { LIMITS } from "./limits.ts";
 import { heldRemoval } from "./removal-breaker.ts";
 import { createSealer } from "./sealed.ts";
 
@@ -81,12 +83,12 @@ export async function openStore(dir: string, storeKey: string, mayClean = true):
 
   const names = await readdir(tenantsDir);
   const tenants: TenantRecord[] = [];
-  for (const name of names) {
+  await inLanes(names, LIMITS.restoreAtOnce, async (name) => {
     if (mayClean && name.endsWith(".tmp")) await rm(join(tenantsDir, name), { force: true }); // Of a write that a crash cut off.
-    if (!name.endsWith(SUFFIX)) continue;
+    if (!name.endsWith(SUFFIX)) return;
     const found = await load(join(tenantsDir, name), tenantRecord);
     if (found !== null) tenants.push(found);
-  }
+  });
   const channelFile = join(dir, "channel.json");
   const isNew = names.length === 0 && (await readFile(channelFile).catch(() => null)) === null;
   const channel = isNew ? FRESH : ((await load(channelFile, channelRecord)) ?? FRESH);

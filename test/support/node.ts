@@ -35,7 +35,8 @@ export interface TestNode {
   readonly url: string;
   readonly adminUrl: string;
   readonly log: () => string;
-  start(change?: Partial<AgentFile>): Promise<void>;
+  /** `timeoutMs`: until it is ready; 20 s by default. */
+  start(change?: Partial<AgentFile>, timeoutMs?: number): Promise<void>;
   /** Ends the agent with a signal; what it runs goes on. */
   end(signal: NodeJS.Signals): Promise<void>;
   status(): Promise<AgentStatus>;
@@ -106,10 +107,10 @@ export async function startTestNode(
     url,
     adminUrl,
     log: () => readFileSync(logFile, "utf8"),
-    async start(change = {}) {
+    async start(change = {}, timeoutMs = 20_000) {
       writeFileSync(configFile, JSON.stringify({ ...base, ...change }));
       agent = startChild([NODE, CAUSEWAY, "node", "run", "--config", configFile], logFile);
-      await until("the agent is ready", async () => (await status()).ready);
+      await until("the agent is ready", async () => (await status()).ready, { timeoutMs });
     },
     async end(signal) {
       if (agent !== null) await endChild(agent, signal);

@@ -1,4 +1,5 @@
 import { execFile } from "node:child_process";
+import { truncateSync } from "node:fs";
 import { join } from "node:path";
 import { promisify } from "node:util";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
@@ -118,6 +119,26 @@ test("everything of the node is killed while the channel is away: it comes back 
   await host.gate.open();
   await until("the channel is back", async () => (await node.status()).channel === "online", { timeoutMs: 40_000 });
   expect(await push(demoTenant(ACME, 2))).toMatchObject({ revision: 2, state: "live" });
+});
+
+test("a store that was cut off is served from the generation before, loudly, while the channel is away (E07)", async () => {
+  await host.gate.shut();
+  const { envoy, services } = await node.status();
+  await node.end("SIGKILL");
+  for (const pid of [envoy.pid, ...services.map((service) => service.pid)])
+    if (pid !== null) process.kill(pid, "SIGKILL");
+  const file = join(node.dir, `state/store/tenants/${ACME}.json`);
+  truncateSync(file, 100);
+  await node.start();
+  await until("all is served again", allServed);
+  const said = node
+    .log()
+    .split("\n")
+    .find((line) => line.includes("was damaged"));
+  expect(said).toContain('"level":"error"');
+  expect(said).toContain(file);
+  await host.gate.open();
+  await until("the channel is back", async () => (await node.status()).channel === "online", { timeoutMs: 40_000 });
 });
 
 describe("a stop", () => {

@@ -84,6 +84,13 @@ export async function untilHealthy(
   return err(`service ${service} did not become healthy: ${last}`);
 }
 
+/** Whether it is healthy now: one look, without waiting for it to become so. */
+export async function isHealthy({ protocol, healthPath }: ServiceInstance, at: Endpoint): Promise<boolean> {
+  if (protocol === "mqtt") return (await checkTcp(at)) === null;
+  const answer = await check(at, healthPath ?? "/");
+  return typeof answer === "number" && (healthPath === null || (answer >= 200 && answer < 300));
+}
+
 /** Status code of a GET, or a sentence about why there is none. */
 const check = ({ address, port }: Endpoint, path: string): Promise<number | string> =>
   new Promise((resolve) => {

@@ -11,7 +11,9 @@ import { createBringUp } from "./bring-up.ts";
 import { createEnvoyAnswers } from "./envoy-answers.ts";
 import { createTenantHosts } from "./hosts.ts";
 import { createLedger } from "./ledger.ts";
-import { unitOf, type Render } from "./services.ts";
+import { inLanes } from "../lanes.ts";
+import { lastKnown } from "./last-known.ts";
+import { unitOf, type Render, type Rendered } from "./services.ts";
 import { removeUnnamed } from "./snapshot.ts";
 import { newTenant, type Tenant } from "./tenant.ts";
 
@@ -143,26 +145,34 @@ export function createTenants(ports: TenantsPorts): Tenants {
     attempt(tenantId);
   };
 
+  const takeUp = (tenant: Tenant, { unit, endpoints }: Rendered): void => {
+    tenant.goodHash = unit.hash;
+    tenant.record = { ...tenant.record, endpoints };
+    feed.put(unit, { good: unit });
+  };
+
   return {
     put,
     remove,
     async restore(records) {
-      for (const record of records) {
-        const tenant = add(record);
-        if (record.good === null || record.want === null) continue;
-        hosts.claim(tenant, false);
-        const rendered = await unitOf(driver, ports.render, record.good);
-        if (!rendered.ok) {
-          const { error: reason } = rendered;
-          log.error("a tenant's last good revision can't be served", { tenantId: record.tenantId, reason });
-          tenant.record = { ...record, state: "pending" };
-          continue;
-        }
-        const { unit, endpoints } = rendered.value;
-        tenant.goodHash = unit.hash;
-        tenant.record = { ...record, endpoints };
-        feed.put(unit, { good: unit });
-      }
+      for (const record of records) hosts.claim(add(record), false);
+      const orphaned: Tenant[] = [];
+      await inLanes(tenants.values(), LIMITS.restoreAtOnce, async (tenant) => {
+        const { good, want, tenantId } = tenant.record;
+        if (good === null || want === null) return;
+        const rendered = await unitOf(driver, ports.render, good);
+        if (rendered.ok) return takeUp(tenant, rendered.value);
+        log.error("a tenant's last good revision can't be brought up", { tenantId, reason: rendered.error });
+        tenant.record = { ...tenant.record, state: "pending" };
+        orphaned.push(tenant);
+      });
+      // Only now it is known which addresses are somebody else's.
+      await inLanes(orphaned, LIMITS.restoreAtOnce, async (tenant) => {
+        const known = await lastKnown(driver, ports.render, tenant.record);
+        if (known === null) return;
+        log.warn("a tenant is served at its last known addresses", { tenantId: tenant.record.tenantId });
+        takeUp(tenant, known);
+      });
       const present = [...tenants.values()].filter(({ record }) => record.state !== "gone");
       await driver.endStrays(new Set(present.map(({ record }) => record.tenantId)));
     },

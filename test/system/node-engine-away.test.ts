@@ -43,7 +43,7 @@ test("containers that go on without their engine are served at their last known 
   const port = await listenOnLoopback(container);
   const [nobody = 0] = await freePorts(1);
   await until("the channel was heard", async () => (await node.status()).channel === "online");
-  await node.end("SIGTERM");
+  await node.end("SIGKILL");
   const { storeKey } = nodeCredentials.parse(JSON.parse(readFileSync(join(node.dir, "node.json"), "utf8")));
   const { store } = await openStore(join(node.dir, "state/store"), storeKey);
   for (const [tenantId, at] of [

@@ -10,6 +10,8 @@ import { clusterRoutes } from "./routes/clusters.ts";
 import { connectorControlRoutes } from "./routes/connector-control.ts";
 import { connectorSecretRoutes } from "./routes/connector-secrets.ts";
 import { connectorRoutes } from "./routes/connectors.ts";
+import { jobRunRoutes } from "./routes/job-runs.ts";
+import { jobRoutes } from "./routes/jobs.ts";
 import { laneRoutes } from "./routes/lanes.ts";
 import { maintenanceRoutes } from "./routes/maintenance.ts";
 import { memberRoutes } from "./routes/members.ts";
@@ -73,6 +75,8 @@ export function createConsole(): ConsoleApp {
   serviceRoutes(app);
   tenantPolicyRoutes(app);
   memberRoutes(app);
+  jobRoutes(app);
+  jobRunRoutes(app);
   relayRoutes(app);
   laneRoutes(app);
   pairingRoutes(app);

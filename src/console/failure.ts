@@ -23,6 +23,7 @@ const CONFLICTS: Record<string, string> = {
   hosts_pkey: "This host belongs to a tenant already.",
   workspaces_name_per_tenant: "This tenant has a workspace with this name already.",
   connectors_name_per_tenant: "This tenant has a connector with this name already.",
+  jobs_name_per_tenant: "This tenant has a job with this name already.",
   connector_secrets_sha256_unique: "A connector has this secret already. Every connector has secrets of its own.",
   connector_keys_kid_per_connector: "This connector has a key with this kid already.",
 };

@@ -65,3 +65,9 @@ export const ANSWER_WITHIN_MS = 10_000;
 export const MOVE_DRAIN_SECONDS = 30;
 /** Other changes of the tenant wait so long. */
 export const MOVE_DRAIN_SECONDS_MAX = 3600;
+
+/** Side by side for one tenant: as many calls as its connectors and services would notice. */
+export const MAX_JOB_WORKERS = 8;
+/** A worker keeps all of them in one value of its storage, which takes 2 MB. */
+export const MAX_JOBS_PER_TENANT = 100;
+export const MAX_JOBS_CHARACTERS = 256 * 1024;

@@ -1,4 +1,5 @@
 import type { Db } from "../db/client.ts";
+import type { JobWorkerRpc } from "../protocol/jobs.ts";
 import type { LaneRpc } from "../protocol/lane.ts";
 import type { MembersRpc } from "../protocol/portal-rpc.ts";
 import type { ProvisioningMessage } from "../protocol/queue-messages.ts";
@@ -13,6 +14,8 @@ export interface ConsolePorts {
   readonly members: Omit<MembersRpc, "removeTenant">;
   /** Both lanes of a tenant: what is so only while it lasts (live sockets, requests to be let in). Everything else goes by operations. */
   lanes(tenantId: string): readonly Pick<LaneRpc, "kick" | "sessions" | "pairingRequests" | "settlePairing">[];
+  /** The object of one worker of a tenant, by its name: runs and stops that people ask for, and what is under way. */
+  jobWorker(name: string): Pick<JobWorkerRpc, "run" | "stop" | "status" | "seal">;
   readonly clock: Clock;
   /** Resolves after that many milliseconds. */
   sleep(ms: number): Promise<void>;

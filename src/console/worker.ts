@@ -1,6 +1,7 @@
 import { WorkerEntrypoint } from "cloudflare:workers";
 import { z } from "zod";
 import { connect, sqlState } from "../db/client.ts";
+import type { JobWorkerRpc } from "../protocol/jobs.ts";
 import type { LaneRpc } from "../protocol/lane.ts";
 import type { MembersRpc } from "../protocol/portal-rpc.ts";
 import type { ProvisioningMessage } from "../protocol/queue-messages.ts";
@@ -31,6 +32,7 @@ export interface Env {
   readonly PORTAL_MEMBERS: Omit<MembersRpc, "removeTenant">;
   readonly LANE_A: Objects<LaneRpc>;
   readonly LANE_B: Objects<LaneRpc>;
+  readonly JOB_WORKER: Objects<JobWorkerRpc>;
 }
 
 const app = createConsole();
@@ -45,6 +47,7 @@ export default {
         await env.PROVISIONING.send(message);
       },
       lanes: (tenantId) => [env.LANE_A.getByName(tenantId), env.LANE_B.getByName(tenantId)],
+      jobWorker: (name) => env.JOB_WORKER.getByName(name),
       members: env.PORTAL_MEMBERS,
       clock: systemClock,
       sleep: (ms) => new Promise((resolve) => setTimeout(resolve, ms)),

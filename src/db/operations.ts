@@ -6,6 +6,7 @@ import type { Db } from "./client.ts";
 import type { OperationWork } from "./schema.ts";
 import {
   connectors,
+  jobSettings,
   maintenanceNotices,
   nodes,
   operations,
@@ -31,8 +32,8 @@ export const nextAttemptOf = ({ nextAttemptAt, reason }: Pick<OperationRow, "nex
 export const PLANS = {
   "tenant-create": ["reserve-host", "schema", "choose-node", "push", "credentials", "publish", "activate"],
   // Visitors are turned away first; then what is still open ends where it leads to.
-  "tenant-suspend": ["publish", "settle-lanes", "settle-node", "settle-services"],
-  "tenant-resume": ["settle-node", "settle-lanes", "publish", "settle-services"],
+  "tenant-suspend": ["publish", "publish-jobs", "settle-lanes", "settle-node", "settle-services"],
+  "tenant-resume": ["settle-node", "settle-lanes", "publish", "publish-jobs", "settle-services"],
   "tenant-routes": ["push", "publish"],
   "tenant-policy": ["publish"],
   "tenant-services": ["push", "publish", "settle-services"],
@@ -56,6 +57,7 @@ export const PLANS = {
   "tenant-rotate-credentials": ["new-login", "switch-login", "push", "retire-login"],
   "tenant-delete": [
     "withdraw-host",
+    "remove-jobs",
     "remove-from-node",
     "remove-fronts",
     "remove-connectors",
@@ -75,6 +77,7 @@ export const PLANS = {
   "relay-drain": ["drain-lane"],
   "host-check": ["check-host"],
   "host-withdraw": ["withdraw-old-hosts"],
+  "jobs-publish": ["publish-jobs"],
 } as const satisfies Record<OperationKind, readonly string[]>;
 
 export type StepName = (typeof PLANS)[OperationKind][number];
@@ -192,6 +195,9 @@ export const relaySubject = {
   tenantOf: (subjectId: string): string => subjectId.replace(/^relay:/, ""),
 };
 
+/** Subject of publications of a tenant's jobs: apart from the tenant's own operations, so that neither waits for the other. */
+export const jobsSubject = (tenantId: string): string => `jobs:${tenantId}`;
+
 /** Subject of checks of a claimed host: apart from the tenant's own operations, which don't wait for somebody's DNS. */
 export const claimSubject = {
   of: (tenantId: string, host: string): string => `host:${tenantId}:${host}`,
@@ -230,6 +236,11 @@ async function raiseRevision(tx: Db, kind: OperationKind, subjectId: string): Pr
       .update(relaySettings)
       .set(set)
       .where(eq(relaySettings.tenantId, relaySubject.tenantOf(subjectId)));
+  else if (kind === "jobs-publish")
+    await tx
+      .update(jobSettings)
+      .set(set)
+      .where(eq(jobSettings.tenantId, subjectId.replace(/^jobs:/, "")));
   else if (kind.startsWith("connector-")) await tx.update(connectors).set(set).where(eq(connectors.id, subjectId));
   else if (kind === "maintenance-publish")
     await tx

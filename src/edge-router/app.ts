@@ -1,5 +1,6 @@
 import { WHOLE_PLATFORM } from "../policy/record.ts";
 import { HEADER } from "../protocol/headers.ts";
+import type { TenantCall } from "../protocol/jobs.ts";
 import { createAccessLog } from "./access-log.ts";
 import { declaredLength } from "./content-length.ts";
 import { refuseDuring } from "./guard.ts";
@@ -11,12 +12,15 @@ import { LIMITS } from "./limits.ts";
 import type { EdgePorts, EdgeSettings } from "./ports.ts";
 import { answerRelayHost } from "./relay-host.ts";
 import { withRenewal } from "./session-renewal.ts";
+import { answerTenantCall, callRequest } from "./tenant-calls.ts";
 import { answerTargetHost, answerTenantHost } from "./tenant-host.ts";
 import { refuse, splitUrl, type Visit } from "./visit.ts";
 
 export interface Edge {
   /** Always answers. `waitUntil` keeps the isolate at work behind the request. */
   fetch(request: Request, waitUntil: Visit["waitUntil"]): Promise<Response>;
+  /** For a job of a tenant; always answers as well. */
+  call(call: TenantCall, waitUntil: Visit["waitUntil"]): Promise<Response>;
 }
 
 /**
@@ -70,6 +74,17 @@ export function createEdge(ports: EdgePorts, settings: EdgeSettings): Edge {
     }
   }
 
+  function failed(visit: Visit, error: unknown): Response {
+    ports.log.error("request failed", { requestId: visit.requestId, error: String(error) });
+    return refuse(visit, "internal-error", "Something went wrong on our side. Quote the request's id.");
+  }
+
+  function ended(visit: Visit, response: Response, startedAtMs: number): Response {
+    logAccess(visit, response, ports.now() - startedAtMs);
+    if (visit.span !== null) endEdgeSpan(visit.span, visit, response);
+    return response;
+  }
+
   return {
     async fetch(request, waitUntil) {
       const startedAtMs = ports.now();
@@ -79,12 +94,24 @@ export function createEdge(ports: EdgePorts, settings: EdgeSettings): Edge {
         const answered = await answer(visit);
         response = visit.session.renewal === undefined ? answered : await withRenewal(visit, answered, ports.now);
       } catch (error) {
-        ports.log.error("request failed", { requestId: visit.requestId, error: String(error) });
-        response = refuse(visit, "internal-error", "Something went wrong on our side. Quote the request's id.");
+        response = failed(visit, error);
       }
-      logAccess(visit, response, ports.now() - startedAtMs);
-      if (visit.span !== null) endEdgeSpan(visit.span, visit, response);
-      return response;
+      return ended(visit, response, startedAtMs);
+    },
+    async call(call, waitUntil) {
+      const startedAtMs = ports.now();
+      const visit: Visit = {
+        ...visitOf(callRequest(call, settings), waitUntil, hosts, ids, ports, settings),
+        // Nobody visits: whatever the call's own headers say of that is not believed.
+        scheme: settings.publicScheme,
+        clientAddress: null,
+        country: () => null,
+      };
+      try {
+        return ended(visit, await answerTenantCall(visit, call, ports, load), startedAtMs);
+      } catch (error) {
+        return ended(visit, failed(visit, error), startedAtMs);
+      }
     },
   };
 }

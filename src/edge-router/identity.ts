@@ -16,7 +16,9 @@ export type Identity =
       readonly email: string | null;
       readonly role: RoleName | null;
     }
-  | { readonly kind: "service-token"; readonly tokenId: string };
+  | { readonly kind: "service-token"; readonly tokenId: string }
+  /** No visitor: a background job of the tenant. */
+  | { readonly kind: "job"; readonly jobId: string };
 
 export const NOBODY: Identity = { kind: "nobody" };
 
@@ -37,7 +39,7 @@ export function createIdentityFields(key: SigningKey, now: Clock): IdentityField
             role: identity.role,
             ...(identity.email !== null && { email: identity.email }),
           }
-        : { sub: identity.tokenId };
+        : { sub: identity.kind === "job" ? identity.jobId : identity.tokenId };
     const said = { kind: identity.kind, tenant: record.slug, cluster: record.cluster, ...claims };
     const cacheKey = `${record.tenantId} ${JSON.stringify(said)}`;
     const cached = signed.get(cacheKey);
@@ -60,6 +62,12 @@ export function createIdentityFields(key: SigningKey, now: Clock): IdentityField
     if (identity.kind === "service-token") {
       return [
         [HEADER.serviceToken, identity.tokenId],
+        [HEADER.identity, token],
+      ];
+    }
+    if (identity.kind === "job") {
+      return [
+        [HEADER.job, identity.jobId],
         [HEADER.identity, token],
       ];
     }

@@ -1,3 +1,6 @@
+import { WorkerEntrypoint } from "cloudflare:workers";
+import { readCallAnswer } from "../protocol/call-answer.ts";
+import { tenantCall, type CallAnswer, type TenantCall, type TenantCallsRpc } from "../protocol/jobs.ts";
 import type { LaneRpc } from "../protocol/lane.ts";
 import type { SessionsRpc } from "../protocol/portal-rpc.ts";
 import { isLoopbackHost, parseBaseDomains } from "../policy/host.ts";
@@ -17,7 +20,7 @@ import { createProofSigner } from "./proof.ts";
 import { createRateLimits } from "./rate-limits.ts";
 import { createSessionVerifier } from "./session.ts";
 import { createSigningKey } from "./signing-key.ts";
-import { systemTimer } from "./timer.ts";
+import { systemTimer, within } from "./timer.ts";
 import { createPasses } from "./visitor-password.ts";
 
 /** Calls are typed by the protocol's interfaces: roles do not import each other's classes. */
@@ -162,3 +165,13 @@ export default {
     return edge.fetch(request, (work) => context.waitUntil(work));
   },
 };
+
+/** For jobs of tenants (the provisioner's binding only): their own targets and services, past the access rules for visitors. */
+export class TenantCalls extends WorkerEntrypoint<EdgeEnv> implements TenantCallsRpc {
+  async call(input: TenantCall): Promise<CallAnswer> {
+    const call = tenantCall.parse(input);
+    edge ??= edgeOf(this.env);
+    const answer = edge.call(call, (work) => this.ctx.waitUntil(work)).then(readCallAnswer);
+    return await within(systemTimer, call.timeoutMs, answer);
+  }
+}

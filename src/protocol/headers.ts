@@ -13,6 +13,8 @@ export const HEADER = {
   email: "causeway-email",
   role: "causeway-role",
   serviceToken: "causeway-service-token",
+  /** Edge -> service, target: the tenant's background job that calls (jobs.ts). */
+  job: "causeway-job",
   /** Edge -> portal, master -> edge: the visitor's address; absent when it is not known. */
   clientAddress: "causeway-client-address",
   /** Master -> edge, beside the visitor's address: `http` or `https`, as the visitor asked. */

@@ -9,10 +9,12 @@ export interface DnsAnswer {
   readonly txt: readonly string[];
   /** Name → what it is another name for. */
   readonly cnames: ReadonlyMap<string, string>;
+  /** Of A and AAAA records, also of those that the name is another name for. */
+  readonly addresses: readonly string[];
 }
 
 /** Asks a resolver. An error is its reason: nothing is known then. */
-export type DnsLookup = (name: string, type: "TXT" | "CNAME") => Promise<Result<DnsAnswer, string>>;
+export type DnsLookup = (name: string, type: "TXT" | "CNAME" | "A" | "AAAA") => Promise<Result<DnsAnswer, string>>;
 
 type Fetcher = (url: string, init: RequestInit) => Promise<Response>;
 
@@ -63,11 +65,13 @@ function readAnswer(bytes: Uint8Array, name: string, type: string): Result<DnsAn
       return err(`the DNS resolver answered ${String(rcode)} for ${name}`);
     const txt: string[] = [];
     const cnames = new Map<string, string>();
+    const addresses: string[] = [];
     for (const answer of answers ?? []) {
       if (answer.type === "TXT") txt.push(textOf(answer.data));
       else if (answer.type === "CNAME") cnames.set(canonical(answer.name), canonical(answer.data));
+      else if (answer.type === "A" || answer.type === "AAAA") addresses.push(answer.data);
     }
-    return ok({ txt, cnames });
+    return ok({ txt, cnames, addresses });
   } catch {
     return err("the DNS resolver's answer is no DNS message");
   }

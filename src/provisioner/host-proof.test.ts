@@ -17,8 +17,8 @@ function resolver(zone: Record<string, readonly string[] | null>): { lookup: Dns
     if (found === null) return err("the DNS resolver answered SERVFAIL");
     const values = found ?? [];
     return type === "TXT"
-      ? ok({ txt: values, cnames: new Map() })
-      : ok({ txt: [], cnames: new Map(values.map((value) => [name, value])) });
+      ? ok({ txt: values, cnames: new Map(), addresses: [] })
+      : ok({ txt: [], cnames: new Map(values.map((value) => [name, value])), addresses: [] });
   };
   return { lookup, asked };
 }

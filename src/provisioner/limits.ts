@@ -134,3 +134,39 @@ export const MASTER_WAIT_MS = 2_000;
 /** Tenants that masters are told of in one round, and the pause before the next: a round takes a second or two of a lease of ten. */
 export const FILL_BATCH = 200;
 export const FILL_ROUND_MS = 100;
+
+/** A job's call that was answered with 429 or 503 is made again after these, each twice the one before (G27). */
+export const JOB_RETRY_FIRST_MS = 500;
+export const JOB_RETRY_MAX_MS = 15_000;
+export const JOB_ATTEMPTS = 4;
+/** A run that was cut off so often is its own cause. */
+export const JOB_INTERRUPTIONS = 3;
+/** One alarm works so long, then a new one goes on: a platform allows an alarm 15 minutes, and the longest call takes 5. */
+export const JOB_ALARM_MS = 5 * 60_000;
+/** After a call should have ended by itself: its object is gone, and another one takes over. */
+export const JOB_WATCHDOG_MS = 5_000;
+/** Runs and log lines go to the database within this while a run goes on; its end is sent at once. */
+export const JOB_RECORD_EVERY_MS = 1_000;
+/** While the database is away it is tried again after these. */
+export const JOB_RECORD_RETRY_MS = 1_000;
+export const JOB_RECORD_RETRY_MAX_MS = 60_000;
+/** What is due waits no longer for the database than this; records take milliseconds. */
+export const JOB_TELL_WAIT_MS = 2_000;
+/** Sent in one transaction: some hundred kilobytes. */
+export const JOB_RECORD_BATCH = 200;
+/** Kept in the object for a database that is away; the oldest lines go first. About 5 MB. */
+export const JOB_LINES_KEPT = 10_000;
+export const JOB_RECORDS_KEPT = 2_000;
+/** Log lines of one run: a run with thousands of items tells of its first ones, and of its end. */
+export const JOB_LINES_PER_RUN = 500;
+/** An access token is not used any more so shortly before its end: the call has to arrive with it. */
+export const JOB_TOKEN_MARGIN_MS = 10_000;
+/** Without `expires_in`: most servers give out an hour. */
+export const JOB_TOKEN_LIFETIME_MS = 5 * 60_000;
+/** A description of what went wrong, from somebody else's answer. */
+export const JOB_REASON_CHARACTERS = 300;
+/** Workers whose alarm may have got lost are looked after this often, and so many in one run of the cron. */
+export const JOB_CHECK_MS = 5 * 60_000;
+export const JOB_CHECKS = 25;
+/** About 20 MB of a tenant's log; the oldest lines go before their days are over. */
+export const JOB_LINES_PER_TENANT = 100_000;

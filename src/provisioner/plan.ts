@@ -10,6 +10,7 @@ import { drainNode } from "./steps/drain-node.ts";
 import { fillMasters } from "./steps/fill-masters.ts";
 import { frontHosts, removeFronts } from "./steps/fronts.ts";
 import { drainOldNode, leaveNode, switchNode } from "./steps/move-tenant.ts";
+import { publishJobs, removeJobs } from "./steps/publish-jobs.ts";
 import { publishMaintenance } from "./steps/publish-maintenance.ts";
 import { publishNode } from "./steps/publish-node.ts";
 import { publishSettingsStep } from "./steps/publish-settings.ts";
@@ -44,6 +45,8 @@ const STEPS: Readonly<Record<StepName, Step>> = {
   "publish-settings": publishSettingsStep,
   "publish-node": publishNode,
   "publish-maintenance": publishMaintenance,
+  "publish-jobs": publishJobs,
+  "remove-jobs": removeJobs,
   "drain-lane": drainLane,
   "withdraw-old-hosts": withdrawOldHosts,
   "front-hosts": frontHosts,

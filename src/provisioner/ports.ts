@@ -1,6 +1,7 @@
 import type { Db, Sql } from "../db/client.ts";
 import type { SealingKey } from "../db/secrets.ts";
 import type { DirectoryRpc } from "../policy/record.ts";
+import type { JobWorkerRpc } from "../protocol/jobs.ts";
 import type { LaneRpc } from "../protocol/lane.ts";
 import type { NodeChannelRpc } from "../protocol/node-channel.ts";
 import type { MembersRpc } from "../protocol/portal-rpc.ts";
@@ -23,6 +24,8 @@ export interface ProvisionerPorts {
   nodeChannel(nodeId: string): NodeChannelRpc;
   /** Both lanes of a tenant: a, then b. */
   lanes(tenantId: string): readonly [LaneRpc, LaneRpc];
+  /** The object of one worker of a tenant. */
+  jobWorker(tenantId: string, worker: number): JobWorkerRpc;
   /** The portal's accounts; nothing but forgetting a tenant. */
   readonly members: Pick<MembersRpc, "removeTenant">;
   /** Encrypts credentials at rest. */

@@ -4,6 +4,7 @@ import { connectorSessions, idempotencyKeys, operations, outbox } from "../db/sc
 import { OUTBOX_RETENTION_MS, SESSION_RETENTION_MS, SWEEP_BATCH, SWEEP_GRACE_MS } from "./limits.ts";
 import { checkDueClaims } from "./check-claim.ts";
 import { checkDueFronts, repairLeavingHosts } from "./front-checks.ts";
+import { checkJobWorkers } from "./job-checks.ts";
 import { refreshDueIssuers } from "./issuer-keys.ts";
 import type { ProvisionerPorts } from "./ports.ts";
 import { checkConnectors, checkNodes } from "./presence-check.ts";
@@ -58,6 +59,7 @@ export async function sweep(ports: ProvisionerPorts): Promise<number> {
   await repairLeavingHosts(ports);
   await checkDueClaims(ports);
   await checkDueFronts(ports);
+  await checkJobWorkers(ports);
 
   await db
     .delete(outbox)

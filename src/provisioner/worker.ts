@@ -3,6 +3,7 @@ import type { Sql } from "../db/client.ts";
 import { importSealingKey } from "../db/secrets.ts";
 import { DIRECTORY_SHARD_NAMES, directoryShard } from "../policy/record.ts";
 import type { DirectoryRpc } from "../policy/record.ts";
+import { jobWorkerName, type JobWorkerRpc } from "../protocol/jobs.ts";
 import type { LaneRpc } from "../protocol/lane.ts";
 import type { NodeChannelRpc } from "../protocol/node-channel.ts";
 import type { MembersRpc } from "../protocol/portal-rpc.ts";
@@ -13,6 +14,8 @@ import { createCloudflareFront } from "./cloudflare-hostnames.ts";
 import { consume, onDeadLetter, onEvent, onProvisioning } from "./consume.ts";
 import { createDnsLookup } from "./dns-over-https.ts";
 import { type HostFront, refusingFront } from "./host-front.ts";
+import type { JobRecordsEnv } from "./jobs/job-records.ts";
+import type { JobWorkerEnv } from "./jobs/worker-object.ts";
 import type { ProvisionerPorts } from "./ports.ts";
 import { sweep } from "./sweep.ts";
 
@@ -21,17 +24,17 @@ interface Objects<Rpc> {
   getByName(name: string): Rpc;
 }
 
-export interface Env {
-  readonly CONTROL_DB: Hyperdrive;
+export { JobRecords } from "./jobs/job-records.ts";
+export { JobWorker } from "./jobs/worker-object.ts";
+
+export interface Env extends JobWorkerEnv, JobRecordsEnv {
   readonly PROVISIONING: Queue<ProvisioningMessage>;
   readonly DIRECTORY: Objects<DirectoryRpc>;
   readonly NODE_CHANNEL: Objects<NodeChannelRpc>;
   readonly LANE_A: Objects<LaneRpc>;
   readonly LANE_B: Objects<LaneRpc>;
   readonly PORTAL_MEMBERS: Pick<MembersRpc, "removeTenant">;
-  readonly CREDENTIAL_KEY: string;
-  /** Resolver for DNS over HTTPS; empty: custom hosts can't be proven. */
-  readonly DNS_RESOLVER_URL: string;
+  readonly JOB_WORKER: Objects<JobWorkerRpc>;
   /** Optional, all of them or none: Cloudflare for SaaS gets certificates for custom hosts. */
   readonly CUSTOM_HOSTNAMES_ZONE_ID?: string;
   readonly CUSTOM_HOSTNAMES_TOKEN?: string;
@@ -58,6 +61,7 @@ function portsOf(env: Env): ProvisionerPorts {
     directoryShards: () => DIRECTORY_SHARD_NAMES.map((name) => env.DIRECTORY.getByName(name)),
     nodeChannel: (nodeId) => env.NODE_CHANNEL.getByName(nodeId),
     lanes: (tenantId) => [env.LANE_A.getByName(tenantId), env.LANE_B.getByName(tenantId)],
+    jobWorker: (tenantId, worker) => env.JOB_WORKER.getByName(jobWorkerName(tenantId, worker)),
     members: env.PORTAL_MEMBERS,
     sealingKey: () => importSealingKey(env.CREDENTIAL_KEY),
     send: async (message, delaySeconds) => {

@@ -17,7 +17,9 @@ export type IdKind =
   | "out"
   | "tok"
   | "sec"
-  | "svc";
+  | "svc"
+  | "job"
+  | "run";
 
 const ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"; // Crockford base 32: no i, l, o, u
 const LENGTH = 20;

@@ -21,18 +21,18 @@ describe("a resolver that speaks DNS over HTTPS (RFC 8484)", () => {
     dns.set({ [`TXT ${NAME}`]: [long, "v=spf1 -all"], "CNAME www.shop.example": ["Shop.Example."] });
     expect(await lookupAt(dns.url)(NAME, "TXT")).toEqual({
       ok: true,
-      value: { txt: [long, "v=spf1 -all"], cnames: new Map() },
+      value: { txt: [long, "v=spf1 -all"], cnames: new Map(), addresses: [] },
     });
     expect(await lookupAt(dns.url)("www.shop.example", "CNAME")).toEqual({
       ok: true,
-      value: { txt: [], cnames: new Map([["www.shop.example", "shop.example"]]) },
+      value: { txt: [], cnames: new Map([["www.shop.example", "shop.example"]]), addresses: [] },
     });
   });
 
   test("that knows of no such name has answered; one that fails has not", async () => {
     expect(await lookupAt(dns.url)("nothing.example", "TXT")).toEqual({
       ok: true,
-      value: { txt: [], cnames: new Map() },
+      value: { txt: [], cnames: new Map(), addresses: [] },
     });
     dns.set({ "TXT broken.example": "SERVFAIL" });
     expect(await lookupAt(dns.url)("broken.example", "TXT")).toEqual({

@@ -9,9 +9,9 @@ const EXPORTS = new Map<string, Set<string>>([
   ["causeway-relay-a", new Set(["default", "Lane"])],
   ["causeway-relay-b", new Set(["default", "Lane"])],
   ["causeway-portal", new Set(["default", "Sessions", "Members"])],
-  ["causeway-provisioner", new Set(["default"])],
+  ["causeway-provisioner", new Set(["default", "JobWorker", "JobRecords"])],
   ["causeway-console", new Set(["default", "Tenants"])],
-  ["causeway-edge", new Set(["default"])],
+  ["causeway-edge", new Set(["default", "TenantCalls"])],
 ]);
 const configs = await readConfigs();
 const find = (name: string) => configs.find((config) => config.name === name) ?? expect.unreachable(name);

@@ -135,6 +135,7 @@ function workersConfig(context: StackContext, local: PostgresUrls): WorkersConfi
         bindings: {
           CREDENTIAL_KEY: secrets.credentialKey,
           DNS_RESOLVER_URL: process.env["CAUSEWAY_DNS_RESOLVER_URL"] ?? "",
+          WEBHOOK_ALLOWED_HOSTS: process.env["CAUSEWAY_WEBHOOK_ALLOWED_HOSTS"] ?? "",
         },
         hyperdrives: {
           CONTROL_DB: database("causeway_provisioner"),

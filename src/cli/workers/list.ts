@@ -2,8 +2,9 @@ import { join } from "node:path";
 import { PACKAGE_ROOT } from "../local/paths.ts";
 
 /**
- * The seven Workers, in the order in which they are deployed: whatever another one binds to comes before it, but for the portal, which binds to
- * the console and is bound to by it (an account knows it by its secrets before its first deploy). `drains`: the side of the relay
+ * The seven Workers, in the order in which they are deployed: whatever another one binds to comes before it, but for portal and edge: the
+ * portal binds to the console and is bound to by it, the provisioner's jobs call the edge (an account knows both by their secrets before their
+ * first deploy). `drains`: the side of the relay
  * that is emptied before, since a deploy ends all of its sockets.
  */
 export const WORKERS = [

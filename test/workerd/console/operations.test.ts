@@ -81,6 +81,7 @@ describe("progress as server-sent events", () => {
       send: async () => {},
       members: noMembers,
       lanes: () => [],
+      jobWorker: () => expect.unreachable("no job is asked for"),
       clock: () => nowMs,
       sleep: async () => void (nowMs += EVENTS_HEARTBEAT_MS),
       log: createLogger("console", () => {}),

@@ -50,6 +50,39 @@ const lane = (name: string) => `
   }
   export default { fetch: () => new Response(null, { status: 404 }) };
 `;
+/** Stands for the workers of jobs: remembers what it was asked. */
+const provisioner = `
+  import { DurableObject } from "cloudflare:workers";
+  export class JobWorker extends DurableObject {
+    runs = new Map();
+    sealed = [];
+    async seal(context, secret) {
+      this.sealed.push([context, secret]);
+      return "v1." + context;
+    }
+    async sealedSoFar() { return this.sealed; }
+    async run(jobId) {
+      if (this.runs.has(jobId)) return { kind: "busy", runId: this.runs.get(jobId) };
+      const runId = "run_" + jobId.slice(4);
+      this.runs.set(jobId, runId);
+      return { kind: "queued", runId };
+    }
+    async stop(jobId) {
+      const runId = this.runs.get(jobId);
+      this.runs.delete(jobId);
+      return runId === undefined ? { kind: "idle" } : { kind: "stopping", runId };
+    }
+    async status() {
+      const [first] = this.runs;
+      return {
+        running: first === undefined ? null : { jobId: first[0], runId: first[1], item: 1, stopping: false },
+        queued: [],
+        nextDueMs: { later: 2000, never: null, soon: 1000 },
+      };
+    }
+  }
+  export default { fetch: () => new Response(null, { status: 404 }) };
+`;
 const laneWorker = (name: string) => ({
   name: `causeway-relay-${name}`,
   modules: true,
@@ -69,6 +102,13 @@ export default defineProject({
         hyperdrives: { CONTROL_DB: inject("database").consoleUrl },
         workers: [
           { name: "causeway-portal", modules: true, script: portal, compatibilityDate: "2026-11-01" },
+          {
+            name: "causeway-provisioner",
+            modules: true,
+            script: provisioner,
+            compatibilityDate: "2026-11-01",
+            durableObjects: { JOB_WORKER: "JobWorker" },
+          },
           laneWorker("a"),
           laneWorker("b"),
         ],

@@ -52,6 +52,7 @@ test("route first, then services, then data; other tenants untouched, and the na
   expect(operation).toMatchObject({ state: "succeeded", reason: null });
   expect(steps.map(({ name }) => name)).toEqual([
     "withdraw-host",
+    "remove-jobs",
     "remove-from-node",
     "remove-fronts",
     "remove-connectors",

@@ -9,6 +9,7 @@ import { importSealingKey } from "../../../src/db/secrets.ts";
 import { createTenant } from "../../../src/console/new-tenant.ts";
 import { DIRECTORY_SHARD_NAMES, directoryShard } from "../../../src/policy/record.ts";
 import type { DirectoryRecord, DirectoryRpc } from "../../../src/policy/record.ts";
+import { jobWorkerName, type JobWorkerRpc } from "../../../src/protocol/jobs.ts";
 import type { LaneRpc } from "../../../src/protocol/lane.ts";
 import type { NodeChannelRpc, NodeTenant } from "../../../src/protocol/node-channel.ts";
 import type { MembersRpc } from "../../../src/protocol/portal-rpc.ts";
@@ -29,6 +30,7 @@ interface TestEnv {
   readonly NODE_CHANNEL: Objects<NodeChannelRpc & Pick<Control.NodeChannel, "behave" | "seen">>;
   readonly LANE_A: Objects<LaneRpc & Pick<Lanes.Lane, "told" | "settled">>;
   readonly LANE_B: Objects<LaneRpc & Pick<Lanes.Lane, "told" | "settled">>;
+  readonly JOB_WORKER: Objects<JobWorkerRpc>;
   readonly PORTAL_MEMBERS: MembersRpc;
   readonly CONTROL_DB: { readonly connectionString: string };
   readonly CREDENTIAL_KEY: string;
@@ -64,6 +66,7 @@ export function world(): World {
     directoryShards: () => DIRECTORY_SHARD_NAMES.map((name) => bindings.DIRECTORY.getByName(name)),
     nodeChannel: (nodeId) => bindings.NODE_CHANNEL.getByName(nodeId),
     lanes: (tenantId) => [bindings.LANE_A.getByName(tenantId), bindings.LANE_B.getByName(tenantId)],
+    jobWorker: (tenantId, worker) => bindings.JOB_WORKER.getByName(jobWorkerName(tenantId, worker)),
     members: bindings.PORTAL_MEMBERS,
     sealingKey: () => importSealingKey(bindings.CREDENTIAL_KEY),
     send: async (message, delaySeconds) => void sent.push({ message, delaySeconds }),

@@ -1,3 +1,4 @@
+import { generateKeyPairSync } from "node:crypto";
 import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -27,17 +28,20 @@ function bundle(file: string): string {
   return built.outputFiles[0]?.text ?? "";
 }
 
-/** The real portal. */
-async function portal(): Promise<string> {
-  const folder = mkdtempSync(join(tmpdir(), "causeway-portal-"));
+/** The real portal, and the real edge. */
+async function realWorker(role: string): Promise<string> {
+  const folder = mkdtempSync(join(tmpdir(), `causeway-${role}-`));
   try {
-    await bundleWorker(join(import.meta.dirname, "../../../src/portal/worker.ts"), folder);
+    await bundleWorker(join(import.meta.dirname, `../../../src/${role}/worker.ts`), folder);
     return readFileSync(join(folder, "worker.js"), "utf8");
   } finally {
     rmSync(folder, { recursive: true, force: true });
   }
 }
-const portalScript = await portal();
+const portalScript = await realWorker("portal");
+const edgeScript = await realWorker("edge-router");
+const { privateKey } = generateKeyPairSync("ed25519");
+const proofKey = JSON.stringify({ ...privateKey.export({ format: "jwk" }), kid: "test", alg: "EdDSA" });
 
 const lane = (side: "a" | "b") => ({
   name: `causeway-relay-${side}`,
@@ -55,7 +59,12 @@ export default defineProject({
       wrangler: { configPath: "../../../src/provisioner/wrangler.toml" },
       miniflare: {
         // No test asks a resolver that is not of this machine.
-        bindings: { CREDENTIAL_KEY: "MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE=", DNS_RESOLVER_URL: "" },
+        // Jobs may call the test's own server.
+        bindings: {
+          CREDENTIAL_KEY: "MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE=",
+          DNS_RESOLVER_URL: "",
+          WEBHOOK_ALLOWED_HOSTS: "127.0.0.1",
+        },
         hyperdrives: {
           CONTROL_DB: inject("database").provisionerUrl,
           CLUSTER_DB_DEFAULT: inject("database").provisionerUrl,
@@ -86,6 +95,27 @@ export default defineProject({
             },
             hyperdrives: { PORTAL_DB: inject("database").portalUrl },
             durableObjects: { DIRECTORY: { className: "Directory", scriptName: "causeway-relay-control" } },
+          },
+          {
+            name: "causeway-edge",
+            modules: true,
+            script: edgeScript,
+            compatibilityDate: COMPATIBILITY_DATE,
+            bindings: {
+              BASE_DOMAINS: "causeway.localhost",
+              PUBLIC_SCHEME: "http",
+              PUBLIC_PORT: "",
+              CLIENT_ADDRESS_HEADER: "",
+              SESSION_PUBLIC_KEYS: '{"keys":[]}',
+              PROOF_PRIVATE_KEY: proofKey,
+            },
+            durableObjects: {
+              DIRECTORY: { className: "Directory", scriptName: "causeway-relay-control" },
+              LANE_A: { className: "Lane", scriptName: "causeway-relay-a" },
+              LANE_B: { className: "Lane", scriptName: "causeway-relay-b" },
+            },
+            kvNamespaces: { DIRECTORY_COPY: "directory-copy" },
+            serviceBindings: { PORTAL_SESSIONS: { name: "causeway-portal", entrypoint: "Sessions" } },
           },
           lane("a"),
           lane("b"),

@@ -43,14 +43,17 @@ describe("suspend, resume, delete", () => {
     expect(suspended.body).toMatchObject({
       operation: {
         kind: "tenant-suspend",
-        steps: namesOf("publish", "settle-lanes", "settle-node", "settle-services"),
+        steps: namesOf("publish", "publish-jobs", "settle-lanes", "settle-node", "settle-services"),
       },
       tenant: { state: "suspended" },
     });
     await settle(id);
     expect((await call("POST", `${at}/suspend`)).body.code).toBe("conflict");
     expect((await call("POST", `${at}/resume`)).body).toMatchObject({
-      operation: { kind: "tenant-resume", steps: namesOf("settle-node", "settle-lanes", "publish", "settle-services") },
+      operation: {
+        kind: "tenant-resume",
+        steps: namesOf("settle-node", "settle-lanes", "publish", "publish-jobs", "settle-services"),
+      },
       tenant: { state: "active" },
     });
     await settle(id);

@@ -7,17 +7,21 @@ import {
   claimSubject,
   DRAIN_SUBJECT,
   enqueueOperation,
+  jobsSubject,
   maintenanceSubject,
   PLANS,
   relaySubject,
   withdrawalSubject,
 } from "../../../src/db/operations.ts";
 import type { OperationKind } from "../../../src/db/operations.ts";
+import { raiseJobSettings } from "../../../src/db/jobs.ts";
 import { raiseRelaySettings } from "../../../src/db/relay-settings.ts";
 import {
   connectors,
   hostClaims,
   hosts,
+  jobs,
+  jobSettings,
   maintenanceNotices,
   nodes,
   OPERATION_KINDS,
@@ -266,6 +270,30 @@ const ARRANGE: Record<Exclude<OperationKind, Elsewhere>, Arrange | readonly Case
         const [node] = await w.db.select().from(nodes).where(eq(nodes.id, nodeId));
         const { grants } = await bindings.NODE_CHANNEL.getByName(nodeId).seen();
         expect(grants.at(-1)).toMatchObject({ nodeId, revision: node?.revision });
+      },
+    };
+  },
+  "jobs-publish": async (w, subject, round) => {
+    const { tenantId } = subject;
+    const id = `job_${tenantId.slice("ten_".length)}`;
+    const worker = round % 2;
+    const apply = async (tx: Db) => {
+      await raiseJobSettings(tx, tenantId, new Date());
+      await tx.update(jobSettings).set({ workers: 2, workersEver: 2 }).where(eq(jobSettings.tenantId, tenantId));
+      const call = { kind: "target", target: "erp", path: "/", method: "POST", headers: {}, body: null } as const;
+      const row = { id, tenantId, name: "sync", schedule: { kind: "manual" }, action: call } as const;
+      await tx
+        .insert(jobs)
+        .values({ ...row, worker, timeoutMs: 1_000, maxItems: 1 })
+        .onConflictDoUpdate({ target: jobs.id, set: { worker } });
+    };
+    return {
+      operationId: await change(w, subject, "jobs-publish", apply, { subjectId: jobsSubject(tenantId) }),
+      async check() {
+        for (const index of [0, 1]) {
+          const { nextDueMs } = await w.ports.jobWorker(tenantId, index).status();
+          expect(Object.keys(nextDueMs)).toEqual(index === worker ? [id] : []);
+        }
       },
     };
   },

@@ -1,5 +1,5 @@
 import { createServer } from "node:http";
-import type { AddressInfo } from "node:net";
+import { listenOnLoopback } from "./listen.ts";
 
 /** What the server says to one call. */
 export interface ScriptedAnswer {
@@ -58,9 +58,7 @@ export async function startJobTarget(): Promise<JobTarget> {
       response.writeHead(verb === "" ? 404 : 200).end(JSON.stringify(seen.get(key) ?? []));
     });
   });
-  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
-  // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- it listens on TCP
-  const { port } = server.address() as AddressInfo;
+  const port = await listenOnLoopback(server);
   return {
     url: `http://127.0.0.1:${port}`,
     async close() {

@@ -29,9 +29,12 @@ beforeAll(async () => {
   host = await startChannelHost([key.public]);
   // What is asked below /app/slow is answered when the test is over.
   service = createServer((request, response) => {
-    if (request.url?.startsWith("/app/slow") !== true) return void response.end("quick");
-    held.add(response);
-    response.once("close", () => held.delete(response));
+    if (request.url?.startsWith("/app/slow") === true) {
+      held.add(response);
+      response.once("close", () => held.delete(response));
+    } else {
+      response.end("quick");
+    }
   });
   const port = await listenOnLoopback(service);
   [own, shared] = await Promise.all([

@@ -47,7 +47,7 @@ async function addJob(w: World, tenantId: string, name: string, change: JobChang
     name,
     schedule: { kind: "manual" },
     action: jobAction.parse({ kind: "webhook", url: target.url(name) }),
-    timeoutMs: 5_000,
+    timeoutMs: 30_000,
     maxItems: 100,
     sealedWebhook: await sealer.seal(`job:${id}:webhook`, `whsec_${btoa("0123456789abcdef")}`),
     sealedClient: await sealer.seal(`job:${id}:client`, "s3cret"),

@@ -153,6 +153,8 @@ export const tenants = control.table(
   },
   (table) => [
     unique("tenants_slug_per_cluster").on(table.clusterId, table.slug),
+    // The order of lists; also whether any cluster has a name.
+    index("tenants_slug_idx").on(table.slug, table.id),
     index("tenants_node_idx").on(table.nodeId),
     index("tenants_next_node_idx").on(table.nextNodeId),
     index("tenants_leaving_node_idx").on(table.leavingNodeId),
@@ -211,6 +213,9 @@ export const hosts = control.table(
     index("hosts_front_idx")
       .on(table.frontCheckedAt)
       .where(sql`${table.kind} = 'custom'`),
+    index("hosts_leaving_idx")
+      .on(table.leavingSince)
+      .where(sql`${table.leavingSince} is not null`),
     check("hosts_lower_case", sql`${table.host} = lower(${table.host})`),
   ],
 );
@@ -457,7 +462,11 @@ export const connectorSessions = control.table(
     /** Why it ended, in the relay's words. */
     reason: text("reason"),
   },
-  (table) => [index("connector_sessions_connector_idx").on(table.connectorId, table.onlineAt)],
+  (table) => [
+    index("connector_sessions_connector_idx").on(table.connectorId, table.onlineAt),
+    // By age, to be cleared away.
+    index("connector_sessions_offline_idx").on(table.offlineAt),
+  ],
 );
 
 /** Secrets at rest, encrypted under the provisioner's CREDENTIAL_KEY (src/db/seal.ts). Only the provisioner's role can read the table. */
@@ -743,6 +752,8 @@ export const outbox = control.table(
     index("outbox_unsent_idx")
       .on(table.createdAt)
       .where(sql`${table.sentAt} is null`),
+    // By age, to be cleared away.
+    index("outbox_created_idx").on(table.createdAt),
   ],
 );
 

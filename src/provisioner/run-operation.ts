@@ -7,7 +7,7 @@ import type { StepOutcome } from "./machine.ts";
 import { stepByName } from "./plan.ts";
 import type { ProvisionerPorts } from "./ports.ts";
 import type { Step } from "./step.ts";
-import { beginStep, claimOperation, failRun, fenced, finishStep, LeaseLost, pause, succeed } from "./store.ts";
+import { beginStep, claimOperation, failRun, fenced, LeaseLost, pause, succeed } from "./store.ts";
 import type { Run } from "./store.ts";
 
 /** An early message is sent again only when its time is near; later than that, the message of the pause itself is on its way. */
@@ -34,16 +34,17 @@ export async function runOperation(ports: ProvisionerPorts, operationId: string)
 async function carryOn(ports: ProvisionerPorts, run: Run, now: () => Date): Promise<void> {
   const { operation } = run;
   const log = ports.log.with({ operationId: operation.id, kind: operation.kind, subjectId: operation.subjectId });
+  let finished: number | null = null;
   for (const { name, position, state } of run.steps) {
     if (state === "done") continue;
-    const begun = await beginStep(ports.db, run, position, now());
+    const begun = await beginStep(ports.db, run, position, now(), finished);
     const begunAt = begun.startedAt ?? now();
     const outcome = await attempt(ports, run, stepByName(name), begunAt);
     const waitedMs = now().getTime() - begunAt.getTime();
     const decision = decide(outcome, { attempts: begun.attempts, waitedMs }, ports.random());
     switch (decision.kind) {
       case "next":
-        await finishStep(ports.db, run, position, now());
+        finished = position;
         break;
       case "pause":
         log.info("operation paused", { step: name, reason: decision.reason, delayMs: decision.delayMs });
@@ -58,7 +59,7 @@ async function carryOn(ports: ProvisionerPorts, run: Run, now: () => Date): Prom
         return;
     }
   }
-  await succeed(ports.db, run, now());
+  await succeed(ports.db, run, finished, now());
   log.info("operation succeeded", { tookMs: now().getTime() - operation.createdAt.getTime() });
   await wakeNext(ports, operation.subjectId);
 }

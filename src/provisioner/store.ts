@@ -94,28 +94,43 @@ export async function fenced<T>(db: Db, run: Run, work: (tx: Db) => Promise<T>):
 const stepOf = (run: Run, position: number) =>
   and(eq(operationSteps.operationId, run.operation.id), eq(operationSteps.position, position));
 
-/** Renews the lease and marks the step as begun; its row as it is then. */
-export async function beginStep(db: Db, run: Run, position: number, now: Date): Promise<StepRow> {
-  return await fenced(db, run, async (tx) => {
-    await tx
+/**
+ * Renews the lease, marks one step as done (`finished`, null: none) and the next one as begun; its row as it is then. One statement, since every
+ * operation does this at each of its steps: the lease's row is locked and checked by its update, and nothing is written without it.
+ */
+export async function beginStep(
+  db: Db,
+  run: Run,
+  position: number,
+  now: Date,
+  finished: number | null = null,
+): Promise<StepRow> {
+  const held = db.$with("held").as(
+    db
       .update(operations)
-      .set({ leaseUntil: new Date(now.getTime() + LEASE_MS) })
-      .where(eq(operations.id, run.operation.id));
-    const [step] = await tx
+      .set({
+        leaseUntil: new Date(now.getTime() + LEASE_MS),
+        ...(finished !== null && { reason: null }),
+      })
+      .where(and(eq(operations.id, run.operation.id), eq(operations.leaseToken, run.leaseToken)))
+      .returning({ id: operations.id }),
+  );
+  const isHeld = sql`exists (select 1 from ${held})`;
+  const done = db.$with("done").as(
+    db
       .update(operationSteps)
-      .set({ state: "running", startedAt: sql`coalesce(${operationSteps.startedAt}, ${now.toISOString()})` })
-      .where(stepOf(run, position))
-      .returning();
-    if (step === undefined) throw new LeaseLost("the step is gone");
-    return step;
-  });
-}
-
-export async function finishStep(db: Db, run: Run, position: number, now: Date): Promise<void> {
-  await fenced(db, run, async (tx) => {
-    await tx.update(operationSteps).set({ state: "done", reason: null, finishedAt: now }).where(stepOf(run, position));
-    await tx.update(operations).set({ reason: null }).where(eq(operations.id, run.operation.id));
-  });
+      .set({ state: "done", reason: null, finishedAt: now })
+      .where(and(stepOf(run, finished ?? -1), isHeld))
+      .returning({ position: operationSteps.position }),
+  );
+  const [step] = await db
+    .with(held, done)
+    .update(operationSteps)
+    .set({ state: "running", startedAt: sql`coalesce(${operationSteps.startedAt}, ${now.toISOString()})` })
+    .where(and(stepOf(run, position), isHeld))
+    .returning();
+  if (step === undefined) throw new LeaseLost("another run has this operation");
+  return step;
 }
 
 /** Gives the operation back until its next attempt. */
@@ -149,8 +164,14 @@ export async function pause(
 
 const ENDED = { leaseToken: null, leaseUntil: null };
 
-export async function succeed(db: Db, run: Run, now: Date): Promise<void> {
+/** `finished`: the last step; null: it was done before. */
+export async function succeed(db: Db, run: Run, finished: number | null, now: Date): Promise<void> {
   await fenced(db, run, async (tx) => {
+    if (finished !== null)
+      await tx
+        .update(operationSteps)
+        .set({ state: "done", reason: null, finishedAt: now })
+        .where(stepOf(run, finished));
     await tx
       .update(operations)
       // What it replaced is not needed any more.

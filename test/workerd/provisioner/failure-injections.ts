@@ -6,7 +6,7 @@ import { stepByName } from "../../../src/provisioner/plan.ts";
 import type { ProvisionerPorts } from "../../../src/provisioner/ports.ts";
 import { runOperation } from "../../../src/provisioner/run-operation.ts";
 import type { Step, StepContext } from "../../../src/provisioner/step.ts";
-import { beginStep, claimOperation, fenced, finishStep, LeaseLost } from "../../../src/provisioner/store.ts";
+import { beginStep, claimOperation, fenced, LeaseLost, succeed } from "../../../src/provisioner/store.ts";
 import type { Run } from "../../../src/provisioner/store.ts";
 import { newId } from "../../../src/shared/ids.ts";
 import type { NodeBehaviour } from "./fixtures/control.ts";
@@ -51,10 +51,11 @@ export async function holdAt(w: World, operationId: string, position: number, po
   const claim = await claimOperation(w.db, operationId, newId("req"), now(w));
   if (claim.kind !== "claimed") throw new Error(`not claimed: ${claim.kind}`);
   const { run } = claim;
+  let finished: number | null = null;
   for (const { name, position: at } of run.steps) {
     const step = stepByName(name);
     if (step === null) throw new Error(`no step ${name}`);
-    const begun = await beginStep(w.db, run, at, now(w));
+    const begun = await beginStep(w.db, run, at, now(w), finished);
     const context: StepContext = {
       ports,
       operation: run.operation,
@@ -68,7 +69,7 @@ export async function holdAt(w: World, operationId: string, position: number, po
       outcome = await step(context);
     }
     expect(outcome, name).toEqual({ kind: "done" });
-    await finishStep(w.db, run, at, now(w));
+    finished = at;
   }
   throw new Error("no such step");
 }
@@ -194,7 +195,7 @@ export const INJECTIONS: readonly Injection[] = [
         }),
       );
       await overtake();
-      await expect(finishStep(w.db, run, position, now(w))).rejects.toThrow(LeaseLost);
+      await expect(succeed(w.db, run, position, now(w))).rejects.toThrow(LeaseLost);
       return operationId;
     },
   },

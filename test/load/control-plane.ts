@@ -7,7 +7,7 @@ import { createApiToken } from "../../src/db/api-tokens.ts";
 import { connect } from "../../src/db/client.ts";
 import { importSealingKey } from "../../src/db/secrets.ts";
 import { tenantById } from "../../src/db/tenants.ts";
-import { recordsOf } from "../../src/provisioner/directory.ts";
+import { publicationOf } from "../../src/provisioner/directory.ts";
 import { nodeTenantOf } from "../../src/provisioner/node-tenant.ts";
 import type { ProvisionerPorts } from "../../src/provisioner/ports.ts";
 import { sweep } from "../../src/provisioner/sweep.ts";
@@ -112,7 +112,7 @@ try {
     "replace a tenant's routes (API)": () =>
       ask(`/tenants/slug-${made++}/routes`, { method: "PUT", body: JSON.stringify({ items: [] }) }),
     "publish (a tenant's records)": () =>
-      provisionerDb.db.transaction((tx) => recordsOf(tx, operation, "active", Date.now())),
+      provisionerDb.db.transaction((tx) => publicationOf(tx, operation, "active", Date.now())),
     "push (a tenant for its node)": () =>
       provisionerDb.db.transaction(async (tx) => {
         const found = await tenantById(tx, tenantId(middle));

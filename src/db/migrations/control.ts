@@ -617,4 +617,11 @@ CREATE INDEX "job_logs_run_idx" ON "control"."job_logs" USING btree ("run_id","s
 CREATE INDEX "job_runs_tenant_idx" ON "control"."job_runs" USING btree ("tenant_id","seq");--> statement-breakpoint
 CREATE INDEX "job_runs_job_idx" ON "control"."job_runs" USING btree ("job_id","seq");`,
   },
+  {
+    name: "0014_lists_and_sweeps",
+    sql: `CREATE INDEX "connector_sessions_offline_idx" ON "control"."connector_sessions" USING btree ("offline_at");--> statement-breakpoint
+CREATE INDEX "hosts_leaving_idx" ON "control"."hosts" USING btree ("leaving_since") WHERE "control"."hosts"."leaving_since" is not null;--> statement-breakpoint
+CREATE INDEX "outbox_created_idx" ON "control"."outbox" USING btree ("created_at");--> statement-breakpoint
+CREATE INDEX "tenants_slug_idx" ON "control"."tenants" USING btree ("slug","id");`,
+  },
 ];

@@ -36,10 +36,10 @@ try {
   }
   process.stderr.write(`${schemas} schemas are there\n`);
 
-  let over = false;
+  const over = new AbortController();
   let slowestQueryMs = 0;
   const asking = (async () => {
-    while (!over) {
+    while (!over.signal.aborted) {
       const askedMs = performance.now();
       await admin.unsafe(`select count(*) from "${first}".documents`);
       slowestQueryMs = Math.max(slowestQueryMs, performance.now() - askedMs);
@@ -47,7 +47,7 @@ try {
   })();
   let mostTenantsLocked = 0;
   const looking = (async () => {
-    while (!over) {
+    while (!over.signal.aborted) {
       const [row] = await admin<{ n: number }[]>`
         select coalesce(max(n), 0)::int as n from (
           select count(distinct relnamespace) as n from pg_locks join pg_class on pg_class.oid = relation
@@ -60,7 +60,7 @@ try {
 
   const killed = await migrate(Math.floor(schemas * KILL_AT));
   const resumed = await migrate(null);
-  over = true;
+  over.abort();
   await Promise.all([asking, looking]);
   const [columns] = await admin<{ n: number }[]>`select count(*)::int as n from pg_attribute
     join pg_class on pg_class.oid = attrelid where relname = 'documents' and attname = 'extra' and not attisdropped`;

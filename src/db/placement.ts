@@ -23,12 +23,14 @@ export async function placesTaken(tx: Db, nodeIds: readonly string[]): Promise<M
     nodeIds.map((id) => sql`${id}`),
     sql`, `,
   );
-  // Each column by its own index; a tenant that is named twice for one node is one.
+  // Each column by its own index, and nothing sorted; a tenant that is named twice for one node is one.
   const rows = await tx.execute<{ id: string; n: number }>(sql`
     select node_id as id, count(*)::int as n from (
-      select id, node_id from ${tenants} where node_id in (${ids})
-      union select id, next_node_id from ${tenants} where next_node_id in (${ids})
-      union select id, leaving_node_id from ${tenants} where leaving_node_id in (${ids})) places
+      select node_id from ${tenants} where node_id in (${ids})
+      union all select next_node_id from ${tenants} where next_node_id in (${ids})
+        and next_node_id is distinct from node_id
+      union all select leaving_node_id from ${tenants} where leaving_node_id in (${ids})
+        and leaving_node_id is distinct from node_id and leaving_node_id is distinct from next_node_id) places
     group by node_id`);
   return new Map(rows.map(({ id, n }) => [id, n]));
 }

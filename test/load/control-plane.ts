@@ -48,6 +48,7 @@ try {
   const ports: ConsolePorts = {
     db: consoleDb.db,
     send: async () => {},
+    jobWorker: unreachable,
     members: {
       ensureMember: unreachable,
       invite: unreachable,
@@ -76,6 +77,7 @@ try {
     directoryShards: unreachable,
     nodeChannel: unreachable,
     lanes: unreachable,
+    jobWorker: unreachable,
     members: { removeTenant: unreachable },
     sealingKey: () => importSealingKey(Buffer.alloc(32, 7).toString("base64")),
     send: async () => {},

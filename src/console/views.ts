@@ -122,7 +122,8 @@ export const viewTenant = (
 export const workspaceView = z
   .object({ id: z.string(), name: z.string(), isDefault: z.boolean(), createdAt: time })
   .openapi("Workspace");
-export const routeView = tenantRoute.openapi("Route");
+/** A copy: what was made before `z` learned of OpenAPI (whoever imports the policy first) has not learned of it. */
+export const routeView = tenantRoute.clone().openapi("Route");
 export const serviceView = z
   .object({
     name: z.string(),

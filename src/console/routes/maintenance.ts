@@ -27,7 +27,8 @@ export function maintenanceRoutes(app: ConsoleApp): void {
     tag: "maintenance",
     scope: "admin",
     status: 202,
-    body: maintenance.openapi("Maintenance"),
+    // A copy: what was made before `z` learned of OpenAPI (whoever imports the policy first) has not learned of it.
+    body: maintenance.clone().openapi("Maintenance"),
     answer: changed,
   } as const;
   const end = {

@@ -46,7 +46,7 @@ test(
     expect([full.code, full.stderr]).toEqual([1, expect.stringContaining("0 places left")]);
 
     expect(await causeway("nodes", "activate", "walter-white")).toMatch(/walter-white +active/);
-    expect(await causeway("nodes", "list")).toMatch(/walter-white +\S+ +active +online +0\/\d+/);
+    expect(await causeway("nodes", "list")).toMatch(/walter-white +\S+ +node +active +online +0\/\d+/);
     expect(await causeway("tenant", "move", "acme", "--node", "walter-white", "--drain", "0", "--wait")).toContain(
       "on walter-white",
     );

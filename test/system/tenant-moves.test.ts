@@ -145,5 +145,5 @@ test("by the command line: a move to where it is already is refused, and so is a
   expect([here.code, here.stderr]).toEqual([1, expect.stringContaining("conflict")]);
   const bad = await stack.cli("tenant", "move", "acme", "--drain", "soon");
   expect([bad.code, bad.stderr]).toEqual([2, expect.stringContaining("--drain")]);
-  expect(await causeway("nodes", "list")).toMatch(/walter-white +\S+ +active +online +\d+\/\d+/);
+  expect(await causeway("nodes", "list")).toMatch(/walter-white +\S+ +node +active +online +\d+\/\d+/);
 });

@@ -14,12 +14,12 @@ import { sharedStack, type TestStack } from "../support/stack.ts";
 import { until } from "../support/until.ts";
 
 // Jobs in a whole stack: console, queue, provisioner, edge, lanes and connector to a target, Envoy to a service.
-const TENANT = "aviato";
+const TENANT = "hendricks";
 
 let stack: TestStack;
 let folder: string;
 let site: JobTarget;
-let connector: ChildProcess;
+let connector: ChildProcess | null = null;
 
 beforeAll(async () => {
   [stack, site] = await Promise.all([sharedStack(), startJobTarget()]);
@@ -30,7 +30,7 @@ beforeAll(async () => {
   connector = spawnCli(["connect", "--credentials", credentials, "--target", `erp=${site.url}`]);
 });
 afterAll(async () => {
-  await endChild(connector);
+  if (connector !== null) await endChild(connector);
   await site.close();
   await causeway("tenant", "delete", TENANT, "--force", "--wait");
   rmSync(folder, { recursive: true, force: true });

@@ -290,6 +290,33 @@ describe("bodies", () => {
     await until("all are gone", async () => (await metric("causeway_relay_requests_open")) === 0);
   });
 
+  test("an answer that a slow reader has taken to its end is over, wherever it stood still", async () => {
+    const longest = Buffer.alloc(8 * MIB);
+    handle = (request, response) => {
+      const bytes = Number(new URL(request.url ?? "", "http://own").searchParams.get("bytes"));
+      response.writeHead(200, { "content-length": bytes }).end(longest.subarray(0, bytes));
+    };
+    // The system's buffers take some megabytes, nobody knows how many: one of these ends just behind them.
+    const slow = Array.from({ length: 128 }, async (_, i) => {
+      const headers = { host: hostName("own--acme"), authorization: `Bearer ${TOKEN}` };
+      const path = `/?bytes=${(i + 1) * 64 * 1024}`;
+      const asked = httpRequest({ port: relay.port, path, headers, agent: false }).end();
+      return await new Promise<IncomingMessage>((resolve, reject) =>
+        asked.once("response", resolve).once("error", reject),
+      );
+    });
+    const responses = await Promise.all(slow);
+    let [heldBytes, looks] = [-1, 0];
+    await until("all that fits to be on its way", async () => {
+      const now = await metric("causeway_relay_accounted_bytes");
+      looks = now === heldBytes ? looks + 1 : 0;
+      heldBytes = now;
+      return looks >= 5;
+    });
+    await Promise.all(responses.map((response) => once(response.resume(), "end")));
+    await until("all are over", async () => (await metric("causeway_relay_requests_open")) === 0);
+  });
+
   test("events come as they are sent", async () => {
     const asked = httpRequest({ port: relay.port, path: "/plant/sse", headers: { host: hostName("acme") } }).end();
     const [response] = await once(asked, "response");

@@ -278,6 +278,10 @@ export function carry(exchange: Exchange, visit: Visit, to: ToTarget, ports: Car
       if (outcome.kind === "gone") {
         attempts += 1;
         call?.cancel("the visitor went away");
+      } else {
+        // What a slow visitor took after the answer's end: nobody hears of room for more by then.
+        call?.consumed(owed);
+        owed = 0;
       }
       finish();
     },

@@ -23,12 +23,21 @@ const report = z.object({
   ),
 });
 
-test("runs measure both ways through the product beside their yardsticks", { timeout: 240_000 }, async () => {
-  const quick = async (scenario: string) => {
-    const { stdout } = await bench(scenario, "--quick", "--connections", "2", "--json");
-    return report.parse(JSON.parse(stdout)).reports;
+/** Reports of scenarios that run in several processes beside one another: they mostly wait, and nobody looks at how fast they are. */
+async function quick(rows: readonly (readonly string[])[], ...args: string[]) {
+  const each = async (names: readonly string[]) => {
+    const reports = [];
+    for (const name of names) {
+      const { stdout } = await bench(name, "--quick", "--connections", "2", "--json", ...args);
+      reports.push(...report.parse(JSON.parse(stdout)).reports);
+    }
+    return reports;
   };
-  const reports = [...(await quick("node")), ...(await quick("relay-requests"))];
+  return (await Promise.all(rows.map(each))).flat();
+}
+
+test("runs measure both ways through the product beside their yardsticks", { timeout: 240_000 }, async () => {
+  const reports = await quick([["node"], ["relay-requests"]]);
   const paths = (name: string) => reports.find(({ scenario }) => scenario === name)?.rows.map(({ path }) => path);
   expect(paths("node")).toEqual(["direct", "envoy", "bare-proxy", "bare-proxy-envoy", "edge-node"]);
   // Peers that happen to be on PATH come after these.
@@ -51,8 +60,12 @@ test("runs measure both ways through the product beside their yardsticks", { tim
 });
 
 test("every other way of measuring the relay gives its numbers on Node", { timeout: 240_000 }, async () => {
-  const { stdout } = await bench("relay", "--quick", "--connections", "2", "--paths", "relay-node", "--json");
-  const { reports } = report.parse(JSON.parse(stdout));
+  const rows = [
+    ["relay-stalled", "relay-messages"],
+    ["relay-tiny", "relay-bulk", "relay-events"],
+    ["relay-recovery", "relay-wan", "relay-loss"],
+  ];
+  const reports = await quick(rows, "--paths", "relay-node");
   const value = (scenario: string, column: string) =>
     reports.find((each) => each.scenario === scenario)?.rows[0]?.samples[0]?.[column];
   expect(value("relay-bulk", "megabytesPerSecond")).toBeGreaterThan(0);
@@ -62,6 +75,7 @@ test("every other way of measuring the relay gives its numbers on Node", { timeo
   expect(value("relay-stalled", "stalled")).toBe(200);
   expect(value("relay-recovery", "seconds")).toBeGreaterThan(0);
   expect(value("relay-wan", "megabytesPerSecond")).toBeGreaterThan(0);
+  expect(value("relay-loss", "megabytesPerSecond")).toBeGreaterThan(0);
 });
 
 test.each([

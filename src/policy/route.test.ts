@@ -88,6 +88,19 @@ describe("the route of a path", () => {
     },
   );
 
+  test.each([
+    "/app;x",
+    "/app;jsessionid=1/x",
+    "/;/app",
+    "/app;a/admin",
+    "/app;a=%2F/admin",
+    "/app%3Bx",
+    "/app/admin;x",
+    "/app;%2e%2e",
+  ])("%s is refused because a service that cuts off path parameters reads another route into it (T14)", (path) => {
+    expect(matchRoute([...routes, service("/")], path).kind).toBe("ambiguous");
+  });
+
   test("no encoding of a protected path reaches a less specific route", () => {
     const guarded = [service("/"), service("/secret")];
     const encode = fc.func(fc.constantFrom("plain", "lower", "upper"));

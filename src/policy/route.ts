@@ -2,8 +2,8 @@ import type { RouteTimeouts, TenantRoute } from "./record.ts";
 
 /**
  * Which route of a tenant a path belongs to. The path that is matched is the raw one, because it goes on unchanged; but services decode
- * it, so a path whose decoded form would match another route (or climbs with dot segments) is refused instead of guessed at: otherwise
- * `/x/..%2fadmin` or `/%61dmin` would reach a protected prefix by way of a public one.
+ * it, and some cut off path parameters (servlets), so a path that would match another route when read so (or climbs with dot segments) is
+ * refused instead of guessed at: otherwise `/x/..%2fadmin`, `/%61dmin` or `/admin;x` would reach a protected prefix by way of a public one.
  */
 export type RouteMatch =
   | {
@@ -18,10 +18,16 @@ export type RouteMatch =
 /** `rawPath`: percent-encoded, without query, as in the request line. */
 export function matchRoute(routes: readonly TenantRoute[], rawPath: string): RouteMatch {
   if (!rawPath.startsWith("/")) return { kind: "ambiguous" };
-  const plain = decodedPath(rawPath);
-  if (plain === null) return { kind: "ambiguous" };
   const route = longestPrefix(routes, rawPath);
-  if (plain !== rawPath && longestPrefix(routes, plain) !== route) return { kind: "ambiguous" };
+  if (!PLAIN_PATH.test(rawPath)) {
+    const decoded = decodedPath(rawPath);
+    if (decoded === null) return { kind: "ambiguous" };
+    // Parameters are cut off before the decoding by those who keep to the rules, and after it by others.
+    const readings = [decoded, withoutParameters(decoded), decodedPath(withoutParameters(rawPath))];
+    for (const reading of readings) {
+      if (reading === null || longestPrefix(routes, reading) !== route) return { kind: "ambiguous" };
+    }
+  }
   if (route === null) return { kind: "none" };
   const rest = route.prefix === "/" ? rawPath : rawPath.slice(route.prefix.length);
   return { kind: "route", route, rest: rest === "" ? "/" : rest };
@@ -82,11 +88,15 @@ const PLAIN_PATH = /^(?:\/[\w~-][\w.~-]*)*\/?$/;
  * dot segments or a NUL. Octets beyond ASCII stay encoded: no prefix has any.
  */
 function decodedPath(rawPath: string): string | null {
-  if (PLAIN_PATH.test(rawPath)) return rawPath;
   const decoded = rawPath.replace(/%([0-7][0-9a-fA-F])/g, (_, hex: string) => String.fromCharCode(parseInt(hex, 16)));
   if (decoded.includes("\0")) return null;
   const segments = decoded.replaceAll("\\", "/").split("/");
   // Path parameters do not hide a dot segment from servers that cut them off ("/..;/admin").
   if (segments.some((segment) => /^\.{1,2}(?:;.*)?$/.test(segment))) return null;
   return segments.join("/").replace(/\/{2,}/g, "/");
+}
+
+/** Without the parameters of each segment ("/a;b=c/d" is "/a/d", "/;x/a" is "/a"). */
+function withoutParameters(path: string): string {
+  return path.replace(/;[^/]*/g, "").replace(/\/{2,}/g, "/");
 }

@@ -26,6 +26,7 @@ import { tenantHostRoutes } from "./routes/tenant-hosts.ts";
 import { tenantPartRoutes } from "./routes/tenant-parts.ts";
 import { tenantPolicyRoutes } from "./routes/tenant-policy.ts";
 import { tenantRoutes } from "./routes/tenants.ts";
+import { tokenRoutes } from "./routes/tokens.ts";
 
 const INFO = {
   title: "Causeway management API",
@@ -85,6 +86,7 @@ export function createConsole(): ConsoleApp {
   connectorControlRoutes(app);
   operationRoutes(app);
   auditRoutes(app);
+  tokenRoutes(app);
   app.get("/api/v1/openapi.json", (c) => c.json(openApiDocument(app)));
   app.get("/api/docs", (c) =>
     c.html(docsPage(openApiDocument(app)), 200, {

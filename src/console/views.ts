@@ -11,7 +11,7 @@ import {
   SERVICE_STATUSES,
   STEP_STATES,
 } from "../db/schema.ts";
-import type { clusters, connectors, connectorSecrets, nodes } from "../db/schema.ts";
+import type { apiTokens, clusters, connectors, connectorSecrets, nodes } from "../db/schema.ts";
 import { accessMode, tenantRoute } from "../policy/record.ts";
 import { publicJwk } from "../protocol/jwk.ts";
 import { nodeService } from "../protocol/node-channel.ts";
@@ -337,3 +337,23 @@ export const auditView = z
     details: z.record(z.string(), z.unknown()),
   })
   .openapi("AuditEvent");
+
+export const apiTokenView = z
+  .object({
+    id: z.string(),
+    name: z.string(),
+    scopes: z.array(z.enum(["read", "write", "admin"])),
+    expiresAt: time.nullable().openapi({ description: "null: until it is revoked" }),
+    revokedAt: time.nullable(),
+    createdAt: time,
+  })
+  .openapi("ApiToken");
+
+export const viewApiToken = (row: typeof apiTokens.$inferSelect): z.input<typeof apiTokenView> => ({
+  id: row.id,
+  name: row.name,
+  scopes: row.scopes,
+  expiresAt: isoOrNull(row.expiresAt),
+  revokedAt: isoOrNull(row.revokedAt),
+  createdAt: iso(row.createdAt),
+});

@@ -7,7 +7,7 @@ import { connect } from "../../../src/db/client.ts";
 import { apiTokens } from "../../../src/db/schema.ts";
 import { createLogger } from "../../../src/shared/log.ts";
 import { eq } from "drizzle-orm";
-import { call, noMembers, makeCluster, unique } from "./api.ts";
+import { type Item, call, noMembers, makeCluster, unique } from "./api.ts";
 
 const { db, sql: admin } = connect(inject("database").adminUrl, 2);
 
@@ -39,6 +39,36 @@ describe("tokens", () => {
     expect((await call("GET", "/api/v1/tenants", { as: revoked })).status).toBe(200);
     await db.update(apiTokens).set({ revokedAt: new Date() }).where(eq(apiTokens.name, "gone"));
     expect((await call("GET", "/api/v1/tenants", { as: revoked })).status).toBe(401);
+  });
+
+  test("are listed and revoked by an admin, who is on record; neither shows the token or its hash (Q05)", async () => {
+    const name = unique("leaked");
+    const leaked = await insertApiToken(db, { name, scopes: ["write"] });
+    const found = async (): Promise<Item> => {
+      const { items } = (await call("GET", `/api/v1/tokens?q=${name}`)).body;
+      return items[0];
+    };
+    const { id } = await found();
+    expect(await found()).toEqual({
+      id,
+      name,
+      scopes: ["write"],
+      expiresAt: null,
+      revokedAt: null,
+      createdAt: expect.any(String),
+    });
+    expect((await call("GET", "/api/v1/tokens", { as: leaked })).status).toBe(403);
+    expect((await call("DELETE", `/api/v1/tokens/${id}`, { as: leaked })).status).toBe(403);
+    expect((await call("GET", "/api/v1/tenants", { as: leaked })).status).toBe(200);
+    const revoked = await call("DELETE", `/api/v1/tokens/${id}`);
+    expect(revoked.body).toMatchObject({ id, revokedAt: expect.any(String) });
+    expect((await call("GET", "/api/v1/tenants", { as: leaked })).status).toBe(401);
+    // A second time changes nothing, and the first time stays.
+    expect((await call("DELETE", `/api/v1/tokens/${id}`)).body).toEqual(revoked.body);
+    expect(await found()).toEqual(revoked.body);
+    expect((await call("DELETE", "/api/v1/tokens/tok_nothing")).status).toBe(404);
+    const { items } = (await call("GET", `/api/v1/audit?subject=${id}`)).body;
+    expect(items[0]).toMatchObject({ action: "token.revoke", details: { name } });
   });
 
   test("only their hash is stored (Q05)", async () => {

@@ -68,6 +68,11 @@ export const BACKOFF_BASE_MS = 250;
 export const BACKOFF_CAP_MS = 8_000;
 /** A link that stood this long was well: its next loss starts with the first pause again. */
 export const STABLE_AFTER_MS = 5_000;
+/**
+ * After such a loss pauses stay below twice the base for so long: a relay that was killed or deployed is back within a second or a few, and
+ * meanwhile dials are refused for next to nothing. One that is overloaded asks for its pause with Retry-After.
+ */
+export const RESTART_PATIENCE_MS = 5_000;
 /** The longest Retry-After that we follow; more would leave a site offline for a mistake. */
 export const RETRY_AFTER_CAP_MS = 300_000;
 /**

@@ -1,8 +1,18 @@
 import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
+import { WebSocket } from "ws";
 import { createLogger } from "../shared/log.ts";
+import type { Carrier } from "./carrier.ts";
 import type { LinkLoss } from "./ending.ts";
-import { BACKOFF_CAP_MS, HURRY_SPREAD_MS, REFUSED_RETRY_MS, TCP_CONNECT_TIMEOUT_MS } from "./limits.ts";
-import { createLink, type Link, type LinkDialEvents } from "./link.ts";
+import {
+  BACKOFF_BASE_MS,
+  BACKOFF_CAP_MS,
+  HURRY_SPREAD_MS,
+  REFUSED_RETRY_MS,
+  RESTART_PATIENCE_MS,
+  STABLE_AFTER_MS,
+  TCP_CONNECT_TIMEOUT_MS,
+} from "./limits.ts";
+import { createLink, type Link, type LinkCarrierEvents, type LinkDialEvents } from "./link.ts";
 
 // The timing of redials, without a network: dials fail as the network of the test says.
 const QUIET = createLogger("test", () => undefined);
@@ -17,15 +27,35 @@ interface Dialled {
   aborted: boolean;
 }
 
-function linkWith(random: () => number, dialled: (one: Dialled) => void): Link {
+const nothing = (): void => undefined;
+/** What a link asks of a socket that nobody uses. */
+const IDLE: Carrier = {
+  openStreams: 0,
+  rttMs: null,
+  announce: nothing,
+  report: nothing,
+  renewToken: nothing,
+  acknowledge: nothing,
+  prove: nothing,
+  drain: nothing,
+  retire: nothing,
+  terminate: nothing,
+};
+
+function linkWith(
+  random: () => number,
+  dialled: (one: Dialled) => void,
+  carried: (events: LinkCarrierEvents) => void = nothing,
+): Link {
   const link = createLink("a", {
     now: () => Date.now(),
     random,
     log: QUIET,
     backoffCapMs: () => BACKOFF_CAP_MS,
     changed: () => undefined,
-    carry: () => {
-      throw new Error("nothing is carried here");
+    carry(_socket, events) {
+      carried(events);
+      return IDLE;
     },
     dial(events) {
       const one: Dialled = { atMs: Date.now(), events, aborted: false };
@@ -71,6 +101,37 @@ describe("after an outage of any length", () => {
     delays.sort((one, other) => one - other);
     expect(delays[Math.floor(delays.length * 0.99)]).toBeLessThan(10_000);
     expect(delays[Math.floor(delays.length / 2)]).toBeLessThan(5_000);
+  });
+});
+
+describe("after a link that was well is lost", () => {
+  test("a relay that starts again is dialled at least every half second for a while, then less and less", () => {
+    const dials: Dialled[] = [];
+    const carried: LinkCarrierEvents[] = [];
+    const link = linkWith(
+      () => 0.99,
+      (one) => {
+        dials.push(one);
+        if (dials.length > 1) setTimeout(() => one.events.failed(RETRY), 0);
+      },
+      (events) => carried.push(events),
+    );
+    const unused: WebSocket = Object.create(WebSocket.prototype);
+    dials[0]?.events.opened(unused);
+    const limits = { messageBytes: 0, streamWindowBytes: 0, sessionWindowBytes: 0, streams: 0, wsMessageBytes: 0 };
+    carried[0]?.ready({ version: 1, features: [], limits, instanceId: "", targets: [], sessionId: "s", software: "" });
+    vi.advanceTimersByTime(STABLE_AFTER_MS);
+    const lostMs = Date.now();
+    carried[0]?.closed(RETRY);
+    vi.advanceTimersByTime(60_000);
+    link.stop("done");
+    const redials = dials.slice(1).map(({ atMs }) => atMs - lostMs);
+    const pauses = redials.map((atMs, i) => atMs - (redials[i - 1] ?? 0));
+    const soon = redials.filter((atMs) => atMs <= RESTART_PATIENCE_MS).length;
+    expect(Math.max(...pauses.slice(0, soon))).toBeLessThan(2 * BACKOFF_BASE_MS);
+    expect(soon).toBeGreaterThanOrEqual(10);
+    expect(pauses.slice(soon).every((pause, i, all) => i === 0 || pause >= (all[i - 1] ?? 0))).toBe(true);
+    expect(pauses.at(-1)).toBeGreaterThan(BACKOFF_CAP_MS * 0.9);
   });
 });
 

@@ -5,7 +5,14 @@ import { backoffMs, pauseMs, refusedPauseMs } from "./backoff.ts";
 import type { Carrier, CarrierEvents } from "./carrier.ts";
 import type { Lane } from "./config.ts";
 import type { LinkLoss } from "./ending.ts";
-import { BACKOFF_BASE_MS, HURRY_SPREAD_MS, PROOF_TIMEOUT_MS, RETRY_AFTER_CAP_MS, STABLE_AFTER_MS } from "./limits.ts";
+import {
+  BACKOFF_BASE_MS,
+  HURRY_SPREAD_MS,
+  PROOF_TIMEOUT_MS,
+  RESTART_PATIENCE_MS,
+  RETRY_AFTER_CAP_MS,
+  STABLE_AFTER_MS,
+} from "./limits.ts";
 
 /** A refusal that asking again does not cure. */
 export type FatalLoss = Extract<LinkLoss, { kind: "auth" | "version" }>;
@@ -80,6 +87,8 @@ export function createLink(lane: Lane, ports: LinkPorts): Link {
   const { now, random, log } = ports;
   const carriers = new Set<Carrier>();
   let attempt = 0;
+  /** Until then a relay that was well may be starting again: pauses do not double. */
+  let patientUntilMs = -Infinity;
   let ups = 0;
   let losses = 0;
   let refusals = 0;
@@ -130,13 +139,16 @@ export function createLink(lane: Lane, ports: LinkPorts): Link {
       log.error("replaced by another connection with the same instance id; this lane stops", { reason: loss.text });
       return setState({ t: "stopped", why: loss.text });
     }
-    if (state.t === "ready" && now() - state.sinceMs >= STABLE_AFTER_MS) attempt = 0;
+    if (state.t === "ready" && now() - state.sinceMs >= STABLE_AFTER_MS) {
+      attempt = 0;
+      patientUntilMs = now() + RESTART_PATIENCE_MS;
+    }
     losses += 1;
     // Counted from the dial's start: a dial that hung has been a pause already.
     const hungMs = state.t === "connecting" ? now() - state.sinceMs : 0;
     const limits = { baseMs: BACKOFF_BASE_MS, capMs: ports.backoffCapMs() };
     const own = Math.max(0, backoffMs(attempt, limits, random) - hungMs);
-    attempt += 1;
+    if (attempt === 0 || now() >= patientUntilMs) attempt += 1;
     if (loss.kind === "retry") {
       const pause = pauseMs(own, loss.retryAfterMs, RETRY_AFTER_CAP_MS, random);
       log.warn("link is down", { reason: loss.text, attempt, retryInMs: pause });

@@ -41,11 +41,13 @@ export const SEND_LIMITS: SendLimits = {
 };
 /** Bytes in the socket's own queue before we stop filling it: what is there can't be reordered any more. */
 export const SOCKET_HIGH_WATER_BYTES = 64 * 1024;
+/** Messages that one turn of the event loop sends, while the system takes them: what has come meanwhile waits for half a MiB at most. */
+export const MESSAGES_A_TURN = 8;
 /** A message of at least this is masked where it is. Below it a copy, with its header in one buffer, is cheaper. */
 export const MASKED_IN_PLACE_BYTES = 4 * 1024;
 export const SLABS: SlabLimits = {
   slabBytes: 2 * 64 * 1024 + 1024, // one message and one frame that goes beyond it
-  kept: 8, // for both lanes: what the high-water mark lets be under way, twice
+  kept: 2 * MESSAGES_A_TURN, // of both lanes: who sends needs all of its turn's before the first comes back
   smallBytes: 4 * 1024, // a whole slab costs more than a piece of the pool
 };
 
@@ -192,8 +194,9 @@ export const HEALTHY_AFTER = 2;
 export const TARGET_FILES_POLL_MS = 5_000;
 /** A target whose certificate changed keeps old connections for requests that still run on them. */
 export const TARGET_RETIRE_MS = 24 * 3_600_000;
-/** Bytes of an answer in one exchange after which it is bulk and goes through blocks that are used again. */
+/** Bytes of an answer in one exchange after which it is bulk and goes through blocks that are used again; before that, reads of at least BULK_READ_BYTES. */
 export const BULK_AFTER_BYTES = 64 * 1024;
+export const BULK_READ_BYTES = 16 * 1024;
 /** Such a block: one read of a target. A stream that stands still has one or two. */
 export const BULK_BLOCK_BYTES = 64 * 1024;
 /** Blocks that wait to be used again (4 MiB): a few for each of the streams that move at one time. */

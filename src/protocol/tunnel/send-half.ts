@@ -4,6 +4,12 @@ import { encodeMessageClose } from "./messages.ts";
 import { SendQueue, wsKindCode } from "./send-queue.ts";
 import type { Carrier, PumpState } from "./send-queue.ts";
 
+/**
+ * A queue is filled again when half of it, less this, is left: the shortest, which streams in a crowd have, when it is empty. Others keep the
+ * socket busy then, and one that stands still holds one read of its host and not two.
+ */
+const REFILL_SPARE_BYTES = 16 * 1024;
+
 /** A stream's sending direction: what waits in it, how far it is, and when the host may write again. */
 export class SendHalf {
   /** "ending": the host has ended it, not all of it has left. */
@@ -11,12 +17,17 @@ export class SendHalf {
   /** Whether the peer has heard of the stream: not before its OPEN has left. */
   isKnown: boolean;
   readonly #queue: SendQueue;
-  readonly #queueBytesMax: number;
+  readonly #port: { readonly streamQueueBytes: number };
   #wantsWritable = false;
 
-  constructor(creditBytes: number, carrier: Carrier, queueBytesMax: number, isKnown: boolean) {
-    this.#queue = new SendQueue(creditBytes, carrier);
-    this.#queueBytesMax = queueBytesMax;
+  /** `port.streamQueueBytes`: what it may queue, which may change. */
+  constructor(
+    creditBytes: number,
+    port: { readonly carrier: Carrier; readonly streamQueueBytes: number },
+    isKnown: boolean,
+  ) {
+    this.#queue = new SendQueue(creditBytes, port.carrier);
+    this.#port = port;
     this.isKnown = isKnown;
   }
 
@@ -35,10 +46,10 @@ export class SendHalf {
     return room;
   }
 
-  /** True when the host waits for room and there is enough of it: refilled by halves, not by every few bytes. */
+  /** True when the host waits for room and there is enough of it: not for every few bytes. */
   tellsWritable(): boolean {
     if (!this.#wantsWritable || this.#room() <= 0) return false;
-    if (this.#queue.queuedBytes * 2 > this.#queueBytesMax) return false;
+    if (this.#queue.queuedBytes > Math.max(0, this.#port.streamQueueBytes / 2 - REFILL_SPARE_BYTES)) return false;
     this.#wantsWritable = false;
     return true;
   }
@@ -99,6 +110,6 @@ export class SendHalf {
 
   #room(): number {
     if (this.state !== "open") return 0;
-    return Math.min(this.#queueBytesMax, this.#queue.creditBytes) - this.#queue.queuedBytes;
+    return Math.min(this.#port.streamQueueBytes, this.#queue.creditBytes) - this.#queue.queuedBytes;
   }
 }

@@ -36,7 +36,8 @@ export class SendQueue {
   queuedBytes = 0;
   creditBytes: number;
   readonly #carrier: Carrier;
-  #items: Item[] = [];
+  /** Those in front of `#first` are gone. */
+  #items: (Item | null)[] = [];
   #first = 0; // index of the first item that is left
   #offset = 0; // bytes of the first item that are gone
   #ending = false;
@@ -68,7 +69,8 @@ export class SendQueue {
   /** Nothing follows: END goes on the last frame that can carry it. */
   addEnd(): void {
     const tail = this.empty ? undefined : this.#items.at(-1);
-    if (tail !== undefined && (tail.kind === "data" || (tail.kind === "frame" && tail.mayEnd))) this.#ending = true;
+    if (tail !== undefined && tail !== null && (tail.kind === "data" || (tail.kind === "frame" && tail.mayEnd)))
+      this.#ending = true;
     else this.#items.push({ kind: "end" });
   }
 
@@ -92,7 +94,7 @@ export class SendQueue {
     let quantum = quantumBytes;
     for (;;) {
       const item = this.#items[this.#first];
-      if (item === undefined) return "empty";
+      if (item === undefined || item === null) return "empty";
       const room = this.#carrier.peerMessageBytes - builder.bytes - FRAME_HEADER_BYTES;
       if (item.kind === "end") {
         builder.add(FRAME.data, FLAG.end, streamId, null);
@@ -151,6 +153,7 @@ export class SendQueue {
   }
 
   #shift(): void {
+    this.#items[this.#first] = null; // its bytes may be used again
     this.#first += 1;
     this.#offset = 0;
     if (this.#first === this.#items.length) {

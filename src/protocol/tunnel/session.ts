@@ -108,7 +108,7 @@ export function createSession(options: SessionOptions): Session {
     role,
     carrier,
     get streamQueueBytes() {
-      const share = Math.floor((FULL_QUEUES * send.streamQueueBytes) / (streams.size + 1));
+      const share = Math.floor((FULL_QUEUES * send.streamQueueBytes) / Math.max(1, streams.size));
       return Math.min(send.streamQueueBytes, Math.max(2 * send.contendedFrameBytes, share));
     },
     wsMessageBytes: limits.wsMessageBytes,

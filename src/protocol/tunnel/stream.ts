@@ -84,7 +84,7 @@ export class StreamCore implements Stream, Sender<StreamCore> {
     this.urgency = setup.urgency;
     this.#upgrade = setup.upgrade;
     this.#window = setup.window;
-    this.#sender = new SendHalf(setup.creditBytes, port.carrier, port.streamQueueBytes, port.role === "connector");
+    this.#sender = new SendHalf(setup.creditBytes, port, port.role === "connector");
     this.#receiving = setup.receiveEnded ? "over" : "open";
     this.lastProgressMs = port.now();
   }

@@ -22,6 +22,8 @@ export interface CarryPorts {
   readonly webSockets: WebSocketBridge;
   /** Null: traces are off. */
   readonly tracer: Tracer | null;
+  /** Bytes of a body came in. */
+  readonly passed: (bytes: number) => void;
   /** The last of a request. */
   readonly ended: (exchange: Exchange, visit: Visit) => void;
 }
@@ -251,6 +253,7 @@ export function carry(exchange: Exchange, visit: Visit, to: ToTarget, ports: Car
 
   return {
     data(bytes) {
+      ports.passed(bytes.length);
       seen.bytesUp += bytes.length;
       if (seen.bytesUp > BULK_BYTES) lease?.bulk();
       if (kept !== null) {

@@ -18,6 +18,8 @@ export interface ConnectorPorts {
   readonly tenants: ReadonlyMap<string, Tenant>;
   readonly admissions: Admissions;
   readonly slabs: Slabs;
+  /** Bytes came in from a connector. */
+  readonly passed: (bytes: number) => void;
   readonly draining: () => boolean;
   /** Milliseconds of a clock that never jumps. */
   readonly monotonic: () => number;
@@ -85,7 +87,7 @@ export function createConnectors(ports: ConnectorPorts): Connectors {
     server.handleUpgrade(taken.message, taken.socket, taken.head, (socket) => {
       origins.set(sessionId, origin);
       socket.once("close", () => origins.delete(sessionId));
-      attach(socket, broker, { sessionId, connectorId, credential }, ports.slabs);
+      attach(socket, broker, { sessionId, connectorId, credential }, ports);
     });
   }
 
@@ -138,7 +140,12 @@ function clientOf(path: string): string | null {
 }
 
 /** A WebSocket as the broker's carrier. What was sent is used again when, and only when, the system has it. */
-function attach(ws: WebSocket, broker: Broker, admitted: Admitted, slabs: Slabs): void {
+function attach(
+  ws: WebSocket,
+  broker: Broker,
+  admitted: Admitted,
+  { slabs, passed }: Pick<ConnectorPorts, "slabs" | "passed">,
+): void {
   let link: Link | null = null;
   let wasFull = false;
   const socket: Socket = {
@@ -165,7 +172,9 @@ function attach(ws: WebSocket, broker: Broker, admitted: Admitted, slabs: Slabs)
   const attached = broker.attach(socket, admitted);
   link = attached;
   ws.on("message", (data, isBinary) => {
-    if (data instanceof Buffer) attached.received(isBinary ? data : data.toString());
+    if (!(data instanceof Buffer)) return;
+    attached.received(isBinary ? data : data.toString());
+    passed(data.length);
   });
 }
 

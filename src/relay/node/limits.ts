@@ -13,6 +13,9 @@ export const SLABS: SlabLimits = {
   smallBytes: 4 * KIB, // a whole slab costs more than a piece of the pool
 };
 
+/** Young garbage is collected each time that so much came in, which leaves twice as much: what Node read and what `ws` made a message of. */
+export const COLLECT_EVERY_BYTES = 4 * MIB;
+
 /** Bytes that `ws` has not written yet above which a connector's socket is not given more: a short queue keeps small requests quick (performance.md, lever 6). */
 export const CONNECTOR_HIGH_WATER_BYTES = 64 * KIB;
 /** What waits for a visitor's WebSocket before the target is made to wait. */

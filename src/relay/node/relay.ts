@@ -20,6 +20,7 @@ import { answerOwnEndpoint } from "./endpoints.ts";
 import type { LaneName } from "./lane-choice.ts";
 import {
   brokerLimits,
+  COLLECT_EVERY_BYTES,
   CONNECTIONS_MAX,
   DRAIN_QUIET_MS,
   DRAIN_SETTLE_MAX_MS,
@@ -34,6 +35,7 @@ import { PEER_HEADER, verifyPassedOn } from "./peer-proof.ts";
 import { handshakeFault } from "./handshake.ts";
 import { destinationOf } from "./routing.ts";
 import { createSlabs } from "../../shared/slabs.node.ts";
+import { createYoungCollector } from "../../shared/young-collector.node.ts";
 import { createTenants } from "./tenants.ts";
 import { tlsOptions, type ReplaceableTls } from "./tls.ts";
 import { headerOf, newVisit, refuse, type Visit } from "./visit.ts";
@@ -73,6 +75,7 @@ export async function startRelay(first: RelayConfig, lanes: readonly LaneName[],
   /** Of a visitor's own request, not of one that the peer passed on. */
   let lastVisitMs = 0;
   const slabs = createSlabs(SLABS);
+  const passed = createYoungCollector(COLLECT_EVERY_BYTES);
   const budget = { totalBytes: config.memoryBudgetBytes, committedBytes: 0 };
   const limits = brokerLimits(config.memoryBudgetBytes);
 
@@ -152,6 +155,7 @@ export async function startRelay(first: RelayConfig, lanes: readonly LaneName[],
     tenants: tenants.bySlug,
     admissions,
     slabs,
+    passed,
     draining: () => draining,
     monotonic: ports.monotonic,
     log,
@@ -166,6 +170,7 @@ export async function startRelay(first: RelayConfig, lanes: readonly LaneName[],
     peer: peer?.call ?? null,
     webSockets: visitorSockets.bridge,
     tracer: ports.tracer,
+    passed,
     ended,
   };
 

@@ -15,6 +15,7 @@ import type { apiTokens, clusters, connectors, connectorSecrets, nodes } from ".
 import { accessMode, tenantRoute } from "../policy/record.ts";
 import { publicJwk } from "../protocol/jwk.ts";
 import { nodeService } from "../protocol/node-channel.ts";
+import { SERVICE_PROTOCOLS } from "../protocol/service-protocol.ts";
 
 /** What the API shows, and how it is made from rows. Times are ISO 8601, UTC. */
 
@@ -129,7 +130,7 @@ export const serviceView = z
     name: z.string(),
     workspace: z.string(),
     driver: z.string(),
-    protocol: z.enum(["http", "mqtt"]),
+    protocol: z.enum(SERVICE_PROTOCOLS),
     stopped: z.boolean().openapi({ description: "Switched off: it does not run, its routes answer 503" }),
     status: z.enum(SERVICE_STATUSES),
     updatedAt: time,
@@ -139,7 +140,7 @@ export const catalogueEntry = z
   .object({
     name: z.string(),
     driver: nodeService.shape.driver,
-    protocol: z.enum(["http", "mqtt"]),
+    protocol: z.enum(SERVICE_PROTOCOLS),
     healthPath: z.string().nullable(),
     needsSchema: z.boolean(),
     isDefault: z.boolean(),

@@ -21,6 +21,7 @@ import type { JobAction, JobAuth, JobLogLevel, JobSchedule } from "../protocol/j
 import type { IssuerJwk, PublicJwk } from "../protocol/jwk.ts";
 import type { RelaySettings } from "../protocol/lane.ts";
 import type { NodeService } from "../protocol/node-channel.ts";
+import { SERVICE_PROTOCOLS } from "../protocol/service-protocol.ts";
 
 /**
  * Control data, in the PostgreSQL schema `control`. The console writes what is wanted, the provisioner what has come of it. The edge,
@@ -284,9 +285,7 @@ export const catalogue = control.table(
       .references(() => clusters.id, { onDelete: "cascade" }),
     name: text("name").notNull(),
     driver: jsonb("driver").$type<NodeService["driver"]>().notNull(),
-    protocol: text("protocol", { enum: ["http", "mqtt"] })
-      .notNull()
-      .default("http"),
+    protocol: text("protocol", { enum: SERVICE_PROTOCOLS }).notNull().default("http"),
     healthPath: text("health_path"),
     /** Needs the tenant's database schema: it gets DATABASE_URL. */
     needsSchema: boolean("needs_schema").notNull().default(false),
@@ -309,9 +308,7 @@ export const services = control.table(
       .references(() => workspaces.id, { onDelete: "cascade" }),
     name: text("name").notNull(),
     driver: jsonb("driver").$type<NodeService["driver"]>().notNull(),
-    protocol: text("protocol", { enum: ["http", "mqtt"] })
-      .notNull()
-      .default("http"),
+    protocol: text("protocol", { enum: SERVICE_PROTOCOLS }).notNull().default("http"),
     healthPath: text("health_path"),
     needsSchema: boolean("needs_schema").notNull().default(false),
     /** Switched off by somebody: it stays what it is, and does not run. */

@@ -4,6 +4,7 @@ import type { DirectoryRecord } from "../policy/record.ts";
 import { HEADER } from "../protocol/headers.ts";
 import { observedBody } from "./body.ts";
 import { declaredLength } from "./content-length.ts";
+import { isGrpc, refuseGrpc } from "./grpc.ts";
 import type { Identity } from "./identity.ts";
 import { LIMITS } from "./limits.ts";
 import { createLru } from "./lru.ts";
@@ -37,6 +38,7 @@ export async function proxyToNode(
     return refuse(visit, "node-unreachable", "The tenant's node has no usable address; its operator must look at it.");
   }
   visit.seen.node = node.name;
+  if (isGrpc(visit)) return refuseGrpc(visit);
 
   const { request, method } = visit;
   const upload = visit.body === null ? null : uploadOf(visit.body, request.headers);

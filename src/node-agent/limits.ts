@@ -6,6 +6,8 @@ export const LIMITS = {
   routeIdleTimeoutSeconds: 3600,
   /** Node's HTTP server closes idle connections after 5 s; Envoy lets go first, or a request could meet a closing one. */
   upstreamIdleTimeoutSeconds: 4,
+  /** Streams of one HTTP/2 connection to a service, where its settings allow as many; the next one opens another. */
+  serviceStreams: 1_000,
   /** Attempts after the first when no connection could be made (nothing was sent yet, so it is safe). */
   connectRetries: 2,
   /** Visitors' cookies and tokens; Workers pass on up to 128 KiB of headers, Envoy's default is 60. */

@@ -23,14 +23,18 @@ export function isOpenRoute(route: TenantRoute): boolean {
 
 /**
  * The routes that a master is told of; none when the tenant has rules for all of its visitors. A route that is not open is named only where an
- * open one would catch its paths; all other paths go to the edge anyway.
+ * open one would catch its paths; all other paths go to the edge anyway. `http2`: names of services that speak it; default: none.
  */
-export function frontRoutes(routes: readonly TenantRoute[], policy: EdgePolicy | undefined): FrontRoute[] {
+export function frontRoutes(
+  routes: readonly TenantRoute[],
+  policy: EdgePolicy | undefined,
+  http2: ReadonlySet<string> = new Set(),
+): FrontRoute[] {
   if (policy !== undefined && hasRulesForAll(policy)) return [];
   const open = routes.filter(isOpenRoute);
   const isBelowOpen = ({ prefix }: TenantRoute): boolean => open.some((one) => isUnderPrefix(prefix, one.prefix));
   return routes.flatMap((route): FrontRoute[] => {
-    const { prefix } = route;
+    const { prefix, to } = route;
     if (!isOpenRoute(route)) return isBelowOpen(route) ? [{ prefix, to: "edge" }] : [];
     const firstByteMs = route.timeouts?.firstByteMs ?? null;
     const isCutOff = route.rewrite?.prefix !== undefined && prefix !== "/";
@@ -39,6 +43,7 @@ export function frontRoutes(routes: readonly TenantRoute[], policy: EdgePolicy |
         prefix,
         to: "node",
         ...(firstByteMs !== null && { firstByteMs }),
+        ...(to.kind === "service" && http2.has(to.service) && { h2c: true }),
         ...(isCutOff && { forwardedPrefix: prefix }),
       },
     ];

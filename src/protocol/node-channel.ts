@@ -1,5 +1,6 @@
 import { z } from "zod";
 import { publicJwk, publicJwks } from "./jwk.ts";
+import { SERVICE_PROTOCOLS } from "./service-protocol.ts";
 
 /**
  * The node channel: JSON text messages over a WebSocket that the node agent dials (`relay.<base>/node`). docs/protocol.md, section "Node
@@ -17,8 +18,8 @@ export const nodeService = z.object({
     z.object({ kind: z.literal("docker"), image: z.string().max(64) }),
     z.object({ kind: z.literal("external"), address: z.string().max(255), port: z.number().int().min(1).max(65535) }),
   ]),
-  /** `mqtt`: a broker, reached by MQTT over TLS under the tenant's hosts instead of by routes; one a tenant. Absent: HTTP. */
-  protocol: z.enum(["http", "mqtt"]).optional(),
+  /** Absent: `http`. */
+  protocol: z.enum(SERVICE_PROTOCOLS).optional(),
   /** Switched off: it does not run, and its routes say that it can't be reached. Absent: it runs. */
   stopped: z.boolean().optional(),
   healthPath: z.string().startsWith("/").max(255).nullable(),
@@ -55,8 +56,10 @@ const frontRoute = z.object({
   prefix: z.string().startsWith("/").max(255),
   /** `edge`: what lies below an open prefix and is not open itself. */
   to: z.enum(["node", "edge"]),
-  /** Until the answer's head. Absent: the master's own limit. */
+  /** Until the answer's head. Absent: the master's own limit, or none for a route to an `h2c` service. */
   firstByteMs: z.number().int().positive().optional(),
+  /** The service speaks HTTP/2: a stream of gRPC may send its head with a first message that comes late. Absent: it doesn't. */
+  h2c: z.boolean().optional(),
   /** The service is told that this was taken off the path. */
   forwardedPrefix: z.string().optional(),
 });

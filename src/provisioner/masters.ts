@@ -53,13 +53,13 @@ async function frontOf(tx: Db, tenant: TenantRow): Promise<Front | null> {
   const [node] = tenant.nodeId === null ? [] : await tx.select().from(nodes).where(eq(nodes.id, tenant.nodeId));
   const at = parseAddress(node?.mastersAddress ?? null);
   if (node === undefined || at === null || (await isInMaintenance(tx, tenant.clusterId))) return null;
-  const routes = frontRoutes(await routesOf(tx, tenant.id), await edgePolicyOf(tx, tenant));
-  const [broker] = await tx
-    .select({ name: services.name })
+  const special = await tx
+    .select({ name: services.name, protocol: services.protocol, stopped: services.stopped })
     .from(services)
-    .where(and(eq(services.tenantId, tenant.id), eq(services.protocol, "mqtt"), eq(services.stopped, false)))
-    .limit(1);
-  const mqtt = broker !== undefined;
+    .where(and(eq(services.tenantId, tenant.id), ne(services.protocol, "http")));
+  const http2 = new Set(special.flatMap(({ name, protocol }) => (protocol === "h2c" ? [name] : [])));
+  const routes = frontRoutes(await routesOf(tx, tenant.id), await edgePolicyOf(tx, tenant), http2);
+  const mqtt = special.some(({ protocol, stopped }) => protocol === "mqtt" && !stopped);
   return routes.length === 0 && !mqtt ? null : { node: { id: node.id, at }, routes, mqtt };
 }
 

@@ -39,7 +39,7 @@ export async function nodeTenantOf(
       name: service.name,
       workspace,
       driver: service.driver,
-      ...(service.protocol === "mqtt" && { protocol: "mqtt" as const }),
+      ...(service.protocol !== "http" && { protocol: service.protocol }),
       // Nothing of a suspended tenant runs, so nothing stays open to it (E13).
       ...((service.stopped || tenant.state === "suspended") && { stopped: true }),
       healthPath: service.healthPath,

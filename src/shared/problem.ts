@@ -18,6 +18,7 @@ export const PROBLEMS = {
   "rate-limited": { status: 429, title: "Too many requests" },
   "over-capacity": { status: 503, title: "The relay is at its limit for this tenant" },
   "internal-error": { status: 500, title: "Something went wrong on our side" },
+  "no-grpc": { status: 501, title: "gRPC does not pass here" },
   "node-unreachable": { status: 502, title: "The tenant's node could not be reached" },
   "node-timeout": { status: 504, title: "The tenant's node did not answer in time" },
   "no-connector": { status: 503, title: "No connector of this tenant is online" },

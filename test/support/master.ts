@@ -1,6 +1,7 @@
 import { createServer, type IncomingHttpHeaders, type Server } from "node:http";
 import { request } from "node:https";
 import { WebSocketServer } from "ws";
+import type { AgentFile } from "../../src/node-agent/main.ts";
 import type { Front, NodeTenant } from "../../src/protocol/node-channel.ts";
 import { selfSigned } from "./certificate.ts";
 import type { ProofKey } from "./envoy.ts";
@@ -16,6 +17,8 @@ export interface MasterWorld {
   readonly edge: EdgeStandIn;
   readonly httpsPort: number;
   readonly mqttPort: number;
+  /** What the master shows visitors. */
+  readonly certificate: string;
   /** Beside the configuration files; can be replaced. */
   readonly link: { readonly master: Pair; readonly rogue: Pair; readonly authority: string };
   /** Pushes a tenant to a node, and to the master what it may know of it. Waits until both serve it. */
@@ -37,6 +40,8 @@ export interface VisitOptions {
   readonly method?: string;
   readonly headers?: Readonly<Record<string, string | string[]>>;
   readonly body?: string;
+  /** The visitor's own address; default: 127.0.0.1. */
+  readonly from?: string;
 }
 
 /** What the edge router would be asked; answers with what came, and echoes WebSockets. */
@@ -81,7 +86,12 @@ export async function startEdgeStandIn(): Promise<EdgeStandIn> {
 const MASTER_NAME = "master-1.internal";
 const LINK = { certificateFile: "link.crt", keyFile: "link.key", caFile: "link-ca.crt" };
 
-export async function startMasterWorld(host: ChannelHost, key: ProofKey): Promise<MasterWorld> {
+/** `edgeUrl`: of an edge that is to be asked in place of the stand-in. `commands`: of the nodes, beside their own. */
+export async function startMasterWorld(
+  host: ChannelHost,
+  key: ProofKey,
+  { edgeUrl, commands = {} }: { readonly edgeUrl?: string; readonly commands?: AgentFile["commands"] } = {},
+): Promise<MasterWorld> {
   const edge = await startEdgeStandIn();
   const pairs = {
     master: selfSigned({ dns: [MASTER_NAME] }),
@@ -98,7 +108,9 @@ export async function startMasterWorld(host: ChannelHost, key: ProofKey): Promis
     port,
     node: await startTestNode(host, key, {
       name,
-      config: { commands: { ...DEMO_COMMANDS, broker: BROKER, loud: { argv: [process.execPath, "-e", LOUD] } } },
+      config: {
+        commands: { ...DEMO_COMMANDS, broker: BROKER, loud: { argv: [process.execPath, "-e", LOUD] }, ...commands },
+      },
       envoy: { concurrency: 1, masters: { address: "127.0.0.1", port, names: [MASTER_NAME], ...LINK } },
       files: linkFiles(pairs.node),
     }),
@@ -109,7 +121,7 @@ export async function startMasterWorld(host: ChannelHost, key: ProofKey): Promis
     startNode("hank-schrader", secondPort),
     startTestNode(host, key, {
       name: "master-1",
-      config: { commands: {}, master: { edge: edge.url, link: LINK } },
+      config: { commands: {}, master: { edge: edgeUrl ?? edge.url, link: LINK } },
       envoy: {
         concurrency: 2,
         port: httpsPort,
@@ -126,6 +138,7 @@ export async function startMasterWorld(host: ChannelHost, key: ProofKey): Promis
     edge,
     httpsPort,
     mqttPort,
+    certificate: wildcard.cert,
     link: { master: pairs.master, rogue: pairs.rogue, authority },
     async put(at, tenant, front) {
       const { tenantId, revision } = tenant;
@@ -187,7 +200,7 @@ const LOUD = `
 const BROKER = { argv: ["/bin/sh", "-c", 'PATH="$PATH:/usr/sbin"; exec mosquitto -p "$PORT"'] };
 
 function visit(port: number, host: string, path: string, options: VisitOptions = {}): Promise<Answer> {
-  const { method = "GET", headers = {}, body } = options;
+  const { method = "GET", headers = {}, body, from = "127.0.0.1" } = options;
   return new Promise((resolve, reject) => {
     const asked = request(
       {
@@ -196,6 +209,7 @@ function visit(port: number, host: string, path: string, options: VisitOptions =
         method,
         path,
         servername: host,
+        localAddress: from,
         rejectUnauthorized: false,
         agent: false,
         headers: { host, ...headers },

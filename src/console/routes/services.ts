@@ -5,6 +5,7 @@ import { catalogue, clusters, routes, services, workspaces } from "../../db/sche
 import { findTenant } from "../../db/tenants.ts";
 import { accessMode } from "../../policy/record.ts";
 import { nodeService } from "../../protocol/node-channel.ts";
+import { SERVICE_PROTOCOLS } from "../../protocol/service-protocol.ts";
 import { ok } from "../../shared/result.ts";
 import type { Result } from "../../shared/result.ts";
 import { beginChange } from "../begin-change.ts";
@@ -27,7 +28,10 @@ const newEntry = z
     driver: nodeService.shape.driver.openapi({
       description: "What runs it. `command` and `image` name entries of the nodes' own catalogues (docs/node.md)",
     }),
-    protocol: z.enum(["http", "mqtt"]).default("http"),
+    protocol: z
+      .enum(SERVICE_PROTOCOLS)
+      .default("http")
+      .openapi({ description: "`h2c`: HTTP/2 without TLS, for gRPC. `mqtt`: a broker (docs/node.md)" }),
     healthPath: nodeService.shape.healthPath.default(null),
     needsSchema: z
       .boolean()

@@ -147,6 +147,24 @@ describe("a tenant's scopes", () => {
     });
   });
 
+  test("a service that speaks HTTP/2 may say nothing until it has something to say, unless its route has a limit", () => {
+    const to = { kind: "service", service: "grpc" } as const;
+    const routes = frontRoutes(
+      [
+        tenantRoute.parse({ prefix: "/a.Long", access: "public", to }),
+        tenantRoute.parse({ prefix: "/a.Short", access: "public", to, timeouts: { firstByteMs: 2_000 } }),
+        tenantRoute.parse({ prefix: "/app", access: "public", to: { kind: "service", service: "app" } }),
+      ],
+      undefined,
+      new Set(["grpc"]),
+    );
+    expect(routes.map(({ h2c }) => h2c)).toEqual([true, true, undefined]);
+    const [host] = render({ routes }).scopes[0]?.route_configuration.virtual_hosts ?? [];
+    const limitOf = (path: string) =>
+      (taken(host?.routes ?? [], path)?.route?.retry_policy ?? host?.retry_policy)?.per_try_timeout;
+    expect(["/a.Long", "/a.Short", "/app"].map(limitOf)).toEqual([undefined, { seconds: 2 }, { seconds: 60 }]);
+  });
+
   test("is what it was", async () => {
     const rendered = render({
       routes: [

@@ -83,12 +83,17 @@ const leftToEdge = (prefix: string): RouteConfig => ({
 });
 
 /** The name says the tenant, too: the filter tells the node, whose routes may be another tenant's by now. */
-function toNode({ prefix, firstByteMs, forwardedPrefix }: FrontRoute, tenantId: string, cluster: string): RouteConfig {
-  const perTry = firstByteMs === undefined ? null : milliseconds(firstByteMs);
+function toNode(
+  { prefix, firstByteMs, h2c, forwardedPrefix }: FrontRoute,
+  tenantId: string,
+  cluster: string,
+): RouteConfig {
+  const perTry = firstByteMs === undefined ? {} : { per_try_timeout: milliseconds(firstByteMs) };
+  const isOwn = firstByteMs !== undefined || h2c === true;
   return {
     name: `${TO_NODE}${tenantId}`,
     match: matchOf(prefix),
-    route: { ...action(cluster), ...(perTry !== null && { retry_policy: { ...RETRY, per_try_timeout: perTry } }) },
+    route: { ...action(cluster), ...(isOwn && { retry_policy: { ...RETRY, ...perTry } }) },
     ...(forwardedPrefix !== undefined && {
       request_headers_to_add: [headerToSet("x-forwarded-prefix", forwardedPrefix)],
     }),

@@ -83,6 +83,17 @@ describe("a rendered tenant", () => {
     expect(after.filter((name) => !before.includes(name))).toEqual(["t/ten_acme/app@127.0.0.1:29999"]);
   });
 
+  test("speaks HTTP/2 to a service of that protocol, by a cluster of its own", () => {
+    const services = acme.services.map((each) => (each.name === "app" ? { ...each, protocol: "h2c" as const } : each));
+    const { clusters } = renderTenant({ ...acme, services }, endpoints);
+    const speaks = clusters.map(({ name, upstream_http_options: http }) => [name, http?.explicit_http_config]);
+    expect(Object.fromEntries(speaks)).toMatchObject({
+      "t/ten_acme/app@127.0.0.1:21001/h2c": { http2_protocol_options: {} },
+      "t/ten_acme/connectors@127.0.0.1:21002": { http_protocol_options: {} },
+      "t/ten_acme/manager@manager.internal:21003": { http_protocol_options: {} },
+    });
+  });
+
   test("leaves an address that is none to Envoy to refuse", () => {
     const bad = new Map(endpoints).set("app", { address: "300.1.1.1", port: 1 });
     expect(renderTenant(acme, bad).clusters.find(({ name }) => name.includes("app"))?.type).toBe("STATIC");

@@ -34,6 +34,7 @@ export function renderTenant(
 ): RenderedTenant {
   const clusters = new Map<string, ClusterConfig>();
   const routes: RouteConfig[] = [];
+  const http2 = new Set(tenant.services.flatMap(({ name, protocol }) => (protocol === "h2c" ? [name] : [])));
   // Envoy takes the first route that matches: longest prefix first.
   const byLength = tenant.routes.toSorted(
     (a, b) => b.prefix.length - a.prefix.length || (a.prefix < b.prefix ? -1 : 1),
@@ -54,14 +55,21 @@ export function renderTenant(
         routes.push({ name: `stopped${name}`, match, direct_response: { status: 503 } });
       continue;
     }
-    const cluster = renderCluster(clusterName(tenant.tenantId, service, endpoint), endpoint, UPSTREAM_HTTP);
+    const name = clusterName(tenant.tenantId, service, endpoint);
+    const cluster = http2.has(service)
+      ? renderCluster(`${name}/h2c`, endpoint, UPSTREAM_HTTP2)
+      : renderCluster(name, endpoint, UPSTREAM_HTTP);
     clusters.set(cluster.name, cluster);
     const action = {
       cluster: cluster.name,
       timeout: { seconds: 0 },
       idle_timeout: { seconds: LIMITS.routeIdleTimeoutSeconds },
       ...(rewrite?.host === undefined ? { host_rewrite_header: HOST_HEADER } : { host_rewrite_literal: rewrite.host }),
-      retry_policy: { retry_on: "connect-failure", num_retries: { value: LIMITS.connectRetries } },
+      // Only where the service has got nothing of the request.
+      retry_policy: {
+        retry_on: http2.has(service) ? "connect-failure,refused-stream" : "connect-failure",
+        num_retries: { value: LIMITS.connectRetries },
+      },
     };
     for (const { name, match, prefixRewrite } of matchesOf(prefix, rewrite?.prefix)) {
       const route = prefixRewrite === null ? action : { ...action, prefix_rewrite: prefixRewrite };
@@ -121,7 +129,7 @@ function matchesOf(prefix: string, rewritten: string | undefined): readonly Rout
 }
 
 /**
- * The name holds the endpoint, so that a cluster never changes under its name: a moved service gets a new cluster beside the old one, the
+ * The name holds the endpoint (and the protocol, where it is not HTTP/1.1), so that a cluster never changes under its name: a moved service gets a new cluster beside the old one, the
  * scope switches from one to the other in one step, and a refused revision has touched nothing of the one that is served.
  */
 const clusterName = (tenantId: string, service: string, { address, port }: Endpoint): string =>
@@ -130,6 +138,19 @@ const clusterName = (tenantId: string, service: string, { address, port }: Endpo
 const UPSTREAM_HTTP: UpstreamHttpOptions = {
   common_http_protocol_options: { idle_timeout: { seconds: LIMITS.upstreamIdleTimeoutSeconds } },
   explicit_http_config: { http_protocol_options: {} },
+};
+
+/** No pings: many gRPC servers close connections whose client pings more than once in five minutes. */
+const UPSTREAM_HTTP2: UpstreamHttpOptions = {
+  common_http_protocol_options: { idle_timeout: { seconds: LIMITS.upstreamIdleTimeoutSeconds } },
+  explicit_http_config: {
+    http2_protocol_options: {
+      max_concurrent_streams: { value: LIMITS.serviceStreams },
+      initial_stream_window_size: { value: LIMITS.linkStreamWindowBytes },
+      initial_connection_window_size: { value: LIMITS.linkConnectionWindowBytes },
+      allow_connect: true,
+    },
+  },
 };
 
 export function renderCluster(

@@ -95,7 +95,8 @@ export interface Http2Options {
   readonly initial_stream_window_size: { readonly value: number };
   readonly initial_connection_window_size: { readonly value: number };
   readonly allow_connect: boolean;
-  readonly connection_keepalive: { readonly interval: Seconds; readonly timeout: Seconds };
+  /** Absent: no pings. */
+  readonly connection_keepalive?: { readonly interval: Seconds; readonly timeout: Seconds };
 }
 /** UpstreamTlsContext. The secrets come from files that Envoy watches. */
 export interface UpstreamTls {

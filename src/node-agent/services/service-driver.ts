@@ -1,4 +1,5 @@
 import type { NodeService } from "../../protocol/node-channel.ts";
+import type { ServiceProtocol } from "../../protocol/service-protocol.ts";
 import type { Result } from "../../shared/result.ts";
 import type { Endpoint } from "../envoy/render.ts";
 
@@ -12,7 +13,7 @@ export interface ServiceInstance {
   readonly workspace: string;
   readonly service: string;
   readonly driver: RunBy;
-  readonly protocol: "http" | "mqtt";
+  readonly protocol: ServiceProtocol;
   readonly healthPath: string | null;
   readonly secrets: Readonly<Record<string, string>>;
 }

@@ -1,4 +1,4 @@
-import { isHealthy } from "../services/instance.ts";
+import { lookAt } from "../services/health-check.ts";
 import type { ServiceDriver } from "../services/service-driver.ts";
 import type { TenantRecord } from "../store.ts";
 import { encodeTenant } from "../xds/codec.ts";
@@ -14,7 +14,7 @@ export async function lastKnown(driver: ServiceDriver, render: Render, record: T
   const taken = new Set(driver.running().map(({ port }) => port));
   for (const instance of instancesOf(good)) {
     const endpoint = endpoints[instance.service];
-    if (endpoint === undefined || taken.has(endpoint.port) || !(await isHealthy(instance, endpoint))) return null;
+    if (endpoint === undefined || taken.has(endpoint.port) || (await lookAt(instance, endpoint)) !== null) return null;
   }
   const unit = encodeTenant(good.tenantId, good.revision, render(good, new Map(Object.entries(endpoints))));
   return { unit, endpoints };

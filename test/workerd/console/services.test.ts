@@ -44,6 +44,8 @@ describe("a cluster's catalogue", () => {
       routes: [],
       isDefault: true,
     });
+    const grpc = { ...app, protocol: "h2c", healthPath: "/grpc.health.v1.Health/Check", routes: [{ prefix: "/a.B" }] };
+    expect(await put("grpc", grpc)).toMatchObject({ status: 200, body: { protocol: "h2c" } });
     expect((await call("DELETE", catalogue("web"))).status).toBe(200);
     expect((await call("DELETE", catalogue("web"))).status).toBe(404);
   });

@@ -64,10 +64,9 @@ test("a master is told of open routes and where they lead, and of nothing else (
   const w = world();
   const at = await platform(w);
   const { tenantId, host } = await activeTenant(w, at, "open");
-  const change = await told(at, tenantId);
   const revision = (await tenantRow(w, tenantId))?.revision;
   const [nodeId = ""] = at.nodeIds;
-  expect(change).toEqual({
+  expect(await told(at, tenantId)).toEqual({
     kind: "put",
     tenant: {
       tenantId,
@@ -83,6 +82,9 @@ test("a master is told of open routes and where they lead, and of nothing else (
       },
     },
   });
+  await w.admin`update control.services set protocol = 'h2c' where tenant_id = ${tenantId} and name = 'app'`;
+  await change(w, "tenant-routes", tenantId, tenantId);
+  expect(await frontAt(at, tenantId)).toMatchObject({ routes: [{ prefix: "/app", h2c: true }, {}, {}] });
   // The node knows by itself what is open.
   const node = (await bindings.NODE_CHANNEL.getByName(nodeId).seen()).changes.at(-1);
   expect(node?.kind === "put" && node.tenant.routes.map((route) => route.open)).toEqual([true, true, true]);

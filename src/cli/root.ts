@@ -20,6 +20,7 @@ export const root: AnyCommand = defineCommand({
     connector: () => import("./commands/connector.ts").then((module) => module.default),
     pairing: () => import("./commands/pairing.ts").then((module) => module.default),
     operation: () => import("./commands/operation.ts").then((module) => module.default),
+    audit: () => import("./commands/audit.ts").then((module) => module.default),
     job: () => import("./commands/job.ts").then((module) => module.default),
     connect: () => import("./commands/connect.ts").then((module) => module.default),
     doctor: () => import("./commands/doctor.ts").then((module) => module.default),

@@ -319,6 +319,43 @@ test("token create finds the local stack, as other commands do", async () => {
   const elsewhere = { CAUSEWAY_STATE_DIR: stack.stateDir, CAUSEWAY_API_URL: "https://console.example.com" };
   const refused = await runCli(["token", "create", "for a test"], elsewhere);
   expect([refused.code, refused.stdout]).toEqual([2, ""]);
+  // It is taken back by the id that the list shows, and who did it is on record.
+  const listed = (await stack.cli("token", "list", "--json")).stdout.split("\n").filter(Boolean);
+  const { id } = listed.map((line) => JSON.parse(line)).find(({ name }) => name === "for a test");
+  expect((await stack.cli("token", "revoke", id)).stdout).toContain("revoked");
+  expect((await asked(made.stdout.trim())).status).toBe(401);
+  const audit = await stack.cli("audit", "--action", "token.revoke", "--json");
+  expect(JSON.parse(audit.stdout)).toMatchObject({ action: "token.revoke", subjectId: id });
+});
+
+test("a node is registered with a token in a file of its owner's, which enrols it; refused, it leaves no file", async () => {
+  const folder = mkdtempSync(join(tmpdir(), "causeway-node-token-"));
+  try {
+    const [first, second, key] = [join(folder, "first"), join(folder, "second"), join(folder, "node.json")];
+    // Dedicated: no other test's tenant comes to it.
+    const node = ["heisenberg", "--envoy-url", "https://n3.example", "--label", "dedicated=true"];
+    const noRoom = await stack.cli("nodes", "create", ...node, "--out", first);
+    expect([noRoom.code, existsSync(first)]).toEqual([2, false]);
+    const made = await stack.cli("nodes", "create", ...node, "--capacity", "1", "--out", first);
+    expect(made.code, made.stderr).toBe(0);
+    expect([made.stdout.trim(), statSync(first).mode & 0o777]).toEqual([first, 0o600]);
+    expect((await stack.cli("nodes", "create", ...node, "--capacity", "1", "--out", first)).code).toBe(3);
+    const again = await stack.cli("nodes", "create", ...node, "--capacity", "1", "--out", second);
+    expect([again.code, existsSync(second)]).toEqual([1, false]);
+    // The machine was lost before it came up: another token, and the first one is worth nothing.
+    expect((await stack.cli("nodes", "token", "heisenberg", "--out", second)).code).toBe(0);
+    const enrol = (file: string) =>
+      stack.cli("node", "enroll", "--url", stack.relayUrl, "--token-file", file, "--out", key);
+    expect([(await enrol(first)).code, (await enrol(second)).code]).toEqual([5, 0]);
+    const listed = (await stack.cli("nodes", "list", "--json")).stdout.trim().split("\n");
+    expect(listed.map((line) => JSON.parse(line)).find(({ name }) => name === "heisenberg")).toMatchObject({
+      enrolled: expect.any(Boolean),
+      capacity: 1,
+      labels: { dedicated: "true" },
+    });
+  } finally {
+    rmSync(folder, { recursive: true, force: true });
+  }
 });
 
 test.each([

@@ -8,6 +8,9 @@ export const operation = z.looseObject({
   reason: z.string().nullable(),
   attempts: z.number(),
   deadLettered: z.boolean(),
+  /** What it is about: a tenant, node, connector, ... */
+  subjectId: z.string(),
+  createdAt: z.string(),
   steps: z.array(
     z.looseObject({
       name: z.string(),
@@ -108,4 +111,9 @@ export const relay = z.looseObject({
   pairingUntil: z.string().nullable(),
 });
 
-export const nodeEnrolment = z.looseObject({ operation, node, enrolmentToken: z.string() });
+export const nodeEnrolment = z.looseObject({
+  operation,
+  node,
+  enrolmentToken: z.string(),
+  enrolmentExpiresAt: z.string(),
+});

@@ -30,11 +30,12 @@ export async function settle(api: Api, output: Output, started: Operation, wait:
   }
   const said = new Set<string>();
   return await waitForOperation(api, started.id, (now) => {
-    for (const step of now.steps) {
+    for (const [at, step] of now.steps.entries()) {
       const line =
         step.state === "done" ? `✓ ${step.name}` : step.reason === null ? null : `… ${step.name}: ${step.reason}`;
-      if (line === null || said.has(line)) continue;
-      said.add(line);
+      // Some operations have a step of one name twice.
+      if (line === null || said.has(`${at} ${line}`)) continue;
+      said.add(`${at} ${line}`);
       output.say(line);
     }
   });

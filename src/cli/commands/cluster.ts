@@ -4,7 +4,7 @@ import { operation } from "../api/types.ts";
 import { table } from "../frame/output.ts";
 import { commonArgs, connectApi, settle, waitArgs } from "./api.ts";
 
-const cluster = z.object({ name: z.string(), baseDomains: z.array(z.string()), isDefault: z.boolean() });
+const cluster = z.looseObject({ name: z.string(), baseDomains: z.array(z.string()), isDefault: z.boolean() });
 
 const list = defineCommand({
   meta: { name: "list", description: "List the platform's clusters" },
@@ -16,8 +16,8 @@ const list = defineCommand({
       for (const one of clusters) output.data(one, "");
       return;
     }
-    const rows = clusters.map((one) => [one.name, one.isDefault ? "default" : "", one.baseDomains.join(" ")]);
-    output.data({}, table(["CLUSTER", "", "BASE DOMAINS"], rows));
+    const rows = clusters.map((one) => [one.name, one.isDefault ? "yes" : "", one.baseDomains.join(" ")]);
+    output.data({}, table(["CLUSTER", "DEFAULT", "BASE DOMAINS"], rows));
   },
 });
 

@@ -23,6 +23,8 @@ export function maintenanceOf(args: {
     throw new CliError(EXIT.usage, `"${args.switch}" is neither on nor off`);
   if (args.switch === "off") return null;
   const retryAfter = args["retry-after"];
+  if (retryAfter !== undefined && !/^[0-9]{1,6}$/.test(retryAfter))
+    throw new CliError(EXIT.usage, `--retry-after ${retryAfter}: a number of seconds`);
   return {
     ...(args.message !== undefined && { message: args.message }),
     ...(retryAfter !== undefined && { retryAfterSeconds: Number(retryAfter) }),

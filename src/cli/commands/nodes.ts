@@ -4,6 +4,7 @@ import { node, operation } from "../api/types.ts";
 import { table } from "../frame/output.ts";
 import { commonArgs, connectApi, settle, waitArgs } from "./api.ts";
 import { drainArg, drainSecondsOf } from "./drain-arg.ts";
+import { create, token } from "./nodes-enrol.ts";
 
 const nameArg = { name: { type: "positional", required: true, description: "Name of the node" } } as const;
 const path = (name: string): string => `/nodes/${encodeURIComponent(name)}`;
@@ -79,6 +80,6 @@ const set = defineCommand({
 });
 
 export default defineCommand({
-  meta: { name: "nodes", description: "Show the platform's nodes, change or empty one" },
-  subCommands: { list, set, drain, activate },
+  meta: { name: "nodes", description: "The platform's nodes: register, show, change, empty them" },
+  subCommands: { list, create, token, set, drain, activate },
 });

@@ -30,14 +30,15 @@ const list = defineCommand({
   args: {
     tenant: { type: "string", description: "Only this tenant's" },
     state: { type: "enum", options: ["pending", "running", "succeeded", "failed"], description: "Only in this state" },
+    limit: { type: "string", default: "50", description: "How many, the newest of them", valueHint: "number" },
     ...commonArgs,
   },
   async run({ args }) {
     const { api, output } = connectApi(args);
-    const query = new URLSearchParams();
+    const query = new URLSearchParams({ limit: args.limit });
     if (args.tenant !== undefined) query.set("tenant", args.tenant);
     if (args.state !== undefined) query.set("state", args.state);
-    const found = await api.list(`/operations?${query.toString()}`, operation);
+    const { items: found } = await api.get(`/operations?${query.toString()}`, z.object({ items: z.array(operation) }));
     if (output.json) {
       for (const one of found) output.data(one, "");
       return;
@@ -45,8 +46,8 @@ const list = defineCommand({
     output.data(
       {},
       table(
-        ["OPERATION", "KIND", "STATE", "REASON"],
-        found.map((one) => [one.id, one.kind, one.state, one.reason ?? ""]),
+        ["OPERATION", "SINCE", "KIND", "OF", "STATE", "REASON"],
+        found.map((one) => [one.id, one.createdAt, one.kind, one.subjectId, one.state, one.reason ?? ""]),
       ),
     );
   },

@@ -3,8 +3,9 @@ import { defineCommand } from "citty";
 import { z } from "zod";
 import { createApiToken } from "../../db/api-tokens.ts";
 import { CliError, EXIT } from "../frame/exit.ts";
-import { createOutput } from "../frame/output.ts";
+import { createOutput, table } from "../frame/output.ts";
 import { findLocalStack } from "../local/local-json.ts";
+import { commonArgs, connectApi } from "./api.ts";
 import { jsonArgs } from "./state.ts";
 
 const MS_PER_DAY = 86_400_000;
@@ -66,7 +67,49 @@ async function written<T>(work: () => Promise<T>): Promise<T> {
   }
 }
 
+const apiToken = z.looseObject({
+  id: z.string(),
+  name: z.string(),
+  scopes: z.array(z.string()),
+  expiresAt: z.string().nullable(),
+  revokedAt: z.string().nullable(),
+});
+
+const list = defineCommand({
+  meta: { name: "list", description: "List the tokens of the management API; none is shown" },
+  args: commonArgs,
+  async run({ args }) {
+    const { api, output } = connectApi(args);
+    const tokens = await api.list("/tokens", apiToken);
+    if (output.json) {
+      for (const one of tokens) output.data(one, "");
+      return;
+    }
+    const rows = tokens.map((one) => [one.id, one.name, one.scopes.join(", "), lifeOf(one)]);
+    output.data({}, table(["ID", "NAME", "MAY", "STATE"], rows));
+  },
+});
+
+function lifeOf({ revokedAt, expiresAt }: z.infer<typeof apiToken>): string {
+  if (revokedAt !== null) return `revoked ${revokedAt}`;
+  if (expiresAt === null) return "good until it is revoked";
+  return `${Date.parse(expiresAt) <= Date.now() ? "expired" : "good until"} ${expiresAt}`;
+}
+
+const revoke = defineCommand({
+  meta: { name: "revoke", description: "Revoke a token of the management API: it is refused from now on" },
+  args: {
+    id: { type: "positional", required: true, description: "Its id, as list shows it" },
+    ...commonArgs,
+  },
+  async run({ args }) {
+    const { api, output } = connectApi(args);
+    const revoked = await api.delete(`/tokens/${encodeURIComponent(args.id)}`, apiToken);
+    output.data(revoked, `${revoked.id}  ${revoked.name}  ${lifeOf(revoked)}`);
+  },
+});
+
 export default defineCommand({
-  meta: { name: "token", description: "Make tokens of the management API" },
-  subCommands: { create },
+  meta: { name: "token", description: "Tokens of the management API" },
+  subCommands: { create, list, revoke },
 });

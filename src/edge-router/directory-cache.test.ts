@@ -11,6 +11,7 @@ class World {
   nowMs = 1_000_000;
   directory = new Map<string, unknown>();
   copies = new Map<string, unknown>();
+  copiedNotices: () => Promise<unknown> = async () => null;
   state: "up" | "down" | "hanging" = "up";
   authority = (host: string): unknown => this.directory.get(host) ?? null;
   asked = 0;
@@ -33,6 +34,7 @@ class World {
           this.copyReads += 1;
           return this.copies.get(host) ?? null;
         },
+        readNotices: () => this.copiedNotices(),
         now: () => this.nowMs,
         timer: (ms, fire) => {
           const timer = { atMs: this.nowMs + ms, fire };
@@ -295,6 +297,65 @@ describe("without the directory (H18)", () => {
     await world.pass(7_000);
     world.copies.set("acme.example.com", recordOf("suspended", 9, { tenantId: "ten_2" }));
     expect(stateOf(await world.find())).toBe("active 5");
+  });
+
+  describe("in maintenance", () => {
+    const notice = { message: "Back at noon.", retryAfterSeconds: 60, allow: [] };
+    const messageOf = (lookup: Lookup): string | undefined =>
+      lookup.kind === "record" ? (lookup.record.notice?.message ?? "none") : lookup.kind;
+    const copied = (scope: string, revision: number, maintenance: typeof notice | null) => {
+      world.copiedNotices = async () => [{ scope, revision, maintenance }];
+    };
+    beforeEach(() => void world.copies.set("acme.example.com", recordOf("active", 1)));
+
+    test("the notice from before goes on, though the copy of the record has none (D2)", async () => {
+      world.put("active", 1, { notice, noticeRevision: 7 });
+      await world.find();
+      world.state = "down";
+      await world.pass(7_000);
+      expect(messageOf(await world.find())).toBe("Back at noon.");
+      // KV is a minute late, or is away as well.
+      copied("*", 6, null);
+      await world.pass(5_000);
+      expect(messageOf(await world.find())).toBe("Back at noon.");
+      world.copiedNotices = () => Promise.reject(new Error("away"));
+      await world.pass(5_000);
+      expect(messageOf(await world.find())).toBe("Back at noon.");
+    });
+
+    test.each(["*", "default"])(
+      "an isolate without a record takes the copy of the notice of %s (D2)",
+      async (scope) => {
+        world.state = "down";
+        copied(scope, 7, notice);
+        expect(messageOf(await world.find())).toBe("Back at noon.");
+        copied("elsewhere", 8, notice);
+        await world.pass(5_000);
+        expect(messageOf(await world.find("globex.example.com"))).toBe("unavailable");
+        world.copies.set("globex.example.com", recordOf("active", 1, { host: "globex.example.com" }));
+        await world.pass(5_000);
+        expect(messageOf(await world.find("globex.example.com"))).toBe("none");
+      },
+    );
+
+    test("a later copy begins it, or ends it", async () => {
+      world.put("active", 2);
+      await world.find();
+      world.state = "down";
+      copied("*", 7, notice);
+      await world.pass(7_000);
+      expect(messageOf(await world.find())).toBe("Back at noon.");
+      copied("*", 8, null);
+      await world.pass(5_000);
+      expect(messageOf(await world.find())).toBe("none");
+    });
+
+    test("of the platform it is told to who has no tenant, too", async () => {
+      world.state = "down";
+      copied("*", 7, notice);
+      expect(messageOf(await world.find("*"))).toBe("Back at noon.");
+      expect(messageOf(await world.find("nobody.example.com"))).toBe("Back at noon.");
+    });
   });
 
   test("a host that nobody knows is not called unknown then", async () => {

@@ -1,3 +1,4 @@
+import { readNotices, recordOfNobody, withLaterNotice, withNotice } from "../policy/notice.ts";
 import { directoryRecord, directoryShard, type DirectoryRecord } from "../policy/record.ts";
 import type { Clock } from "../shared/clock.ts";
 import { err, ok, type Result } from "../shared/result.ts";
@@ -21,6 +22,8 @@ export interface DirectoryCachePorts {
   readonly ask: (host: string) => Promise<unknown>;
   /** Reads the copy for outages. Null: there is none. */
   readonly readCopy: (host: string) => Promise<unknown>;
+  /** Reads the copy of the notices that a shard was told. Null: there is none. */
+  readonly readNotices: (shard: string) => Promise<unknown>;
   readonly now: Clock;
   readonly timer: Timer;
   /** Told once when lookups of a shard begin to fail, and once when they work again. */
@@ -103,8 +106,13 @@ export function createDirectoryCache(ports: DirectoryCachePorts, limits: Directo
 
   async function copyOf(host: string): Promise<Entry | undefined> {
     try {
-      const copy = parseRecord(host, await within(ports.timer, limits.lookupTimeoutMs, ports.readCopy(host)));
-      return copy.ok && copy.value !== null ? entryOf(copy.value, null) : undefined;
+      const reading = Promise.all([ports.readCopy(host), ports.readNotices(directoryShard(host)).catch(() => null)]);
+      const [copied, copiedNotices] = await within(ports.timer, limits.lookupTimeoutMs, reading);
+      const copy = parseRecord(host, copied);
+      if (!copy.ok) return undefined;
+      const notices = readNotices(copiedNotices);
+      const record = copy.value === null ? recordOfNobody(host, notices) : withNotice(copy.value, notices);
+      return record === null ? undefined : entryOf(record, null);
     } catch {
       return undefined;
     }
@@ -175,11 +183,13 @@ function parseRecord(host: string, answer: unknown): Result<DirectoryRecord | nu
 
 /**
  * The better one of what was confirmed and the copy. The copy wins unless it is of an earlier revision or another tenant: the
- * directory may have gone away right after a suspension.
+ * directory may have gone away right after a suspension. Maintenance has a revision of its own, and is judged by that.
  */
 function newer(confirmed: Entry | undefined, copy: Entry | undefined): Entry | undefined {
   if (copy === undefined) return confirmed;
   if (confirmed === undefined || confirmed.record === null) return copy;
   if (copy.record === null || copy.record.tenantId !== confirmed.record.tenantId) return confirmed;
-  return copy.record.revision >= confirmed.record.revision ? copy : confirmed;
+  return copy.record.revision >= confirmed.record.revision
+    ? entryOf(withLaterNotice(copy.record, confirmed.record), null)
+    : entryOf(withLaterNotice(confirmed.record, copy.record), confirmed.confirmedAtMs);
 }

@@ -4,7 +4,7 @@ import { tenantCall, type CallAnswer, type TenantCall, type TenantCallsRpc } fro
 import type { LaneRpc } from "../protocol/lane.ts";
 import type { SessionsRpc } from "../protocol/portal-rpc.ts";
 import { isLoopbackHost, parseBaseDomains } from "../policy/host.ts";
-import { directoryCopyKey, directoryShard, type DirectoryRpc } from "../policy/record.ts";
+import { directoryCopyKey, directoryShard, noticesCopyKey, type DirectoryRpc } from "../policy/record.ts";
 import { systemClock } from "../shared/clock.ts";
 import { createLogger } from "../shared/log.ts";
 import type { TraceEnv } from "../shared/tracing/settings.ts";
@@ -75,6 +75,7 @@ function edgeOf(env: EdgeEnv): Edge {
     {
       ask: (host) => env.DIRECTORY.getByName(directoryShard(host)).lookupOrNotice(host),
       readCopy: (host) => env.DIRECTORY_COPY.get(directoryCopyKey(host), "json"),
+      readNotices: (shard) => env.DIRECTORY_COPY.get(noticesCopyKey(shard), "json"),
       now: systemClock,
       timer: systemTimer,
       onOutage: (shard, state) => log.warn(`directory outage: ${state}`, { shard }),

@@ -89,6 +89,8 @@ export const directoryRecord = z.object({
   policy: edgePolicy.optional(),
   /** Of the whole platform, or of the cluster; put there by the directory, for all hosts at once. Absent: none. */
   notice: maintenance.optional(),
+  /** Of the newest notice that concerns the host, be it over; absent: there never was one. Later copies of a record may know less. */
+  noticeRevision: z.number().int().positive().optional(),
   /** Raising it ends everybody's sessions on this tenant. */
   accessRevision: z.number().int().nonnegative(),
   /** Account id -> epoch seconds: tokens of that account issued before are refused. Bounded. */
@@ -142,3 +144,6 @@ export const DIRECTORY_SHARD_NAMES: readonly string[] = Array.from(
 
 /** Key of a host's copy in the KV namespace DIRECTORY_COPY; the value is the record as JSON. Read only while the directory is away. */
 export const directoryCopyKey = (host: string): string => `host:${host}`;
+
+/** Key of a directory object's notices there, as a JSON list: all that it was told, also those that are over. */
+export const noticesCopyKey = (shard: string): string => `notices:${shard}`;

@@ -1,8 +1,10 @@
 import { DurableObject } from "cloudflare:workers";
+import { recordOfNobody, withNotice } from "../policy/notice.ts";
 import {
   directoryCopyKey,
   directoryRecord,
   maintenanceNotice,
+  noticesCopyKey,
   WHOLE_PLATFORM,
   type DirectoryRecord,
   type DirectoryRpc,
@@ -21,19 +23,8 @@ const COPY_RETRY_MAX_MS = 60_000;
 /** KV writes at once; an object has six outgoing connections. */
 const COPY_PARALLEL = 4;
 
-/** What carries the platform's notice to who has no tenant. */
-const NOBODY: DirectoryRecord = {
-  host: WHOLE_PLATFORM,
-  tenantId: "",
-  slug: "",
-  cluster: WHOLE_PLATFORM,
-  state: "active",
-  node: null,
-  routes: [],
-  accessRevision: 0,
-  notBefore: {},
-  revision: 0,
-};
+/** Stands among the hosts that are to be copied for the object's notices. */
+const NOTICES = WHOLE_PLATFORM;
 
 interface HostRow extends Record<string, SqlStorageValue> {
   tenant_id: string;
@@ -44,7 +35,7 @@ interface HostRow extends Record<string, SqlStorageValue> {
 /**
  * One shard of the directory: the authority on which tenant holds a host (docs/storage.md, "Directory"). Every write is fenced by the
  * tenant's revision; a removal leaves a tombstone per host and tenant, so a late or repeated write can't bring a host back. After the
- * commit, the record is copied to KV, which the edge reads only while this object can't be reached.
+ * commit, record or notices are copied to KV, which the edge reads only while this object can't be reached.
  */
 export class Directory extends DurableObject<DirectoryEnv> implements DirectoryRpc {
   readonly #sql: SqlStorage;
@@ -74,22 +65,13 @@ export class Directory extends DurableObject<DirectoryEnv> implements DirectoryR
   }
 
   async lookup(host: string): Promise<DirectoryRecord | null> {
-    const platform = this.#notices.get(WHOLE_PLATFORM);
-    if (host === WHOLE_PLATFORM) {
-      return platform?.maintenance ? { ...NOBODY, notice: platform.maintenance, revision: platform.revision } : null;
-    }
+    if (host === WHOLE_PLATFORM) return recordOfNobody(host, this.#notices);
     const row = this.#row(host);
-    if (row === null) return null;
-    const record = directoryRecord.parse(JSON.parse(row.record));
-    const notice = platform?.maintenance ?? this.#notices.get(record.cluster)?.maintenance;
-    return notice ? { ...record, notice } : record;
+    return row === null ? null : withNotice(directoryRecord.parse(JSON.parse(row.record)), this.#notices);
   }
 
   async lookupOrNotice(host: string): Promise<DirectoryRecord | null> {
-    const record = await this.lookup(host);
-    const platform = this.#notices.get(WHOLE_PLATFORM);
-    if (record !== null || !platform?.maintenance) return record;
-    return { ...NOBODY, host, notice: platform.maintenance, revision: platform.revision };
+    return (await this.lookup(host)) ?? recordOfNobody(host, this.#notices);
   }
 
   async putNotice(input: MaintenanceNotice): Promise<{ applied: boolean; revision: number }> {
@@ -97,8 +79,12 @@ export class Directory extends DurableObject<DirectoryEnv> implements DirectoryR
     const { scope, revision } = notice;
     const held = this.#notices.get(scope);
     if (held !== undefined && held.revision > revision) return { applied: false, revision: held.revision };
-    this.#sql.exec("INSERT OR REPLACE INTO notices (scope, notice) VALUES (?, ?)", scope, JSON.stringify(notice));
+    this.ctx.storage.transactionSync(() => {
+      this.#sql.exec("INSERT OR REPLACE INTO notices (scope, notice) VALUES (?, ?)", scope, JSON.stringify(notice));
+      this.#markCopy(NOTICES);
+    });
     this.#notices.set(scope, notice);
+    await this.#startCopying();
     return { applied: true, revision };
   }
 
@@ -209,15 +195,23 @@ export class Directory extends DurableObject<DirectoryEnv> implements DirectoryR
 
   /** Writes what holds now. A change that came in meanwhile keeps the row, and the next round copies it. */
   async #copyOne(host: string, change: number): Promise<boolean> {
-    const row = this.#row(host);
     try {
-      if (row === null) await this.env.DIRECTORY_COPY.delete(directoryCopyKey(host));
-      else await this.env.DIRECTORY_COPY.put(directoryCopyKey(host), row.record);
+      await this.#writeCopy(host);
     } catch {
       return false;
     }
     this.#sql.exec("DELETE FROM pending_copies WHERE host = ? AND change = ?", host, change);
     return true;
+  }
+
+  async #writeCopy(host: string): Promise<void> {
+    const { DIRECTORY_COPY: copy } = this.env;
+    if (host === NOTICES) {
+      return await copy.put(noticesCopyKey(this.ctx.id.name ?? ""), JSON.stringify([...this.#notices.values()]));
+    }
+    const row = this.#row(host);
+    if (row === null) await copy.delete(directoryCopyKey(host));
+    else await copy.put(directoryCopyKey(host), row.record);
   }
 
   async #setNextAlarm(): Promise<void> {

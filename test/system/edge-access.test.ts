@@ -503,8 +503,8 @@ describe("rules for visitors", () => {
       [BASE, "/sign-in"],
       [`nobody.${BASE}`, "/"],
     ];
-    const all = async (address?: string) =>
-      await Promise.all(ways.map(async ([host, path]) => codeOf(await ask(host, path, address))[1]));
+    const all = async (address?: string, of = ways) =>
+      await Promise.all(of.map(async ([host, path]) => codeOf(await ask(host, path, address))[1]));
     const closed = ways.map(() => "maintenance");
     await tell("*", notice);
     try {
@@ -513,6 +513,18 @@ describe("rules for visitors", () => {
       expect([page.status, page.headers["retry-after"]]).toEqual([503, "120"]);
       expect(page.body).toContain("Moving house.");
       expect(await all("192.0.2.99")).not.toContain("maintenance");
+      // Also while the directory is away, and at hosts that the edge was never asked for: from the copies.
+      await stack.setDirectoryDown(true);
+      try {
+        const cold: typeof ways = [
+          [`plc--${west.record.slug}.${BASE}`, "/"],
+          [`stranger.${BASE}`, "/"],
+        ];
+        const isClosed = async () => (await all(undefined, [...ways, ...cold])).every((code) => code === "maintenance");
+        await until("the copies to close everything", isClosed, { timeoutMs: 20_000 });
+      } finally {
+        await stack.setDirectoryDown(false);
+      }
       // Nobody brings the address that is allowed along.
       const spoofed = { "x-forwarded-for": "192.0.2.99", "cf-connecting-ip": "192.0.2.99" };
       expect(codeOf(await tenant.ask("/app", { headers: spoofed }))).toEqual([503, "maintenance"]);

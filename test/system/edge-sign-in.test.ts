@@ -365,8 +365,8 @@ describe("the one-time code", () => {
     expect((await browser.visit(back.toString())).status).toBe(303);
   });
 
-  test("is worthless on another host, with another verifier, and after its time", async () => {
-    for (const spoil of ["host", "verifier", "time", "membership"] as const) {
+  test("is worthless on another host, at another tenant, with another verifier, and after its time (H16, G05)", async () => {
+    for (const spoil of ["host", "tenant", "verifier", "time", "membership"] as const) {
       const email = `spoil-${spoil}@acme.example`;
       await stack.members.ensureMember(memberOf("acme", email));
       const browser = createBrowser(stack.port);
@@ -383,6 +383,8 @@ describe("the one-time code", () => {
       if (spoil === "verifier") {
         browser.setCookie(`acme.${BASE}`, name, `${randomBytes(32).toString("base64url")}.${value.split(".")[1]}`);
       }
+      // As if the host had been another tenant's when the code was made.
+      if (spoil === "tenant") await sql`update portal.sign_in_code set tenant_id = 'ten_before'`;
       if (spoil === "time") await sql`update portal.sign_in_code set expires_at = now() - interval '1 second'`;
       if (spoil === "membership") {
         await sql`delete from portal.member where user_id = (select id from portal.user where email = ${email})`;

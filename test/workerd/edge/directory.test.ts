@@ -1,7 +1,7 @@
 import { evictDurableObject, runDurableObjectAlarm, runInDurableObject } from "cloudflare:test";
 import { env } from "cloudflare:workers";
 import { beforeEach, describe, expect, test, vi } from "vitest";
-import { directoryCopyKey, type DirectoryRecord } from "../../../src/policy/record.ts";
+import { directoryCopyKey, noticesCopyKey, type DirectoryRecord } from "../../../src/policy/record.ts";
 import type { Directory } from "../../../src/relay/directory.ts";
 
 declare global {
@@ -228,5 +228,18 @@ describe("a maintenance notice", () => {
     await directory.putNotice({ scope: "*", revision: 9, maintenance: notice });
     await vi.waitFor(async () => expect(await copy()).toMatchObject({ revision: 1 }));
     expect(await copy()).not.toHaveProperty("notice");
+  });
+
+  test("is copied to KV with those that are over, under the object's own name, and by the alarm where KV refused it", async () => {
+    const copied = () => DIRECTORY_COPY.get(noticesCopyKey(`directory-test-${count}`), "json");
+    const west = { scope: "west", revision: 5, maintenance: notice };
+    await directory.putNotice(west);
+    await vi.waitFor(async () => expect(await copied()).toEqual([west]), SOON);
+    await runInDurableObject(directory, (object) => failingCopies(object));
+    const over = { scope: "*", revision: 6, maintenance: null };
+    await directory.putNotice(over);
+    await evictDurableObject(directory);
+    expect(await runDurableObjectAlarm(directory)).toBe(true);
+    expect(await copied()).toEqual(expect.arrayContaining([west, over]));
   });
 });

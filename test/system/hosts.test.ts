@@ -178,3 +178,47 @@ test("a host below another cluster's base domain is nobody's own (D12)", async (
   const refused = await causeway("tenant", "host", "add", "acme", "shop.east.causeway.localhost");
   expect([refused.code, refused.stderr]).toEqual([2, expect.stringContaining("base domain of the platform")]);
 });
+
+test("a cluster gets another base domain and loses it again, by its commands", async () => {
+  const base = stack.baseDomain;
+  const listed = await stack.cli("cluster", "list");
+  expect(listed.stdout, listed.stderr).toMatch(new RegExp(`^default +default +${RegExp.escape(base)} *$`, "m"));
+  const set = (domains: string) => causeway("cluster", "domains", "default", "--set", domains, "--wait");
+  const more = await set(`${base}, more.example`);
+  expect(more.code, more.stderr).toBe(0);
+  expect(more.data()).toMatchObject({ name: "default", baseDomains: [base, "more.example"] });
+  await until("acme's host below it", async () => (await seen("acme.more.example")) === "acme", EFFECTIVE);
+  const nonsense = await set("no domain");
+  expect([nonsense.code, nonsense.stderr]).toEqual([2, expect.stringContaining("not a domain name")]);
+  expect((await set(base)).code).toBe(0);
+  await until("that host to be gone", async () => (await seen("acme.more.example")) === "unknown-host", EFFECTIVE);
+  expect(await seen("acme")).toBe("acme");
+});
+
+test("maintenance of everything or of a cluster begins and ends by its command (D2)", async () => {
+  const maintenance = async (...args: string[]) => {
+    const { code, stderr } = await causeway("maintenance", ...args, "--wait");
+    expect(code, stderr).toBe(0);
+  };
+  const codes = async () => await Promise.all(["acme", "plc--acme", stack.baseDomain].map(codeAt));
+  const codeAt = async (host: string) => (await stack.request(host, "/")).headers["causeway-error"] ?? "none";
+  await maintenance("on", "--message", "Back at noon.", "--retry-after", "120");
+  await until(
+    "everything to be closed",
+    async () => new Set([...(await codes()), "maintenance"]).size === 1,
+    EFFECTIVE,
+  );
+  const page = await stack.request("acme", "/", { headers: { accept: "text/html" } });
+  expect([page.status, page.headers["retry-after"]]).toEqual([503, "120"]);
+  expect(page.text).toContain("Back at noon.");
+  await maintenance("on", "--cluster", "default");
+  await maintenance("off");
+  await until("the portal to be back", async () => (await codeAt(stack.baseDomain)) === "none", EFFECTIVE);
+  expect(await codeAt("acme")).toBe("maintenance");
+  await maintenance("off", "--cluster", "default");
+
+  const usage = await causeway("maintenance", "perhaps");
+  expect([usage.code, usage.stderr]).toEqual([2, expect.stringContaining('"perhaps" is neither on nor off')]);
+  const nowhere = await causeway("maintenance", "on", "--cluster", "nowhere");
+  expect([nowhere.code, nowhere.stderr]).toEqual([1, expect.stringContaining("nowhere")]);
+});

@@ -11,9 +11,10 @@ import { valuesOf } from "./target-headers.ts";
  */
 export function withOwnOrigin(url: URL, request: HeaderList, fields: HeaderList): HeaderList | null {
   const [origin, another] = valuesOf(fields, "origin");
+  if (origin === undefined || another !== undefined) return null;
   const [scheme] = valuesOf(request, "x-forwarded-proto");
   const [visitorHost] = valuesOf(request, "x-forwarded-host");
-  if (origin === undefined || another !== undefined || scheme === undefined || visitorHost === undefined) return null;
+  if (scheme === undefined || visitorHost === undefined) return null;
   const visitor = `${scheme}://${visitorHost}`;
   if (!URL.canParse(origin) || !URL.canParse(visitor)) return null;
   if (new URL(origin).origin !== new URL(visitor).origin) return null;

@@ -9,6 +9,13 @@ export interface RequestHeaders {
   readonly contentLength: number | null;
 }
 
+/** Length and first letter of each name that is looked at: nearly all others are passed on for a look at those, without a copy in lower case. */
+const shapeOf = (name: string): number => (Math.min(name.length, 31) << 5) | (name.charCodeAt(0) & 31);
+const SPECIAL = new Uint8Array(32 * 32);
+for (const name of [...HOP_BY_HOP, ...WEBSOCKET_HANDSHAKE, "host", "expect", "content-length"])
+  SPECIAL[shapeOf(name)] = 1;
+const isSpecial = (name: string): boolean => SPECIAL[shapeOf(name)] === 1;
+
 /**
  * A request's fields for the target: without those of the hop, without Host (a target's setting says which one it gets), without Expect
  * (the answer to it was given at the edge). Two different lengths, or a length that is none, are how requests are smuggled.
@@ -19,6 +26,10 @@ export function targetRequestHeaders(headers: HeaderList): Result<RequestHeaders
   let contentLength: number | null = null;
   for (const field of headers) {
     const [name, value] = field;
+    if (listed === null && !isSpecial(name)) {
+      list.push(field);
+      continue;
+    }
     const lower = name.toLowerCase();
     if (HOP_BY_HOP.has(lower) || WEBSOCKET_HANDSHAKE.has(lower) || listed?.has(lower) === true) continue;
     if (lower === "host" || lower === "expect") continue;
@@ -38,6 +49,10 @@ export function targetResponseHeaders(headers: HeaderList): HeaderList {
   const listed = connectionListed(headers);
   const kept: (readonly [string, string])[] = [];
   for (const field of headers) {
+    if (listed === null && !isSpecial(field[0])) {
+      kept.push(field);
+      continue;
+    }
     const lower = field[0].toLowerCase();
     if (HOP_BY_HOP.has(lower) || WEBSOCKET_HANDSHAKE.has(lower) || listed?.has(lower) === true) continue;
     kept.push(field);
@@ -73,6 +88,10 @@ const latin1 = (value: Uint8Array | string | undefined): string =>
       ? value
       : Buffer.from(value.buffer, value.byteOffset, value.length).toString("latin1");
 
-/** Values of a field in order, its name in any case. */
-export const valuesOf = (headers: HeaderList, name: string): string[] =>
-  headers.filter(([field]) => field.toLowerCase() === name).map(([, value]) => value);
+/** Values of a field in order; `name` in lower case, the field's in any. */
+export function valuesOf(headers: HeaderList, name: string): string[] {
+  const values: string[] = [];
+  for (const [field, value] of headers)
+    if (field.length === name.length && field.toLowerCase() === name) values.push(value);
+  return values;
+}

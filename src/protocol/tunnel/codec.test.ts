@@ -32,10 +32,10 @@ const anyFrame = fc.record({
     fc.uint8Array({ maxLength: 40 }),
     headers
       .map((list) => encodeResponse({ status: 200, headers: list }))
-      .map((e) => (e.ok ? e.payload : new Uint8Array())),
+      .map((e) => (e.ok ? Uint8Array.from(e.payload) : new Uint8Array())),
     headers
       .map((list) => encodeOpen({ ...GET, headers: list }, 70_000))
-      .map((e) => (e.ok ? e.payload : new Uint8Array())),
+      .map((e) => (e.ok ? Uint8Array.from(e.payload) : new Uint8Array())),
   ),
 });
 

@@ -1,5 +1,5 @@
 import { readU16, readU32, writeU16, writeU32 } from "./frame.ts";
-import { narrow, readLatin1, writeLatin1 } from "./latin1.ts";
+import { narrow, readLatin1, unwritten, writeLatin1 } from "./latin1.ts";
 import { HEAD_BYTES_MAX, HEAD_FIELDS_MAX, TARGET_BYTES_MAX, URGENCY_DEFAULT, URGENCY_MAX } from "./limits.ts";
 import type { HeaderList, OpenRequest, ResponseHead } from "./types.ts";
 
@@ -120,7 +120,7 @@ function encodeTexts(fixedBytes: number, leading: readonly string[], headers: He
   }
   const bytes = fixedBytes + 2 + 2 * texts.length + blob.length;
   if (bytes > HEAD_BYTES_MAX) return notSendable("the head is too long");
-  const payload = new Uint8Array(bytes);
+  const payload = unwritten(bytes);
   writeU16(payload, fixedBytes, headers.length);
   let at = fixedBytes + 2;
   for (const text of texts) {
@@ -165,8 +165,8 @@ function decodeTexts(payload: Uint8Array, fixedBytes: number, leadingCount: numb
     const middle = start + readU16(payload, length);
     at = middle + readU16(payload, length + 2);
     length += 4;
-    const name = blob.slice(start, middle);
-    if (!isToken(name)) return notSendable("a header's name is not a token");
+    const name = nameIn(blob, start, middle);
+    if (name === null) return notSendable("a header's name is not a token");
     headers.push([name, blob.slice(middle, at)]);
   }
   const wrong = BROKEN_VALUE.test(blob) ? wrongValue(headers) : null;
@@ -177,6 +177,24 @@ function wrongValue(headers: HeaderList): string | null {
   for (const [name, value] of headers)
     if (BROKEN_VALUE.test(value)) return `header ${name} has a line break or NUL in its value`;
   return null;
+}
+
+/** Names that came lately, by what they look like. Nearly every name has come before: then it needs no text of its own, no check and no new hash. */
+const NAME_SLOTS = 512;
+const NAME_LENGTH_MAX = 64;
+const lately: string[] = Array.from({ length: NAME_SLOTS }, () => "");
+
+/** Null: not a token. */
+function nameIn(blob: string, start: number, end: number): string | null {
+  const length = end - start;
+  const slot = (length * 33 + blob.charCodeAt(start) * 7 + blob.charCodeAt(end - 1)) % NAME_SLOTS;
+  const last = lately[slot];
+  if (last !== undefined && last.length === length && length > 0 && blob.startsWith(last, start)) return last;
+  const name = blob.slice(start, end);
+  if (!isToken(name)) return null;
+  // As a key it is a text of its own; a slice would keep the whole head.
+  if (length <= NAME_LENGTH_MAX) lately[slot] = Object.keys({ [name]: 0 })[0] ?? "";
+  return name;
 }
 
 /** A loop over a table: half of what a regular expression takes for a name. */

@@ -7,6 +7,7 @@ interface NativeView {
   write(text: string, offset: number, encoding: "latin1"): number;
 }
 interface NativeBuffer {
+  allocUnsafe(bytes: number): Uint8Array;
   from(buffer: ArrayBufferLike, byteOffset: number, length: number): NativeView;
 }
 
@@ -21,6 +22,9 @@ const octets = (text: string): string => fromBytes(utf8.encode(text));
 
 /** The text as it will be sent, so that its length is the number of bytes. */
 export const narrow = (text: string): string => (WIDE.test(text) ? octets(text) : text);
+
+/** Memory of which every byte will be written: a piece of the platform's pool where it has one, a third of the cost of an array of its own. */
+export const unwritten = (bytes: number): Uint8Array => native?.allocUnsafe(bytes) ?? new Uint8Array(bytes);
 
 /** `text` must be narrow. Writes it at `at`. */
 export function writeLatin1(into: Uint8Array, at: number, text: string): void {

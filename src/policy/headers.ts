@@ -326,15 +326,20 @@ export function isWebSocketUpgrade(method: string, headers: Headers): boolean {
 
 /** The inbound traceparent if it is valid (W3C Trace Context, version 00), otherwise a new one. `random` fills the array. */
 export function continueTrace(inbound: string | null, random: (bytes: Uint8Array) => void): string {
-  if (inbound !== null) {
-    const [, trace, span] = /^00-([0-9a-f]{32})-([0-9a-f]{16})-[0-9a-f]{2}$/.exec(inbound) ?? [];
-    if (trace !== undefined && !/^0+$/.test(trace) && span !== undefined && !/^0+$/.test(span)) return inbound;
-  }
+  if (inbound !== null && isTraceparent(inbound)) return inbound;
   const bytes = new Uint8Array(24);
   random(bytes);
   let hex = "";
   for (const byte of bytes) hex += HEX[byte];
-  return `00-${hex.slice(0, 32)}-${hex.slice(32)}-00`;
+  return newTraceparent(hex);
 }
+
+export function isTraceparent(inbound: string): boolean {
+  const [, trace, span] = /^00-([0-9a-f]{32})-([0-9a-f]{16})-[0-9a-f]{2}$/.exec(inbound) ?? [];
+  return trace !== undefined && !/^0+$/.test(trace) && span !== undefined && !/^0+$/.test(span);
+}
+
+/** `hex`: 48 random digits. Not sampled. */
+export const newTraceparent = (hex: string): string => `00-${hex.slice(0, 32)}-${hex.slice(32)}-00`;
 
 const HEX: readonly string[] = Array.from({ length: 256 }, (_, byte) => byte.toString(16).padStart(2, "0"));

@@ -67,6 +67,7 @@ export function headerPairs(raw: readonly (Uint8Array | string)[]): [string, str
   return pairs;
 }
 
+/** Names that a Connection field lists and that are not gone anyway; null for none, which is the usual case. */
 function connectionListed(headers: HeaderList): Set<string> | null {
   let listed: Set<string> | null = null;
   for (const [name, value] of headers) {
@@ -75,9 +76,12 @@ function connectionListed(headers: HeaderList): Set<string> | null {
   return listed;
 }
 
-function addListed(into: Set<string> | null, value: string): Set<string> {
-  const listed = into ?? new Set<string>();
-  for (const token of value.split(",")) listed.add(token.trim().toLowerCase());
+function addListed(into: Set<string> | null, value: string): Set<string> | null {
+  let listed = into;
+  for (const token of value.toLowerCase().split(",")) {
+    const name = token.trim();
+    if (name !== "close" && !HOP_BY_HOP.has(name)) (listed ??= new Set()).add(name);
+  }
   return listed;
 }
 

@@ -214,17 +214,19 @@ export function createSession(options: SessionOptions): Session {
     if (state === "draining") return refuse("refused-before-start", "the connector is draining");
     if (streams.size >= limits.streams || events.open === undefined)
       return refuse("refused-before-start", "the connector is at its limit");
-    const { windowBytes, ...request } = decoded.value;
+    const { windowBytes, target, method, path, headers, deadlineMs, urgency } = decoded.value;
     const stream = new StreamCore(port, {
       id: streamId,
-      urgency: request.urgency,
+      urgency,
       upgrade,
       receiveEnded: ends,
       window: new StreamWindow(ends ? 0 : limits.streamWindowBytes, windows),
       creditBytes: Math.min(windowBytes, CREDIT_BYTES_MAX),
     });
     streams.add(stream);
-    stream.attach(events.open(stream, { ...request, end: ends, upgrade: upgrade ? "websocket" : null }));
+    const upgradeTo = upgrade ? "websocket" : null;
+    const request = { target, method, path, headers, end: ends, upgrade: upgradeTo, deadlineMs, urgency } as const;
+    stream.attach(events.open(stream, request));
   };
 
   const frameOfStream = (frame: Frame): void => {

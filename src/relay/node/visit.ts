@@ -1,6 +1,6 @@
-import { randomFillSync } from "node:crypto";
+import { randomBytes, randomFillSync } from "node:crypto";
 import type { Exchange, HeaderList } from "../../http1/types.ts";
-import { continueTrace } from "../../policy/headers.ts";
+import { isTraceparent, newTraceparent } from "../../policy/headers.ts";
 import { problemParts } from "../../policy/problem-response.ts";
 import { newId } from "../../shared/ids.ts";
 import type { ErrorCode } from "../../shared/problem.ts";
@@ -47,6 +47,19 @@ export function pooledRandom(bytes: Uint8Array): void {
   for (let at = 0; at < bytes.length; at++) bytes[at] = pool[used++] ?? 0;
 }
 
+let hex = "";
+let usedDigits = 0;
+
+/** The same as digits, made many at a time. */
+function pooledHex(digits: number): string {
+  if (usedDigits + digits > hex.length) {
+    hex = randomBytes(POOL_BYTES).toString("hex");
+    usedDigits = 0;
+  }
+  usedDigits += digits;
+  return hex.slice(usedDigits - digits, usedDigits);
+}
+
 export function newVisit(
   exchange: Exchange,
   about: Pick<Visit, "clientAddress" | "scheme" | "startedMs"> & {
@@ -54,12 +67,14 @@ export function newVisit(
   },
   tracer: Tracer | null,
 ): Visit {
-  const { peer, ...rest } = about;
+  const { clientAddress, scheme, startedMs, peer } = about;
   const { method, headers } = exchange.request;
   const { traceparent, span } =
     peer === null ? entered(tracer, headers, method) : passedOn(tracer, peer.traceparent, method);
   return {
-    ...rest,
+    clientAddress,
+    scheme,
+    startedMs,
     fromPeer: peer !== null,
     requestId: peer?.requestId ?? newId("req", pooledRandom),
     traceparent,
@@ -81,7 +96,7 @@ type Traced = Pick<Visit, "traceparent" | "span">;
 
 function entered(tracer: Tracer | null, headers: HeaderList, method: string): Traced {
   const inbound = headerOf(headers, "traceparent");
-  const traceparent = continueTrace(inbound, pooledRandom);
+  const traceparent = inbound !== null && isTraceparent(inbound) ? inbound : newTraceparent(pooledHex(48));
   if (tracer === null) return { traceparent, span: null };
   return tracer.enter(traceparent, traceparent === inbound, spanMethod(method));
 }

@@ -123,9 +123,11 @@ export function write<Params extends z.ZodObject, Query extends z.ZodObject, Bod
         if (!result.ok) throw new Refused(result.error);
         const written = result.value;
         const actor = `token:${call.caller.tokenId}`;
-        await recordAudit(tx, { actor, requestId: call.requestId, ...written.audit }, call.now);
         const kept = { status: definition.status, headers: written.headers ?? {}, body: written.body };
-        await reserved.value.reservation.store(kept);
+        await Promise.all([
+          recordAudit(tx, { actor, requestId: call.requestId, ...written.audit }, call.now),
+          reserved.value.reservation.store(kept),
+        ]);
         enqueued = [
           ...(written.operation === undefined ? [] : [written.operation]),
           ...(written.furtherOperations ?? []),
@@ -160,7 +162,7 @@ export const etagOf = (revision: number): string => `"${revision}"`;
 
 async function announce(ports: ConsolePorts, { operationId, outboxId }: Enqueued): Promise<void> {
   try {
-    await ports.send({ kind: "operation", operationId, outboxId });
+    await ports.send({ kind: "operation", operationId });
     await markSent(ports.db, outboxId, new Date(ports.clock()));
   } catch {
     ports.log.warn("queue not told, the sweep will", { operationId });

@@ -36,17 +36,20 @@ export async function reserveKey(
   const requestMac = await macOf(caller.secret, `${request.method}\n${request.path}\n${request.body}`);
   const sealingKey = await deriveSealingKey(caller.secret, "causeway idempotency answer");
   const context = `${caller.tokenId}/${key}`;
-  await tx.delete(idempotencyKeys).where(and(mine, lt(idempotencyKeys.expiresAt, now)));
+  const fresh = {
+    requestMac,
+    sealedAnswer: null,
+    createdAt: now,
+    expiresAt: new Date(now.getTime() + IDEMPOTENCY_LIFETIME_MS),
+  };
   const [claimed] = await tx
     .insert(idempotencyKeys)
-    .values({
-      tokenId: caller.tokenId,
-      key,
-      requestMac,
-      createdAt: now,
-      expiresAt: new Date(now.getTime() + IDEMPOTENCY_LIFETIME_MS),
+    .values({ tokenId: caller.tokenId, key, ...fresh })
+    .onConflictDoUpdate({
+      target: [idempotencyKeys.tokenId, idempotencyKeys.key],
+      set: fresh,
+      setWhere: lt(idempotencyKeys.expiresAt, now),
     })
-    .onConflictDoNothing()
     .returning({ key: idempotencyKeys.key });
   if (claimed !== undefined) {
     const store = async (answer: StoredAnswer) => {

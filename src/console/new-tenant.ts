@@ -4,6 +4,7 @@ import { enqueueOperation } from "../db/operations.ts";
 import type { Enqueued } from "../db/operations.ts";
 import { isDedicated, placesTaken, takesTenants } from "../db/placement.ts";
 import { catalogue, clusters, hosts, nodes, routes, services, tenants, workspaces } from "../db/schema.ts";
+import type { NodeRow } from "../db/placement.ts";
 import type { ClusterRow, TenantRow } from "../db/tenants.ts";
 import { NAME_PROBLEM_TEXT, parseSlug } from "../policy/names.ts";
 import type { TenantRoute } from "../policy/record.ts";
@@ -41,37 +42,50 @@ export interface NewTenant {
  */
 export async function createTenant(tx: Db, request: TenantRequest, now: Date): Promise<Result<NewTenant, Failure>> {
   const { slug } = request;
-  // The lock makes creations in one cluster take turns, so that two can't both get the last free place.
-  const [cluster] = await tx
-    .select()
+  const [found] = await tx
+    .select({ id: clusters.id })
     .from(clusters)
-    .where(request.cluster === undefined ? eq(clusters.isDefault, true) : eq(clusters.name, request.cluster))
-    .for("no key update");
-  if (cluster === undefined) return fail("bad-request", `There is no cluster "${request.cluster ?? "(default)"}".`);
+    .where(request.cluster === undefined ? eq(clusters.isDefault, true) : eq(clusters.name, request.cluster));
+  if (found === undefined) return fail("bad-request", `There is no cluster "${request.cluster ?? "(default)"}".`);
 
-  const reserved = await tx
-    .select({ name: nodes.name })
-    .from(nodes)
-    .where(eq(nodes.name, slug))
-    .union(tx.select({ name: clusters.name }).from(clusters).where(eq(clusters.name, slug)));
+  // The lock makes creations in one cluster take turns, so that two can't both get the last free place. So from here on what does not depend
+  // on each other is asked for together: the next one waits for every answer.
+  const [[cluster], reserved, wanted, [domain], active] = await Promise.all([
+    tx.select().from(clusters).where(eq(clusters.id, found.id)).for("no key update"),
+    tx
+      .select({ name: nodes.name })
+      .from(nodes)
+      .where(eq(nodes.name, slug))
+      .union(tx.select({ name: clusters.name }).from(clusters).where(eq(clusters.name, slug))),
+    tx
+      .select()
+      .from(catalogue)
+      .where(
+        and(
+          eq(catalogue.clusterId, found.id),
+          request.services === undefined
+            ? eq(catalogue.isDefault, true)
+            : inArray(catalogue.name, [...request.services]),
+        ),
+      ),
+    tx
+      .select({ name: clusters.name })
+      .from(clusters)
+      .where(
+        sql`${clusters.baseDomains} && (
+          select array_agg(${slug}::text || '.' || base) from ${clusters} own, unnest(own.base_domains) base where own.id = ${found.id})`,
+      ),
+    tx.select().from(nodes).where(takesTenants(found.id)),
+  ]);
+  if (cluster === undefined) return fail("bad-request", `There is no cluster "${request.cluster ?? "(default)"}".`);
   const named = parseSlug(
     slug,
     reserved.map(({ name }) => name),
   );
   if (!named.ok) return fail("bad-request", `slug: ${NAME_PROBLEM_TEXT[named.error]}`);
 
-  const node = await roomFor(tx, cluster, request.node);
+  const node = await roomFor(tx, cluster, active, request.node);
   if (!node.ok) return node;
-
-  const wanted = await tx
-    .select()
-    .from(catalogue)
-    .where(
-      and(
-        eq(catalogue.clusterId, cluster.id),
-        request.services === undefined ? eq(catalogue.isDefault, true) : inArray(catalogue.name, [...request.services]),
-      ),
-    );
   const missing = request.services?.find((name) => !wanted.some((service) => service.name === name));
   if (missing !== undefined) return fail("bad-request", `Cluster "${cluster.name}" has no service "${missing}".`);
 
@@ -88,46 +102,75 @@ export async function createTenant(tx: Db, request: TenantRequest, now: Date): P
   if (byPrefix.size > MAX_ROUTES_PER_TENANT)
     return fail("bad-request", `A tenant has at most ${MAX_ROUTES_PER_TENANT} routes.`);
 
-  const tenantHosts = cluster.baseDomains.map((base) => `${slug}.${base}`);
-  const [domain] = await tx
-    .select({ name: clusters.name })
-    .from(clusters)
-    .where(sql`${clusters.baseDomains} && ${`{${tenantHosts.join(",")}}`}::text[]`);
   if (domain !== undefined) return fail("conflict", `"${slug}" is the domain of cluster "${domain.name}".`);
 
+  const hostNames = cluster.baseDomains.map((base) => `${slug}.${base}`);
   const tenantId = request.id ?? newId("ten");
-  const [tenant] = await tx
-    .insert(tenants)
-    .values({
-      id: tenantId,
-      slug,
-      clusterId: cluster.id,
-      requestedNodeId: node.value,
-      createdAt: now,
-      updatedAt: now,
-      multipleWorkspaces: request.multipleWorkspaces,
-    })
-    .returning();
-  if (tenant === undefined) throw new Error("no row came back");
   const workspaceId = newId("wks");
-  await tx.insert(workspaces).values({ id: workspaceId, tenantId, name: "default", isDefault: true, createdAt: now });
-  await tx.insert(hosts).values(tenantHosts.map((host) => ({ host, tenantId, kind: "primary" as const })));
-  if (wanted.length > 0)
-    await tx.insert(services).values(
-      wanted.map(({ name, driver, protocol, healthPath, needsSchema }) => ({
-        tenantId,
-        workspaceId,
-        name,
-        driver,
-        protocol,
-        healthPath,
-        needsSchema,
-      })),
-    );
-  if (byPrefix.size > 0)
-    await tx.insert(routes).values([...byPrefix.values()].map((route) => routeRow(tenantId, route)));
-  const operation = await enqueueOperation(tx, { kind: "tenant-create", subjectId: tenantId, tenantId, now });
-  return ok({ tenant, cluster, hosts: tenantHosts, operation });
+  const parts = [
+    tx
+      .$with("new_workspace")
+      .as(
+        tx
+          .insert(workspaces)
+          .values({ id: workspaceId, tenantId, name: "default", isDefault: true, createdAt: now })
+          .returning({ of: workspaces.tenantId }),
+      ),
+    tx.$with("new_hosts").as(
+      tx
+        .insert(hosts)
+        .values(hostNames.map((host) => ({ host, tenantId, kind: "primary" as const })))
+        .returning({ of: hosts.tenantId }),
+    ),
+    ...(wanted.length === 0
+      ? []
+      : [
+          tx.$with("new_services").as(
+            tx
+              .insert(services)
+              .values(
+                wanted.map(({ name, driver, protocol, healthPath, needsSchema }) => ({
+                  tenantId,
+                  workspaceId,
+                  name,
+                  driver,
+                  protocol,
+                  healthPath,
+                  needsSchema,
+                })),
+              )
+              .returning({ of: services.tenantId }),
+          ),
+        ]),
+    ...(byPrefix.size === 0
+      ? []
+      : [
+          tx.$with("new_routes").as(
+            tx
+              .insert(routes)
+              .values([...byPrefix.values()].map((route) => routeRow(tenantId, route)))
+              .returning({ of: routes.tenantId }),
+          ),
+        ]),
+  ];
+  const [[tenant], operation] = await Promise.all([
+    tx
+      .with(...parts)
+      .insert(tenants)
+      .values({
+        id: tenantId,
+        slug,
+        clusterId: cluster.id,
+        requestedNodeId: node.value,
+        createdAt: now,
+        updatedAt: now,
+        multipleWorkspaces: request.multipleWorkspaces,
+      })
+      .returning(),
+    enqueueOperation(tx, { kind: "tenant-create", subjectId: tenantId, tenantId, now }),
+  ]);
+  if (tenant === undefined) throw new Error("no row came back");
+  return ok({ tenant, cluster, hosts: hostNames, operation });
 }
 
 /**
@@ -137,27 +180,29 @@ export async function createTenant(tx: Db, request: TenantRequest, now: Date): P
 async function roomFor(
   tx: Db,
   cluster: ClusterRow,
+  active: readonly NodeRow[],
   nodeName: string | undefined,
 ): Promise<Result<string | null, Failure>> {
-  const active = await tx.select().from(nodes).where(takesTenants(cluster.id));
   const wanted = active.find(({ name }) => name === nodeName);
   if (nodeName !== undefined && wanted === undefined)
     return fail("bad-request", `Cluster "${cluster.name}" has no active node "${nodeName}".`);
   if (active.length === 0)
     return fail("no-capacity", `Cluster "${cluster.name}" has no active node. Register one first.`);
   const usable = active.filter((node) => node === wanted || !isDedicated(node));
-  const taken = await placesTaken(
-    tx,
-    usable.map(({ id }) => id),
-  );
+  const placeless = and(eq(tenants.clusterId, cluster.id), isNull(tenants.nodeId));
+  const [taken, [waiting]] = await Promise.all([
+    placesTaken(
+      tx,
+      usable.map(({ id }) => id),
+    ),
+    tx.select({ n: count() }).from(tenants).where(placeless),
+  ]);
   if (wanted !== undefined) {
     const waiting = and(isNull(tenants.nodeId), eq(tenants.requestedNodeId, wanted.id));
     const [asked] = await tx.select({ n: count() }).from(tenants).where(waiting);
     if ((taken.get(wanted.id) ?? 0) + (asked?.n ?? 0) >= wanted.capacity)
       return fail("no-capacity", `Node "${wanted.name}" is full: it takes ${wanted.capacity} tenants.`);
   }
-  const placeless = and(eq(tenants.clusterId, cluster.id), isNull(tenants.nodeId));
-  const [waiting] = await tx.select({ n: count() }).from(tenants).where(placeless);
   const capacity = usable.reduce((sum, node) => sum + node.capacity, 0);
   if ([...taken.values()].reduce((sum, n) => sum + n, waiting?.n ?? 0) >= capacity)
     return fail(

@@ -1,14 +1,16 @@
-import { eq } from "drizzle-orm";
+import { asc, eq } from "drizzle-orm";
 import type { Db } from "../db/client.ts";
-import { withSteps } from "../db/operations.ts";
 import type { Enqueued } from "../db/operations.ts";
-import { operations } from "../db/schema.ts";
+import { operations, operationSteps } from "../db/schema.ts";
 import { viewOperation } from "./views.ts";
 import type { OperationView } from "./views.ts";
 
 export async function findOperation(db: Db, id: string): Promise<OperationView | null> {
-  const [found] = await withSteps(db, await db.select().from(operations).where(eq(operations.id, id)));
-  return found === undefined ? null : viewOperation(found);
+  const [[operation], steps] = await Promise.all([
+    db.select().from(operations).where(eq(operations.id, id)),
+    db.select().from(operationSteps).where(eq(operationSteps.operationId, id)).orderBy(asc(operationSteps.position)),
+  ]);
+  return operation === undefined ? null : viewOperation({ operation, steps });
 }
 
 /** An operation that this transaction has written. */

@@ -123,7 +123,7 @@ export async function endSessionsOf(ports: OwnTenantPorts, input: EndSessionsInp
 /** Before the answer: who asks here waits for what is announced. */
 async function announce(ports: OwnTenantPorts, { operationId, outboxId }: Enqueued): Promise<void> {
   try {
-    await ports.send({ kind: "operation", operationId, outboxId });
+    await ports.send({ kind: "operation", operationId });
     await markSent(ports.db, outboxId, new Date(ports.clock()));
   } catch {
     ports.log.warn("queue not told, the sweep will", { operationId });

@@ -1,6 +1,7 @@
-import { WorkerEntrypoint } from "cloudflare:workers";
+import { DurableObject, WorkerEntrypoint } from "cloudflare:workers";
 import { z } from "zod";
-import { connect, sqlState } from "../db/client.ts";
+import { connect, connectPooled, sqlState } from "../db/client.ts";
+import type { Db } from "../db/client.ts";
 import type { JobWorkerRpc } from "../protocol/jobs.ts";
 import type { LaneRpc } from "../protocol/lane.ts";
 import type { MembersRpc } from "../protocol/portal-rpc.ts";
@@ -33,30 +34,45 @@ export interface Env {
   readonly LANE_A: Objects<LaneRpc>;
   readonly LANE_B: Objects<LaneRpc>;
   readonly JOB_WORKER: Objects<JobWorkerRpc>;
+  /** In the local stack only: this Worker's own object. */
+  readonly POOLED?: Objects<{ fetch(request: Request): Promise<Response> }>;
 }
 
 const app = createConsole();
 const log = createLogger("console", (line) => console.log(line));
 
+function answerRequest(request: Request, env: Env, db: Db, context: Pick<ExecutionContext, "waitUntil">) {
+  const ports: ConsolePorts = {
+    db,
+    send: async (message) => {
+      await env.PROVISIONING.send(message);
+    },
+    lanes: (tenantId) => [env.LANE_A.getByName(tenantId), env.LANE_B.getByName(tenantId)],
+    jobWorker: (name) => env.JOB_WORKER.getByName(name),
+    members: env.PORTAL_MEMBERS,
+    clock: systemClock,
+    sleep: (ms) => new Promise((resolve) => setTimeout(resolve, ms)),
+    log,
+    waitUntil: (work) => context.waitUntil(work),
+  };
+  return answerInTime(Promise.resolve(app.fetch(request, ports)), ANSWER_WITHIN_MS);
+}
+
 export default {
   async fetch(request, env, context) {
-    const { db } = connect(env.CONTROL_DB.connectionString);
-    const ports: ConsolePorts = {
-      db,
-      send: async (message) => {
-        await env.PROVISIONING.send(message);
-      },
-      lanes: (tenantId) => [env.LANE_A.getByName(tenantId), env.LANE_B.getByName(tenantId)],
-      jobWorker: (name) => env.JOB_WORKER.getByName(name),
-      members: env.PORTAL_MEMBERS,
-      clock: systemClock,
-      sleep: (ms) => new Promise((resolve) => setTimeout(resolve, ms)),
-      log,
-      waitUntil: (work) => context.waitUntil(work),
-    };
-    return await answerInTime(Promise.resolve(app.fetch(request, ports)), ANSWER_WITHIN_MS);
+    if (env.POOLED !== undefined) return await env.POOLED.getByName("console").fetch(request);
+    return await answerRequest(request, env, connect(env.CONTROL_DB.connectionString).db, context);
   },
 } satisfies ExportedHandler<Env>;
+
+/** Answers everything where Hyperdrive does not pool: connections outlive a request only in an object. See docs/adr/0011. */
+export class Pooled extends DurableObject<Env> {
+  readonly #db = connectPooled(this.env.CONTROL_DB.connectionString).db;
+
+  override async fetch(request: Request): Promise<Response> {
+    return await answerRequest(request, this.env, this.#db, this.ctx);
+  }
+}
 
 const tenantIds = z.array(z.string().min(1).max(64)).max(100);
 

@@ -23,8 +23,6 @@ export class MigrationChanged extends Error {
   override readonly name = "MigrationChanged";
 }
 
-const BREAKPOINT = "--> statement-breakpoint";
-
 /**
  * Applies what the ledger does not have, in order, each migration in a transaction of its own together with its ledger row. Needs no lock:
  * a second runner waits at the ledger row and then finds the work done. Returns the names that it applied. Throws the database's error
@@ -49,7 +47,8 @@ export async function runMigrations(sql: Sql, target: MigrationTarget): Promise<
           throw new MigrationChanged(`migration ${migration.name} is not the text that was applied`);
         return false;
       }
-      for (const statement of migration.sql.split(BREAKPOINT)) await tx.unsafe(statement);
+      // All of its statements at once: the breakpoints between them are comments.
+      await tx.unsafe(migration.sql);
       return true;
     });
     if (!done) continue;

@@ -104,18 +104,32 @@ export async function enqueueOperation(
   },
 ): Promise<Enqueued> {
   const operationId = newId("op");
-  await tx.insert(operations).values({
-    id: operationId,
-    kind: operation.kind,
-    subjectId: operation.subjectId,
-    tenantId: operation.tenantId,
-    work: operation.work ?? null,
-    nextAttemptAt: dueFrom(operation.now),
-    createdAt: operation.now,
-  });
-  const steps: readonly StepName[] = operation.steps ?? PLANS[operation.kind];
-  await tx.insert(operationSteps).values(steps.map((name, position) => ({ operationId, position, name })));
-  return { operationId, outboxId: await announce(tx, operationId, operation.now) };
+  const outboxId = newId("out");
+  const { kind, subjectId, tenantId, now } = operation;
+  const names: readonly StepName[] = operation.steps ?? PLANS[kind];
+  const steps = tx.$with("steps").as(
+    tx
+      .insert(operationSteps)
+      .values(names.map((name, position) => ({ operationId, position, name })))
+      .returning({ position: operationSteps.position }),
+  );
+  const announced = tx
+    .$with("announced")
+    .as(tx.insert(outbox).values({ id: outboxId, operationId, createdAt: now }).returning({ id: outbox.id }));
+  // One statement, for whoever changes something waits for it.
+  await tx
+    .with(steps, announced)
+    .insert(operations)
+    .values({
+      id: operationId,
+      kind,
+      subjectId,
+      tenantId,
+      work: operation.work ?? null,
+      nextAttemptAt: dueFrom(now),
+      createdAt: now,
+    });
+  return { operationId, outboxId };
 }
 
 /** The subject's oldest operation that has not ended; null when there is none. Under the lock of the subject's row no other can come. */

@@ -11,8 +11,11 @@ const DEFAULT_ITERATIONS = 4096;
 /** The rounds that the server wants for new passwords. */
 export async function scramIterations(tx: TransactionSql): Promise<number> {
   const [row] = await tx<{ value: string | null }[]>`select current_setting('scram_iterations', true) as value`;
-  return Number(row?.value ?? DEFAULT_ITERATIONS);
+  return scramRounds(row?.value ?? null);
 }
+
+/** `setting`: the server's `scram_iterations`; null before PostgreSQL 16. */
+export const scramRounds = (setting: string | null): number => Number(setting ?? DEFAULT_ITERATIONS);
 
 const base64 = (bytes: Uint8Array): string => btoa(String.fromCharCode(...bytes));
 

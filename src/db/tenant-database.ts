@@ -4,16 +4,16 @@ import { quoteIdentifier, quoteLiteral, tenantGroupName, tenantSchemaName } from
 import { ledgerTable, runMigrations } from "./migrate.ts";
 import type { Migration } from "./migrate.ts";
 import { tenantMigrations } from "./migrations/tenant.ts";
-import { scramIterations, scramVerifier } from "./scram.ts";
+import { scramIterations, scramRounds, scramVerifier } from "./scram.ts";
 import { systemRandom } from "./secrets.ts";
 
 /** Connections that one tenant's services may hold together: one busy tenant must not use up the server. */
 const TENANT_CONNECTION_LIMIT = 20;
 
 /** What follows happens with the tenant's own rights, so that not even a migration can touch another schema. */
-async function asTenant(tx: TransactionSql, tenantId: string): Promise<void> {
+function asTenant(tenantId: string): string {
   const name = quoteIdentifier(tenantSchemaName(tenantId));
-  await tx.unsafe(`set local role ${name}; set local search_path = ${name}`);
+  return `set local role ${name}; set local search_path = ${name}`;
 }
 
 /**
@@ -28,20 +28,19 @@ export async function ensureTenantSchema(
   const name = tenantSchemaName(tenant.tenantId);
   const quoted = quoteIdentifier(name);
   await sql.begin(async (tx) => {
-    const verifier = await scramVerifier(tenant.password, systemRandom(16), await scramIterations(tx));
-    const [role] = await tx`select 1 from pg_roles where rolname = ${name}`;
-    await tx.unsafe(
-      `${role === undefined ? "create" : "alter"} role ${quoted} login connection limit ${TENANT_CONNECTION_LIMIT} password ${quoteLiteral(verifier)}`,
-    );
-    // Creating a role gives the right to administer it; to own or act as it takes membership (PostgreSQL 16).
-    if (role === undefined) await tx.unsafe(`grant ${quoted} to current_user`);
-    const [database] = await tx<{ name: string; version: number }[]>`
-      select current_database() as name, current_setting('server_version_num')::int as version`;
+    const [found] = await tx<{ database: string; version: number; there: boolean; iterations: string | null }[]>`
+      select current_database() as database, current_setting('server_version_num')::int as version,
+        exists (select 1 from pg_roles where rolname = ${name}) as there, current_setting('scram_iterations', true) as iterations`;
+    const { database = "", version = 0, there = false, iterations = null } = found ?? {};
+    const verifier = await scramVerifier(tenant.password, systemRandom(16), scramRounds(iterations));
     // The group's rights, not its name: nothing is to be made under that. Before PostgreSQL 16 membership could not be told apart.
-    const withoutSetRole = (database?.version ?? 0) >= 160_000 ? "with set false" : "";
+    const withoutSetRole = version >= 160_000 ? "with set false" : "";
     await tx.unsafe(`
+      ${there ? "alter" : "create"} role ${quoted} login connection limit ${TENANT_CONNECTION_LIMIT} password ${quoteLiteral(verifier)};
+      -- Creating a role gives the right to administer it; to own or act as it takes membership (PostgreSQL 16).
+      ${there ? "" : `grant ${quoted} to current_user;`}
       alter role ${quoted} set search_path = ${quoted};
-      grant ${quoteIdentifier(tenantGroupName(database?.name ?? ""))} to ${quoted} ${withoutSetRole};
+      grant ${quoteIdentifier(tenantGroupName(database))} to ${quoted} ${withoutSetRole};
       create schema if not exists ${quoted} authorization ${quoted};
       comment on schema ${quoted} is ${quoteLiteral(tenant.label)};
     `);
@@ -66,12 +65,11 @@ export async function migrateTenantSchema(
     migrations,
     ledger: { schema: name, table: "causeway_migrations" },
     prepare: async (tx) => {
-      await asTenant(tx, tenantId);
-      if (timeouts !== undefined)
-        await tx.unsafe(
-          `set local lock_timeout = ${timeouts.lockMs}; set local statement_timeout = ${timeouts.statementMs}`,
-        );
-      await tx.unsafe(ledgerTable(name, "causeway_migrations"));
+      const limits =
+        timeouts === undefined
+          ? ""
+          : `set local lock_timeout = ${timeouts.lockMs}; set local statement_timeout = ${timeouts.statementMs};`;
+      await tx.unsafe(`${asTenant(tenantId)}; ${limits} ${ledgerTable(name, "causeway_migrations")}`);
     },
     ...(onApplied !== undefined && { onApplied }),
   });

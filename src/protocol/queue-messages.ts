@@ -4,7 +4,6 @@ import { z } from "zod";
 export const provisioningMessage = z.object({
   kind: z.literal("operation"),
   operationId: z.string(),
-  outboxId: z.string().nullable(),
 });
 export type ProvisioningMessage = z.infer<typeof provisioningMessage>;
 

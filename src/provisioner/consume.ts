@@ -1,5 +1,5 @@
-import { markSent } from "../db/operations.ts";
 import { provisioningMessage, relayEvent } from "../protocol/queue-messages.ts";
+import type { Logger } from "../shared/log.ts";
 import { publishAll, publicationOf } from "./directory.ts";
 import type { ProvisionerPorts } from "./ports.ts";
 import { applyEvent } from "./presence.ts";
@@ -15,7 +15,8 @@ export interface Delivery {
   retry(options: { delaySeconds: number }): void;
 }
 
-type Handler = (ports: ProvisionerPorts, delivery: Delivery) => Promise<void>;
+/** Takes in a message's body. */
+export type Handler = (ports: ProvisionerPorts, body: unknown) => Promise<void>;
 
 /** Seconds until a message that broke comes again: 1, 2, 4, ... at most a minute. */
 const retryDelay = (attempts: number): number => Math.min(60, 2 ** (attempts - 1));
@@ -25,17 +26,17 @@ const retryDelay = (attempts: number): number => Math.min(60, 2 ** (attempts - 1
  * errors are not messages' errors: they are in its row. What is left here is a database that is away, or a bug.
  */
 export async function consume(
-  ports: ProvisionerPorts,
+  log: Logger,
   deliveries: readonly Delivery[],
-  handle: Handler,
+  handle: (body: unknown) => Promise<void>,
 ): Promise<void> {
   await Promise.all(
     deliveries.map(async (delivery) => {
       try {
-        await handle(ports, delivery);
+        await handle(delivery.body);
         delivery.ack();
       } catch (error) {
-        ports.log.warn("message failed", {
+        log.warn("message failed", {
           error: error instanceof Error ? error.name : "unknown",
           attempts: delivery.attempts,
         });
@@ -46,16 +47,14 @@ export async function consume(
 }
 
 /** Queue causeway-provisioning. */
-export const onProvisioning: Handler = async (ports, { body }) => {
+export const onProvisioning: Handler = async (ports, body) => {
   const message = provisioningMessage.safeParse(body);
   if (!message.success) return ports.log.error("not a provisioning message, dropped");
-  const { operationId, outboxId } = message.data;
-  if (outboxId !== null) await markSent(ports.db, outboxId, new Date(ports.clock()));
-  await runOperation(ports, operationId);
+  await runOperation(ports, message.data.operationId);
 };
 
 /** Its dead letters: an operation whose message broke every time is given up, with the reason, and can be retried by hand. */
-export const onDeadLetter: Handler = async (ports, { body }) => {
+export const onDeadLetter: Handler = async (ports, body) => {
   const message = provisioningMessage.safeParse(body);
   if (!message.success) return ports.log.error("not a provisioning message, dropped");
   const { operationId } = message.data;
@@ -69,7 +68,7 @@ export const onDeadLetter: Handler = async (ports, { body }) => {
 };
 
 /** Queue causeway-events. */
-export const onEvent: Handler = async (ports, { body }) => {
+export const onEvent: Handler = async (ports, body) => {
   const event = relayEvent.safeParse(body);
   if (!event.success) return ports.log.error("not an event of the relay, dropped");
   await applyEvent(ports.db, event.data);

@@ -50,6 +50,8 @@ export async function readLogin(tx: Db, key: SealingKey, tenantId: string, kind:
 }
 
 async function ensureLogin(tx: Db, key: SealingKey, tenantId: string, kind: Kind, role: string): Promise<TenantLogin> {
+  const stored = await readLogin(tx, key, tenantId, kind);
+  if (stored !== null) return stored;
   const password = newSecret();
   const text = role === tenantSchemaName(tenantId) ? password : JSON.stringify({ role, password });
   // Whoever comes first decides; the others read what it stored.

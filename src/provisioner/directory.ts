@@ -2,14 +2,14 @@ import { eq, sql } from "drizzle-orm";
 import type { Db } from "../db/client.ts";
 import type { OperationRow } from "../db/operations.ts";
 import { edgePolicyOf } from "../db/edge-policy.ts";
-import { nodes, tenants } from "../db/schema.ts";
+import { clusters, nodes, tenants } from "../db/schema.ts";
 import { hostsOf, routesOf } from "../db/tenants.ts";
 import type { DirectoryRecord, TenantState } from "../policy/record.ts";
 import { withoutExpired } from "../policy/revocation.ts";
 import type { StepOutcome } from "./machine.ts";
 import { frontChangeOf, tellMasters, type FrontChange } from "./masters.ts";
 import type { ProvisionerPorts } from "./ports.ts";
-import { DONE, tenantOf } from "./step.ts";
+import { DONE } from "./step.ts";
 
 /** What visitors are to find: at the edge, and at masters. */
 export interface Publication {
@@ -29,7 +29,6 @@ export async function publicationOf(
   state: TenantState,
   nowMs: number,
 ): Promise<Publication> {
-  const { cluster } = await tenantOf(tx, operation);
   const [tenant] = await tx
     .update(tenants)
     .set({ revision: sql`nextval('control.revision')` })
@@ -37,10 +36,15 @@ export async function publicationOf(
     .returning();
   if (tenant === undefined) throw new Error("the tenant is gone");
   const complete = state === "active" || state === "suspended";
-  const [node] = tenant.nodeId === null ? [] : await tx.select().from(nodes).where(eq(nodes.id, tenant.nodeId));
-  const routes = complete ? await routesOf(tx, tenant.id) : [];
-  const policy = complete ? await edgePolicyOf(tx, tenant) : undefined;
-  const hosts = await hostsOf(tx, tenant.id);
+  const [[cluster], [node], routes, policy, hosts, front] = await Promise.all([
+    tx.select({ name: clusters.name }).from(clusters).where(eq(clusters.id, tenant.clusterId)),
+    tenant.nodeId === null ? [] : tx.select().from(nodes).where(eq(nodes.id, tenant.nodeId)),
+    complete ? routesOf(tx, tenant.id) : [],
+    complete ? edgePolicyOf(tx, tenant) : undefined,
+    hostsOf(tx, tenant.id),
+    frontChangeOf(tx, tenant, state),
+  ]);
+  if (cluster === undefined) throw new Error("the tenant's cluster is gone");
   const records = hosts.map(({ host }) => ({
     host,
     tenantId: tenant.id,
@@ -54,7 +58,7 @@ export async function publicationOf(
     notBefore: withoutExpired(tenant.notBefore, Math.floor(nowMs / 1_000)),
     revision: tenant.revision,
   }));
-  return { records, front: await frontChangeOf(tx, tenant, state) };
+  return { records, front };
 }
 
 /** To both at once: neither waits for the other, or stays behind when the other is away. */

@@ -131,8 +131,10 @@ export const DOMAINS_ROUND_MS = 1_000;
 
 /** How long a publication waits for each master that is online: they take milliseconds, and visitors need not wait for one that hangs. */
 export const MASTER_WAIT_MS = 2_000;
-/** Tenants that masters are told of in one round, and the pause before the next: a round takes a second or two of a lease of ten. */
+/** Tenants that masters are told of in one round: it takes a second, two more when a master hangs. */
 export const FILL_BATCH = 200;
+/** Rounds that a run begins, and the pause before the next run: with the last round it stays below a lease of ten seconds. */
+export const FILL_RUN_MS = 5_000;
 export const FILL_ROUND_MS = 100;
 
 /** A job's call that was answered with 429 or 503 is made again after these, each twice the one before (G27). */

@@ -15,21 +15,24 @@ export async function nodeTenantOf(
   key: SealingKey,
   { tenant, cluster }: TenantAndCluster,
 ): Promise<NodeTenant> {
-  const rows = await tx
-    .select({ service: services, workspace: workspaces.name })
-    .from(services)
-    .innerJoin(workspaces, eq(workspaces.id, services.workspaceId))
-    .where(eq(services.tenantId, tenant.id))
-    .orderBy(asc(services.name), asc(workspaces.name));
+  const [rows, routes, hosts] = await Promise.all([
+    tx
+      .select({ service: services, workspace: workspaces.name })
+      .from(services)
+      .innerJoin(workspaces, eq(workspaces.id, services.workspaceId))
+      .where(eq(services.tenantId, tenant.id))
+      .orderBy(asc(services.name), asc(workspaces.name)),
+    routesOf(tx, tenant.id),
+    hostsOf(tx, tenant.id),
+  ]);
   const databaseUrl = rows.some(({ service }) => service.needsSchema)
     ? await databaseUrlOf(tx, key, tenant.id, cluster.databaseAddress)
     : null;
-  const routes = await routesOf(tx, tenant.id);
   return {
     tenantId: tenant.id,
     slug: tenant.slug,
     revision: tenant.revision,
-    hosts: (await hostsOf(tx, tenant.id)).map(({ host }) => host),
+    hosts: hosts.map(({ host }) => host),
     routes: routes.flatMap((route) => {
       const { prefix, to, rewrite } = route;
       if (to.kind !== "service") return [];

@@ -38,9 +38,8 @@ async function carryOn(ports: ProvisionerPorts, run: Run, now: () => Date): Prom
   for (const { name, position, state } of run.steps) {
     if (state === "done") continue;
     const begun = await beginStep(ports.db, run, position, now(), finished);
-    const begunAt = begun.startedAt ?? now();
-    const outcome = await attempt(ports, run, stepByName(name), begunAt);
-    const waitedMs = now().getTime() - begunAt.getTime();
+    const outcome = await attempt(ports, run, stepByName(name), begun.startedAt);
+    const waitedMs = now().getTime() - begun.startedAt.getTime();
     const decision = decide(outcome, { attempts: begun.attempts, waitedMs }, ports.random());
     switch (decision.kind) {
       case "next":
@@ -100,9 +99,9 @@ async function showFailure(ports: ProvisionerPorts, run: Run): Promise<void> {
 
 /** Queue delays are whole seconds; rounded up, so that the message is not early. */
 const sendLater = (ports: ProvisionerPorts, operationId: string, delayMs: number): Promise<void> =>
-  ports.send({ kind: "operation", operationId, outboxId: null }, Math.max(1, Math.ceil(delayMs / 1000)));
+  ports.send({ kind: "operation", operationId }, Math.max(1, Math.ceil(delayMs / 1000)));
 
 async function wakeNext(ports: ProvisionerPorts, subjectId: string): Promise<void> {
   const next = await openOperation(ports.db, subjectId);
-  if (next !== null) await ports.send({ kind: "operation", operationId: next.id, outboxId: null }, 0);
+  if (next !== null) await ports.send({ kind: "operation", operationId: next.id }, 0);
 }

@@ -95,7 +95,7 @@ const stepOf = (run: Run, position: number) =>
   and(eq(operationSteps.operationId, run.operation.id), eq(operationSteps.position, position));
 
 /**
- * Renews the lease, marks one step as done (`finished`, null: none) and the next one as begun; its row as it is then. One statement, since every
+ * Renews the lease, marks one step as done (`finished`, null: none) and the next one as begun. One statement, since every
  * operation does this at each of its steps: the lease's row is locked and checked by its update, and nothing is written without it.
  */
 export async function beginStep(
@@ -104,33 +104,29 @@ export async function beginStep(
   position: number,
   now: Date,
   finished: number | null = null,
-): Promise<StepRow> {
-  const held = db.$with("held").as(
-    db
-      .update(operations)
-      .set({
-        leaseUntil: new Date(now.getTime() + LEASE_MS),
-        ...(finished !== null && { reason: null }),
-      })
-      .where(and(eq(operations.id, run.operation.id), eq(operations.leaseToken, run.leaseToken)))
-      .returning({ id: operations.id }),
-  );
-  const isHeld = sql`exists (select 1 from ${held})`;
-  const done = db.$with("done").as(
-    db
-      .update(operationSteps)
-      .set({ state: "done", reason: null, finishedAt: now })
-      .where(and(stepOf(run, finished ?? -1), isHeld))
-      .returning({ position: operationSteps.position }),
-  );
-  const [step] = await db
-    .with(held, done)
-    .update(operationSteps)
-    .set({ state: "running", startedAt: sql`coalesce(${operationSteps.startedAt}, ${now.toISOString()})` })
-    .where(and(stepOf(run, position), isHeld))
-    .returning();
-  if (step === undefined) throw new LeaseLost("another run has this operation");
-  return step;
+): Promise<Begun> {
+  const { operation, leaseToken } = run;
+  const at = now.toISOString();
+  const until = new Date(now.getTime() + LEASE_MS).toISOString();
+  const [begun] = await db.execute<{ attempts: number; startedMs: number }>(sql`
+    with held as (
+      update ${operations} set lease_until = ${until}, reason = case when ${finished}::int is null then reason end
+      where id = ${operation.id} and lease_token = ${leaseToken} returning id),
+    done as (
+      update ${operationSteps} set state = 'done', reason = null, finished_at = ${at}
+      where operation_id in (select id from held) and position = ${finished}::int)
+    update ${operationSteps} set state = 'running', started_at = coalesce(started_at, ${at})
+    where operation_id in (select id from held) and position = ${position}
+    returning attempts, (extract(epoch from started_at) * 1000)::float8 as "startedMs"`);
+  if (begun === undefined) throw new LeaseLost("another run has this operation");
+  return { attempts: begun.attempts, startedAt: new Date(begun.startedMs) };
+}
+
+/** A step that is under way. */
+interface Begun {
+  /** Errors of it so far. */
+  readonly attempts: number;
+  readonly startedAt: Date;
 }
 
 /** Gives the operation back until its next attempt. */
@@ -167,17 +163,18 @@ const ENDED = { leaseToken: null, leaseUntil: null };
 /** `finished`: the last step; null: it was done before. */
 export async function succeed(db: Db, run: Run, finished: number | null, now: Date): Promise<void> {
   await fenced(db, run, async (tx) => {
-    if (finished !== null)
-      await tx
+    await Promise.all([
+      tx
         .update(operationSteps)
         .set({ state: "done", reason: null, finishedAt: now })
-        .where(stepOf(run, finished));
-    await tx
-      .update(operations)
-      // What it replaced is not needed any more.
-      .set({ ...ENDED, state: "succeeded", reason: null, finishedAt: now, work: sql`${operations.work} - 'before'` })
-      .where(eq(operations.id, run.operation.id));
-    await audit(tx, run.operation, "operation.succeeded", {}, now);
+        .where(stepOf(run, finished ?? -1)),
+      tx
+        .update(operations)
+        // What it replaced is not needed any more.
+        .set({ ...ENDED, state: "succeeded", reason: null, finishedAt: now, work: sql`${operations.work} - 'before'` })
+        .where(eq(operations.id, run.operation.id)),
+      audit(tx, run.operation, "operation.succeeded", {}, now),
+    ]);
   });
 }
 

@@ -27,7 +27,7 @@ export async function sweep(ports: ProvisionerPorts): Promise<number> {
     .orderBy(asc(outbox.createdAt))
     .limit(SWEEP_BATCH);
   for (const row of unsent) {
-    await ports.send({ kind: "operation", operationId: row.operationId, outboxId: row.id }, 0);
+    await ports.send({ kind: "operation", operationId: row.operationId }, 0);
     await markSent(db, row.id, new Date(nowMs));
     sent.add(row.operationId);
   }
@@ -49,7 +49,7 @@ export async function sweep(ports: ProvisionerPorts): Promise<number> {
     // Its run may be dead: the message comes when the lease is over, and finds nothing to do if it was not.
     const leasedMs = Math.max(0, (leaseUntil?.getTime() ?? 0) - nowMs);
     const delaySeconds = leasedMs === 0 ? 0 : Math.ceil(leasedMs / 1000) + 1;
-    await ports.send({ kind: "operation", operationId: id, outboxId: null }, delaySeconds);
+    await ports.send({ kind: "operation", operationId: id }, delaySeconds);
     sent.add(id);
   }
 

@@ -1,5 +1,6 @@
-import { connect, connectSql } from "../db/client.ts";
-import type { Sql } from "../db/client.ts";
+import { DurableObject } from "cloudflare:workers";
+import { connect, connectPooled } from "../db/client.ts";
+import type { Db, Sql } from "../db/client.ts";
 import { importSealingKey } from "../db/secrets.ts";
 import { DIRECTORY_SHARD_NAMES, directoryShard } from "../policy/record.ts";
 import type { DirectoryRpc } from "../policy/record.ts";
@@ -11,7 +12,7 @@ import type { ProvisioningMessage } from "../protocol/queue-messages.ts";
 import { systemClock } from "../shared/clock.ts";
 import { createLogger } from "../shared/log.ts";
 import { createCloudflareFront } from "./cloudflare-hostnames.ts";
-import { consume, onDeadLetter, onEvent, onProvisioning } from "./consume.ts";
+import { consume, type Handler, onDeadLetter, onEvent, onProvisioning } from "./consume.ts";
 import { createDnsLookup } from "./dns-over-https.ts";
 import { type HostFront, refusingFront } from "./host-front.ts";
 import type { JobRecordsEnv } from "./jobs/job-records.ts";
@@ -40,22 +41,25 @@ export interface Env extends JobWorkerEnv, JobRecordsEnv {
   readonly CUSTOM_HOSTNAMES_TOKEN?: string;
   /** Optional: default is Cloudflare's API. */
   readonly CUSTOM_HOSTNAMES_API_URL?: string;
+  /** In the local stack only: this Worker's own object. */
+  readonly POOLED?: Objects<Pick<Pooled, "take">>;
   /** A database a cluster, named in its row. */
   readonly [binding: `CLUSTER_DB_${string}`]: Hyperdrive;
 }
 
 const log = createLogger("provisioner", (line) => console.log(line));
 
-function portsOf(env: Env): ProvisionerPorts {
+/** `open`: a pool of connections to a database, made at its first use. */
+function portsOf(env: Env, open: (url: string) => { db: Db; sql: Sql } = connect): ProvisionerPorts {
   const databases = new Map<string, Sql>();
   return {
-    db: connect(env.CONTROL_DB.connectionString).db,
+    db: open(env.CONTROL_DB.connectionString).db,
     clusterDatabase(binding) {
       const hyperdrive = isClusterBinding(binding) ? env[binding] : undefined;
       if (hyperdrive === undefined) return null;
-      const open = databases.get(binding) ?? connectSql(hyperdrive.connectionString);
-      databases.set(binding, open);
-      return open;
+      const sql = databases.get(binding) ?? open(hyperdrive.connectionString).sql;
+      databases.set(binding, sql);
+      return sql;
     },
     directory: (host) => env.DIRECTORY.getByName(directoryShard(host)),
     directoryShards: () => DIRECTORY_SHARD_NAMES.map((name) => env.DIRECTORY.getByName(name)),
@@ -89,19 +93,34 @@ function frontOf(env: Env): HostFront | null {
 
 const isClusterBinding = (name: string): name is `CLUSTER_DB_${string}` => name.startsWith("CLUSTER_DB_");
 
+const HANDLERS: ReadonlyMap<string, Handler> = new Map([
+  ["causeway-provisioning", onProvisioning],
+  ["causeway-provisioning-dead", onDeadLetter],
+  ["causeway-events", onEvent],
+]);
+
+function handlerOf(queue: string): Handler {
+  const handler = HANDLERS.get(queue);
+  if (handler === undefined) throw new Error(`a queue that is not ours: ${queue}`);
+  return handler;
+}
+
+/** Takes in messages where Hyperdrive does not pool: connections outlive an invocation only in an object. See docs/adr/0011. */
+export class Pooled extends DurableObject<Env> {
+  readonly #ports = portsOf(this.env, connectPooled);
+
+  async take(queue: string, body: unknown): Promise<void> {
+    await handlerOf(queue)(this.#ports, body);
+  }
+}
+
 export default {
-  async queue(batch, env) {
+  async queue({ queue, messages }, env) {
+    const pooled = env.POOLED?.getByName("provisioner");
+    if (pooled !== undefined) return await consume(log, messages, (body) => pooled.take(queue, body));
     const ports = portsOf(env);
-    switch (batch.queue) {
-      case "causeway-provisioning":
-        return await consume(ports, batch.messages, onProvisioning);
-      case "causeway-provisioning-dead":
-        return await consume(ports, batch.messages, onDeadLetter);
-      case "causeway-events":
-        return await consume(ports, batch.messages, onEvent);
-      default:
-        throw new Error(`a queue that is not ours: ${batch.queue}`);
-    }
+    const handler = handlerOf(queue);
+    return await consume(log, messages, (body) => handler(ports, body));
   },
   async scheduled(_controller, env) {
     const sent = await sweep(portsOf(env));

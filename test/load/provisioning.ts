@@ -56,6 +56,7 @@ try {
   const entry = { driver, needsSchema: true, routes: [{ prefix: "/", access: "public" }] };
   await api.put("/clusters/default/services/elsewhere", entry, z.looseObject({}));
 
+  const before = await databaseUse(sql);
   const cpuBefore = cpuByPart();
   const startedMs = Date.now();
   let next = 0;
@@ -94,6 +95,7 @@ try {
       and subject_id in (select id from control.tenants where slug like 'made-%')`;
   const endMs = Math.max(...whole.map(({ end }) => end.getTime()));
   const cpuAfter = cpuByPart();
+  const after = await databaseUse(sql);
   const byStep = Map.groupBy(rows, ({ name }) => name);
   const report = {
     tenants,
@@ -107,6 +109,8 @@ try {
     cpuMsPerTenant: Object.fromEntries(
       [...cpuAfter].map(([part, seconds]) => [part, round(((seconds - (cpuBefore.get(part) ?? 0)) * 1000) / tenants)]),
     ),
+    connectionsPerTenant: round((after.sessions - before.sessions) / tenants),
+    transactionsPerTenant: round((after.transactions - before.transactions) / tenants),
     api: spread(apiMs),
     waitForTheQueue: spread(whole.map(({ waited }) => waited)),
     steps: Object.fromEntries([...byStep].map(([name, list]) => [name, spread(list.map(({ ms }) => ms))])),
@@ -123,6 +127,13 @@ try {
   }
   service.closeAllConnections();
   service.close();
+}
+
+/** Connections and transactions so far, in all databases; the server counts one when it ends. */
+async function databaseUse(sql: postgres.Sql): Promise<{ sessions: number; transactions: number }> {
+  const [row] = await sql<{ sessions: number; transactions: number }[]>`
+    select sum(sessions)::int as sessions, sum(xact_commit)::int as transactions from pg_stat_database`;
+  return row ?? { sessions: 0, transactions: 0 };
 }
 
 /** CPU seconds by part of the stack, with all that it started; processes that have ended are those of their parents. */

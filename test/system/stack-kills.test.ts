@@ -4,6 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import { afterAll, beforeAll, expect, test } from "vitest";
+import { listProcesses } from "../../src/cli/local/process-table.ts";
 import { spawnCli } from "../support/cli.ts";
 import { type TestStack, startStack, stopStack } from "../support/stack.ts";
 import { until } from "../support/until.ts";
@@ -126,8 +127,12 @@ test("while the database stands still, visitors are served and connectors get to
   expect(made.code, made.stderr).toBe(0);
   const visits = visit();
   const pid = partOf("postgres")?.pid ?? 0;
+  // The server and its sessions, of which console and provisioner have some open.
+  const signalAll = (signal: NodeJS.Signals) => {
+    for (const one of listProcesses()) if (one.pid === pid || one.parentPid === pid) process.kill(one.pid, signal);
+  };
   let child: ChildProcess | null = null;
-  process.kill(pid, "SIGSTOP");
+  signalAll("SIGSTOP");
   try {
     child = spawnCli(["connect", "--credentials", file, "--target", "ping", "--state-dir", dir]);
     await until("the new connector to serve", async () => (await stack.request("ping--globex", "/")).status === 200);
@@ -142,7 +147,7 @@ test("while the database stands still, visitors are served and connectors get to
     });
     expect([asked.status, asked.headers.get("causeway-error")]).toEqual([503, "not-available"]);
   } finally {
-    process.kill(pid, "SIGCONT");
+    signalAll("SIGCONT");
     child?.kill("SIGKILL");
   }
   await until("operators are answered", async () => (await stack.cli("tenant", "list", "--json")).code === 0);

@@ -63,7 +63,7 @@ export async function preparePostgres(
     listen_addresses: "127.0.0.1",
     unix_socket_directories: "",
     max_connections: "200",
-    // Passwords here are 32 random bytes: stretching them protects nothing, and workerd logs in for every request (Hyperdrive pools, the
+    // Passwords here are 32 random bytes: stretching them protects nothing, and the portal logs in for every request (Hyperdrive pools, the
     // local stand-in does not).
     scram_iterations: "1",
     logging_collector: "off",

@@ -31,6 +31,9 @@ const publicPorts: Readonly<Record<string, number>> = {
   "causeway-console": config.consolePort,
 };
 
+/** What Hyperdrive is elsewhere: these keep their connections to PostgreSQL in an object (docs/adr/0011). */
+const POOLED: ReadonlySet<string> = new Set(["causeway-console", "causeway-provisioner"]);
+
 function workerOptions(): V4WorkerOptions[] {
   const prepared = readOptions(config.buildDir);
   return WORKERS.map(({ name }) => {
@@ -49,6 +52,7 @@ function workerOptions(): V4WorkerOptions[] {
       rootPath: directory,
       bindings: { ...own.options.bindings, ...local.bindings },
       hyperdrives: { ...own.options.hyperdrives, ...local.hyperdrives },
+      durableObjects: { ...own.options.durableObjects, ...(POOLED.has(name) && { POOLED: "Pooled" }) },
       ...(port === undefined ? {} : { unsafeDirectSockets: [{ host: "127.0.0.1", port }] }),
     };
     return options;

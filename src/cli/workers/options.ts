@@ -8,6 +8,7 @@ import { WORKERS, configPath } from "./list.ts";
 const workerOptions = z.looseObject({
   bindings: z.record(z.string(), z.json()),
   hyperdrives: z.record(z.string(), z.string()),
+  durableObjects: z.record(z.string(), z.union([z.string(), z.looseObject({ className: z.string() })])).default({}),
 });
 const optionsFile = z.record(z.string(), z.object({ main: z.string(), options: workerOptions }));
 export type PreparedOptions = z.infer<typeof optionsFile>;

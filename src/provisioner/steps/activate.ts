@@ -8,11 +8,13 @@ import type { Step } from "../step.ts";
 export const activate: Step = async ({ ports, operation, commit }) => {
   const now = new Date(ports.clock());
   await commit(async (tx) => {
-    await tx
-      .update(tenants)
-      .set({ state: "active", updatedAt: now })
-      .where(and(eq(tenants.id, operation.subjectId), eq(tenants.state, "provisioning")));
-    await sayWhatRuns(tx, operation.subjectId, now);
+    await Promise.all([
+      tx
+        .update(tenants)
+        .set({ state: "active", updatedAt: now })
+        .where(and(eq(tenants.id, operation.subjectId), eq(tenants.state, "provisioning"))),
+      sayWhatRuns(tx, operation.subjectId, now),
+    ]);
   });
   return DONE;
 };

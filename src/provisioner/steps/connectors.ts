@@ -25,12 +25,14 @@ export const removeConnector: Step = async ({ ports, operation, commit }) => {
 
 /** A tenant's connectors, once more: whatever was registered while the tenant was being made is known at both lanes. */
 export const credentials: Step = async ({ ports, operation, commit }) => {
+  const rows = await ports.db
+    .select({ id: connectors.id })
+    .from(connectors)
+    .where(eq(connectors.tenantId, operation.subjectId))
+    .orderBy(asc(connectors.id));
+  // One that comes now has an operation of its own.
+  if (rows.length === 0) return DONE;
   const grants = await commit(async (tx) => {
-    const rows = await tx
-      .select({ id: connectors.id })
-      .from(connectors)
-      .where(eq(connectors.tenantId, operation.subjectId))
-      .orderBy(asc(connectors.id));
     const all = [];
     for (const { id } of rows) all.push(await grantOf(tx, id));
     return all;

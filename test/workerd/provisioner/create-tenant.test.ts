@@ -164,7 +164,7 @@ describe("messages", () => {
   });
 
   test("through the queue: a message for nothing and one that is no message are taken off", async () => {
-    const bodies: unknown[] = [{ kind: "operation", operationId: "op_none", outboxId: null }, "nonsense"];
+    const bodies: unknown[] = [{ kind: "operation", operationId: "op_none" }, "nonsense"];
     const batch = createMessageBatch(
       "causeway-provisioning",
       bodies.map((body, at) => ({ id: String(at + 1), timestamp: new Date(), attempts: 1, body })),

@@ -59,7 +59,7 @@ export async function holdAt(w: World, operationId: string, position: number, po
     const context: StepContext = {
       ports,
       operation: run.operation,
-      begunAt: begun.startedAt ?? now(w),
+      begunAt: begun.startedAt,
       commit: (work) => fenced(w.db, run, work),
     };
     if (at === position) return { run, step, context };

@@ -28,7 +28,7 @@ describe("a step that breaks", () => {
       reason: expect.stringContaining("the directory is down"),
       leaseToken: null,
     });
-    expect(w.sent).toEqual([{ message: { kind: "operation", operationId, outboxId: null }, delaySeconds: 1 }]);
+    expect(w.sent).toEqual([{ message: { kind: "operation", operationId }, delaySeconds: 1 }]);
     // Too early: nothing happens but that the message comes again.
     await runOperation(w.ports, operationId);
     expect((await operationOf(w, operationId)).operation.attempts).toBe(1);
@@ -269,7 +269,7 @@ describe("dead letters", () => {
         id: String(index),
         timestamp: new Date(),
         attempts: 1,
-        body: { kind: "operation", operationId, outboxId: null },
+        body: { kind: "operation", operationId },
       })),
     );
     const context = createExecutionContext();

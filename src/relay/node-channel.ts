@@ -21,6 +21,7 @@ import { newId } from "../shared/ids.ts";
 import { createLogger, type Logger } from "../shared/log.ts";
 import { problem, problemResponse, type ErrorCode } from "../shared/problem.ts";
 import { sameText, sha256Hex, verifyNodeAssertion } from "./node-channel-admission.ts";
+import { answerClose } from "./durable/sockets.ts";
 import { AGENT_MESSAGE_CHARS, SNAPSHOT_PART_CHARS, WAIT_MAX_MS } from "./limits.ts";
 import { isWritten, nodeGrant, openNodeChannelStore, type NodeChannelStore } from "./node-channel-store.ts";
 
@@ -208,8 +209,9 @@ export class NodeChannel extends DurableObject<NodeChannelEnv> implements NodeCh
     }
   }
 
-  override webSocketClose(socket: WebSocket): void {
+  override webSocketClose(socket: WebSocket, code: number): void {
     this.#gone(socket);
+    answerClose(socket, code);
   }
 
   override webSocketError(socket: WebSocket): void {

@@ -6,6 +6,7 @@ import type { Front, NodeTenant } from "../../src/protocol/node-channel.ts";
 import { selfSigned } from "./certificate.ts";
 import type { ProofKey } from "./envoy.ts";
 import { listenOnLoopback } from "./listen.ts";
+import { BROKER } from "./mqtt.ts";
 import { DEMO_COMMANDS, demoTenant, startTestNode, type Answer, type TestNode } from "./node.ts";
 import type { ChannelHost } from "./node-channel.ts";
 import { freePorts } from "./ports.ts";
@@ -195,9 +196,6 @@ const LOUD = `
     request.resume().on("end", () => response.end(JSON.stringify({ node: process.env.CAUSEWAY_NODE, fields: request.rawHeaders })));
   }).listen(Number(process.env.PORT), "127.0.0.1");
 `;
-
-/** Without a configuration file mosquitto takes anybody on loopback. */
-const BROKER = { argv: ["/bin/sh", "-c", 'PATH="$PATH:/usr/sbin"; exec mosquitto -p "$PORT"'] };
 
 function visit(port: number, host: string, path: string, options: VisitOptions = {}): Promise<Answer> {
   const { method = "GET", headers = {}, body, from = "127.0.0.1" } = options;

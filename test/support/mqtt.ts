@@ -1,5 +1,6 @@
 import { once } from "node:events";
 import { connect, type TLSSocket } from "node:tls";
+import type { NodeTenant } from "../../src/protocol/node-channel.ts";
 import { until } from "./until.ts";
 
 const text = (value: string): Buffer => Buffer.concat([Buffer.from([0, value.length]), Buffer.from(value)]);
@@ -7,6 +8,22 @@ const packet = (type: number, ...parts: Buffer[]): Buffer => {
   const body = Buffer.concat(parts);
   return Buffer.concat([Buffer.from([type, body.length]), body]); // below 128 bytes: one byte of length
 };
+
+/** A real broker. Without a configuration file mosquitto takes anybody on loopback. */
+export const BROKER = { argv: ["/bin/sh", "-c", 'PATH="$PATH:/usr/sbin"; exec mosquitto -p "$PORT"'] };
+
+/** The tenant with a broker of the command `broker` beside its services. */
+export function withBroker(tenant: NodeTenant): NodeTenant {
+  const broker: NodeTenant["services"][number] = {
+    name: "broker",
+    workspace: "main",
+    driver: { kind: "process", command: "broker" },
+    protocol: "mqtt",
+    healthPath: null,
+    secrets: {},
+  };
+  return { ...tenant, services: [...tenant.services, broker] };
+}
 
 export interface Device {
   readonly socket: TLSSocket;

@@ -9,7 +9,7 @@ import type { NodeTenant } from "../../src/protocol/node-channel.ts";
 import { stopChildren } from "../support/children.ts";
 import { newProofKey } from "../support/envoy.ts";
 import { frontOf, openTenant, startMasterWorld, type MasterWorld, type WorldNode } from "../support/master.ts";
-import { device, hex } from "../support/mqtt.ts";
+import { device, hex, withBroker } from "../support/mqtt.ts";
 import { startChannelHost, type ChannelHost } from "../support/node-channel.ts";
 import { until } from "../support/until.ts";
 
@@ -18,28 +18,17 @@ let host: ChannelHost;
 let world: MasterWorld;
 const ACME = "acme.causeway.localhost";
 const GLOBEX = "globex.causeway.localhost";
+const withApp = (tenantId: string, revision: number): NodeTenant =>
+  withBroker(openTenant(tenantId, revision, ["/app"]));
 const OPEN_APP = { routes: [{ prefix: "/app", to: "node" as const }], mqtt: true };
-
-function withBroker(tenantId: string, revision: number): NodeTenant {
-  const tenant = openTenant(tenantId, revision, ["/app"]);
-  const broker: NodeTenant["services"][number] = {
-    name: "broker",
-    workspace: "main",
-    driver: { kind: "process", command: "broker" },
-    protocol: "mqtt",
-    healthPath: null,
-    secrets: {},
-  };
-  return { ...tenant, services: [...tenant.services, broker] };
-}
 
 beforeAll(async () => {
   const key = await newProofKey("edge-1");
   host = await startChannelHost([key.public]);
   world = await startMasterWorld(host, key);
   const [first, second] = world.nodes;
-  await world.put(first, withBroker("ten_acme", 1), OPEN_APP);
-  await world.put(second, withBroker("ten_globex", 1), OPEN_APP);
+  await world.put(first, withApp("ten_acme", 1), OPEN_APP);
+  await world.put(second, withApp("ten_globex", 1), OPEN_APP);
 });
 afterAll(async () => {
   await world.stop();
@@ -191,7 +180,7 @@ describe("what passes", () => {
     );
     expect(globex?.heard()).not.toContain(hex("from acme"));
     // Another tenant's change touches no connection.
-    await world.put(world.nodes[1], withBroker("ten_globex", 2), OPEN_APP);
+    await world.put(world.nodes[1], withApp("ten_globex", 2), OPEN_APP);
     acme?.ping();
     await until("the connection still answers", () => acme?.heard().endsWith("d000"));
     for (const each of [acme, same, globex]) each?.socket.destroy();

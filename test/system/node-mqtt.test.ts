@@ -7,7 +7,7 @@ import { selfSigned } from "../support/certificate.ts";
 import { stopChildren } from "../support/children.ts";
 import { newProofKey } from "../support/envoy.ts";
 import { DEMO_COMMANDS, demoTenant, startTestNode, type TestNode } from "../support/node.ts";
-import { device, hex, type Device } from "../support/mqtt.ts";
+import { BROKER, device, hex, withBroker, type Device } from "../support/mqtt.ts";
 import { startChannelHost, type ChannelHost } from "../support/node-channel.ts";
 import { freePorts } from "../support/ports.ts";
 import { until } from "../support/until.ts";
@@ -18,21 +18,6 @@ let node: TestNode;
 let mqttPort: number;
 const first = selfSigned({ dns: ["*.causeway.localhost"] });
 
-/** Without a configuration file mosquitto takes anybody on loopback. */
-const BROKER = { argv: ["/bin/sh", "-c", 'PATH="$PATH:/usr/sbin"; exec mosquitto -p "$PORT"'] };
-
-function withBroker(tenantId: string, revision: number, change: Partial<NodeTenant> = {}): NodeTenant {
-  const tenant = demoTenant(tenantId, revision, change);
-  const broker: NodeTenant["services"][number] = {
-    name: "broker",
-    workspace: "main",
-    driver: { kind: "process", command: "broker" },
-    protocol: "mqtt",
-    healthPath: null,
-    secrets: {},
-  };
-  return { ...tenant, services: [...tenant.services, broker] };
-}
 const put = async (tenant: NodeTenant) => {
   const channel = host.channel(node.nodeId);
   await channel.push({ kind: "put", tenant });
@@ -50,8 +35,8 @@ beforeAll(async () => {
     files: { "tls.crt": first.cert, "tls.key": first.key },
     envoy: { tls: { certificateFile: "tls.crt", keyFile: "tls.key" }, mqttPort },
   });
-  await put(withBroker("ten_acme", 1));
-  await put(withBroker("ten_globex", 1));
+  await put(withBroker(demoTenant("ten_acme", 1)));
+  await put(withBroker(demoTenant("ten_globex", 1)));
   await put(demoTenant("ten_plain", 1));
 });
 afterAll(async () => {
@@ -90,8 +75,10 @@ test.each([
 test("changes of tenants and of the certificate touch no open connection (E09, E10)", { timeout: 60_000 }, async () => {
   const old = await device(mqttPort, "acme.causeway.localhost");
   const before = fingerprint(old);
-  await put(withBroker("ten_globex", 2, { hosts: ["globex.causeway.localhost", "other.causeway.localhost"] }));
-  await put(withBroker("ten_acme", 2, { hosts: ["acme.causeway.localhost", "more.causeway.localhost"] }));
+  await put(
+    withBroker(demoTenant("ten_globex", 2, { hosts: ["globex.causeway.localhost", "other.causeway.localhost"] })),
+  );
+  await put(withBroker(demoTenant("ten_acme", 2, { hosts: ["acme.causeway.localhost", "more.causeway.localhost"] })));
   (await device(mqttPort, "more.causeway.localhost")).socket.destroy();
 
   const second = selfSigned({ dns: ["*.causeway.localhost"] });

@@ -1,10 +1,11 @@
 import { execFile } from "node:child_process";
-import { truncateSync } from "node:fs";
+import { readFileSync, rmSync, truncateSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { promisify } from "node:util";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import type { AgentFile } from "../../src/node-agent/main.ts";
 import { processStart } from "../../src/node-agent/services/processes.ts";
-import { stopChildren } from "../support/children.ts";
+import { startChild, stopChildren } from "../support/children.ts";
 import { newProofKey } from "../support/envoy.ts";
 import { startLoad } from "../support/load.ts";
 import { demoTenant, startTestNode, type TestNode } from "../support/node.ts";
@@ -160,5 +161,30 @@ describe("a stop", () => {
     expect(pids.length).toBe(7);
     await node.end("SIGTERM");
     expect(pids.filter(isAlive)).toEqual([]);
+  });
+
+  test("ends it while many tenants come in, whose services never become healthy", async () => {
+    const services = demoTenant("ten_sick", 1)
+      .services.slice(0, 1)
+      .map((service) => ({ ...service, driver: { kind: "process" as const, command: "sick" } }));
+    const channel = host.channel(node.nodeId);
+    for (let index = 0; index < 60; index++) {
+      const tenant = demoTenant(`ten_sick${index}`, 1, { services, routes: [{ prefix: "/app", service: "app" }] });
+      await channel.push({ kind: "put", tenant });
+    }
+    // An agent that does not know how far it had come is sent everything at once.
+    for (const name of ["channel.json", "channel.json.previous"])
+      rmSync(join(node.dir, "state/store", name), { force: true });
+    const configFile = join(node.dir, "agent.json");
+    const config: AgentFile = JSON.parse(readFileSync(configFile, "utf8"));
+    const commands = { ...config.commands, sick: { argv: ["/bin/sleep", "1000"] } };
+    writeFileSync(configFile, JSON.stringify({ ...config, commands }));
+    const logFile = join(node.dir, "sick.log");
+    const node24 = join(process.cwd(), "node_modules/.bin/node");
+    const agent = startChild([node24, "src/cli/main.ts", "node", "run", "--config", configFile], logFile);
+    await until("the first of them is taken up", () => readFileSync(logFile, "utf8").includes("ten_sick"));
+    agent.kill("SIGTERM");
+    await until("it has ended", () => agent.exitCode !== null);
+    expect(agent.exitCode).toBe(0);
   });
 });

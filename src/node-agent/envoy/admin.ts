@@ -1,6 +1,5 @@
-import { request } from "node:http";
 import { z } from "zod";
-import { LIMITS } from "../limits.ts";
+import { getText } from "./get-text.ts";
 
 const serverInfo = z.object({
   state: z.string(),
@@ -17,7 +16,7 @@ export interface ServerInfo {
 
 /** What the process behind Envoy's admin interface says of itself. Null: it does not answer. */
 export async function askServer(adminPort: number): Promise<ServerInfo | null> {
-  const text = await get(adminPort, "/server_info");
+  const text = await getText({ host: "127.0.0.1", port: adminPort, path: "/server_info" });
   if (text === null) return null;
   try {
     const { state, version, command_line_options: options } = serverInfo.parse(JSON.parse(text));
@@ -26,19 +25,3 @@ export async function askServer(adminPort: number): Promise<ServerInfo | null> {
     return null;
   }
 }
-
-/** Each over a connection of its own: one that is kept would go on speaking to the process of before. */
-const get = (port: number, path: string): Promise<string | null> =>
-  new Promise((resolve) => {
-    const options = { host: "127.0.0.1", port, path, agent: false, timeout: LIMITS.probeTimeoutMs };
-    const asked = request(options, (response) => {
-      let body = "";
-      response.setEncoding("utf8");
-      response.on("data", (part: string) => (body += part));
-      response.on("end", () => resolve(response.statusCode === 200 ? body : null));
-      response.on("error", () => resolve(null));
-    });
-    asked.on("timeout", () => asked.destroy());
-    asked.on("error", () => resolve(null));
-    asked.end();
-  });

@@ -1,6 +1,6 @@
-import { request } from "node:http";
 import { setTimeout as sleep } from "node:timers/promises";
 import { LIMITS } from "../limits.ts";
+import { getText } from "./get-text.ts";
 import { PROBE_HEADER, SCOPE_HEADER } from "./names.ts";
 
 /** Asks Envoy, through the routing that visitors' requests take, until the host answers with `expected`. False when it never did, or on abort. */
@@ -17,21 +17,5 @@ export async function probeUntil(
   return false;
 }
 
-/** Body of the probe's answer, or null. Every probe has its own connection, so that repeated ones meet different workers. */
 const probe = (socketPath: string, host: string): Promise<string | null> =>
-  new Promise((resolve) => {
-    const headers = { host: "probe", [SCOPE_HEADER]: host, [PROBE_HEADER]: "1" };
-    const asked = request(
-      { socketPath, path: "/", headers, timeout: LIMITS.probeTimeoutMs, agent: false },
-      (response) => {
-        let body = "";
-        response.setEncoding("utf8");
-        response.on("data", (part: string) => (body += part));
-        response.on("end", () => resolve(response.statusCode === 200 ? body : null));
-        response.on("error", () => resolve(null));
-      },
-    );
-    asked.on("timeout", () => asked.destroy());
-    asked.on("error", () => resolve(null));
-    asked.end();
-  });
+  getText({ socketPath, path: "/", headers: { host: "probe", [SCOPE_HEADER]: host, [PROBE_HEADER]: "1" } });

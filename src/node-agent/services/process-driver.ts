@@ -41,6 +41,7 @@ export function createProcessDriver(options: ProcessDriverOptions): ServiceDrive
   const { dir, node, catalogue, ports, random, log } = options;
   const running = new Map<string, Running>();
   const opening = new Map<string, Promise<Result<Endpoint, string>>>();
+  let over = false;
 
   const commandOf = ({ driver }: ServiceInstance): CatalogueCommand | undefined =>
     driver.kind === "process" ? catalogue.get(driver.command) : undefined;
@@ -116,6 +117,7 @@ export function createProcessDriver(options: ProcessDriverOptions): ServiceDrive
       if (found !== null) return ok(found);
       const under = opening.get(key);
       if (under !== undefined) return under;
+      if (over) return err("the agent stops");
       const opened = open(key, instance, command).finally(() => opening.delete(key));
       opening.set(key, opened);
       return opened;
@@ -140,6 +142,8 @@ export function createProcessDriver(options: ProcessDriverOptions): ServiceDrive
         port,
       })),
     async close(endAll) {
+      over = true;
+      await Promise.allSettled(opening.values());
       const all = [...running.values()];
       if (endAll) await Promise.all(all.map(({ process }) => process.stop()));
       else for (const { process } of all) process.leave();

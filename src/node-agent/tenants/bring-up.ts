@@ -73,6 +73,7 @@ export function createBringUp(
     hosts.claim(tenant, true);
     const up = await servicesUp(driver, want);
     if (!up.ok) {
+      if (signal.aborted) return; // Also because the agent stops: what runs goes on then.
       await ledger.settle(tenant, signal, "rejected", up.error);
       await fallBack(tenant, signal);
       // An engine that is away, or ports that are all taken, may be there again.

@@ -38,6 +38,7 @@ export interface Tenants {
   onPlanned(effect: Exclude<PlannerEffect, { kind: "send" }>): void;
   onServiceMoved(tenantId: string): void;
   counts(): Record<TenantRecord["state"], number>;
+  /** What is under way comes to its end, and nothing else is begun. */
   close(): void;
 }
 
@@ -60,9 +61,12 @@ export function createTenants(ports: TenantsPorts): Tenants {
   const { store, driver, feed, held, log } = ports;
   const tenants = new Map<string, Tenant>();
 
+  let over = false;
+
   const attempt = (tenantId: string): void => {
     const tenant = tenants.get(tenantId);
-    if (tenant === undefined) return;
+    // A message that is being taken in while the agent stops is durable, and the next agent's to carry out.
+    if (tenant === undefined || over) return;
     tenant.attempt.abort();
     const mine = new AbortController();
     tenant.attempt = mine;
@@ -224,6 +228,7 @@ export function createTenants(ports: TenantsPorts): Tenants {
       return counts;
     },
     close() {
+      over = true;
       for (const tenant of tenants.values()) tenant.attempt.abort();
     },
   };

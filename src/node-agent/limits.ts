@@ -43,7 +43,8 @@ export const LIMITS = {
   acknowledgeTimeoutMs: 60_000,
   /** Longest probe of one host, and pauses between tries: workers apply a new scope within milliseconds of the acknowledgement. */
   probeTimeoutMs: 2_000,
-  probeRetryMs: 20,
+  probeRetryMs: 5,
+  probeRetryMaxMs: 200,
   probeTries: 100,
 
   /** For an Envoy that is to take over: 10,000 tenants take 20 s on two busy cores; and from the word to take over until it listens. */

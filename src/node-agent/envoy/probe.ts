@@ -12,7 +12,9 @@ export async function probeUntil(
 ): Promise<boolean> {
   for (let attempt = 0; attempt < LIMITS.probeTries && !signal.aborted; attempt++) {
     if ((await probe(socketPath, host)) === expected) return true;
-    await sleep(LIMITS.probeRetryMs * Math.min(attempt + 1, 10), undefined, { signal }).catch(() => undefined);
+    await sleep(Math.min(LIMITS.probeRetryMs * (attempt + 1), LIMITS.probeRetryMaxMs), undefined, { signal }).catch(
+      () => undefined,
+    );
   }
   return false;
 }

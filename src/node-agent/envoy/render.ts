@@ -65,11 +65,7 @@ export function renderTenant(
       timeout: { seconds: 0 },
       idle_timeout: { seconds: LIMITS.routeIdleTimeoutSeconds },
       ...(rewrite?.host === undefined ? { host_rewrite_header: HOST_HEADER } : { host_rewrite_literal: rewrite.host }),
-      // Only where the service has got nothing of the request.
-      retry_policy: {
-        retry_on: http2.has(service) ? "connect-failure,refused-stream" : "connect-failure",
-        num_retries: { value: LIMITS.connectRetries },
-      },
+      ...(http2.has(service) && { retry_policy: retryOn("connect-failure,refused-stream") }),
     };
     for (const { name, match, prefixRewrite } of matchesOf(prefix, rewrite?.prefix)) {
       const route = prefixRewrite === null ? action : { ...action, prefix_rewrite: prefixRewrite };
@@ -89,6 +85,9 @@ export function renderTenant(
     for (const name of hosts.map(mqttClusterName)) clusters.set(name, renderCluster(name, brokerAt, null));
   return { clusters: [...clusters.values()], scopes };
 }
+
+/** Only where the service has got nothing of the request. */
+const retryOn = (what: string) => ({ retry_on: what, num_retries: { value: LIMITS.connectRetries } });
 
 const FROM_MASTER: HeaderMatch = { name: VIA_HEADER, present_match: true };
 
@@ -187,6 +186,8 @@ function renderScope(host: string, tenantId: string, probe: string, routes: read
           domains: ["*"],
           // Not the host header: Envoy removes before it rewrites, so services see it beside the same Host.
           request_headers_to_remove: [SCOPE_HEADER, TENANT_HEADER, PROBE_HEADER, VIA_HEADER],
+          // Said once for all routes: 3 KiB a tenant.
+          retry_policy: retryOn("connect-failure"),
           routes: [
             renderProbe(probe),
             // Who was let in by another tenant's rules is not let in by this one's.

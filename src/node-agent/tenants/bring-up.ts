@@ -103,11 +103,15 @@ export function createBringUp(
     }
     // True whatever has come in meanwhile: this is what Envoy serves.
     tenant.goodHash = unit.hash;
-    await ledger.save(tenant, { good: want, endpoints });
-    if (tenant.record.state !== "live") await ledger.settle(tenant, signal, "accepted");
-    if (signal.aborted) return;
+    const served = { good: want, endpoints };
+    const saved =
+      tenant.record.state === "live" || signal.aborted
+        ? ledger.save(tenant, served)
+        : ledger.settle(tenant, signal, "accepted", null, served);
+    if (signal.aborted) return saved;
     hosts.claim(tenant, true);
-    if (!(await isLive(want, signal))) return;
+    const [isSeen] = await Promise.all([isLive(want, signal), saved]);
+    if (!isSeen) return;
     if (tenant.record.state !== "live") await ledger.settle(tenant, signal, "live");
     // Only now nothing is routed to the services of earlier revisions any more.
     if (!signal.aborted) await driver.keepOnly(tenantId, instancesOf(want));

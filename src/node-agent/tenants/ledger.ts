@@ -9,12 +9,16 @@ export interface Ledger {
   save(tenant: Tenant, change: Partial<TenantRecord>): Promise<void>;
   /** Tells the channel how the tenant stands, if that is settled. */
   tell(tenant: Tenant): void;
-  /** Says how the newest revision stands; nothing once the attempt is out of date, for then the newest is another one. */
+  /**
+   * Says how the newest revision stands; nothing once the attempt is out of date, for then the newest is another one. `also`: what is saved
+   * with it.
+   */
   settle(
     tenant: Tenant,
     signal: AbortSignal,
     state: "accepted" | "live" | "rejected",
     reason?: string | null,
+    also?: Partial<TenantRecord>,
   ): Promise<void>;
 }
 
@@ -35,15 +39,18 @@ export function createLedger(store: AgentStore, report: (message: FromAgent) => 
   return {
     save,
     tell,
-    async settle(tenant, signal, state, reason = null) {
+    async settle(tenant, signal, state, reason = null, also = {}) {
       if (signal.aborted) return;
       const short = reason === null ? null : reason.slice(0, LIMITS.reasonChars);
       const { tenantId, revision } = tenant.record;
       if (state === "rejected" && tenant.record.state === state && tenant.record.reason === short) return; // said before
       if (state === "rejected") log.warn("tenant revision rejected", { tenantId, revision, reason: short });
       else log.info(`tenant revision ${state}`, { tenantId, revision });
-      await save(tenant, { state, reason: short });
-      tell(tenant);
+      const saved = save(tenant, { ...also, state, reason: short });
+      // What is served is on disk since it was accepted; an agent that does not know that it was seen looks again.
+      if (state === "live") tell(tenant);
+      await saved;
+      if (state !== "live") tell(tenant);
     },
   };
 }

@@ -48,8 +48,8 @@ export const LIMITS = {
   laneSuspectMs: 2_000,
   /** One that refused what the other one took, too: short, because it answers, and the next request may be for another target. */
   laneRefusedMs: 500,
-  /** A browser can't type its password more slowly than this; also the life of the cookie that ties the answer to it. */
-  signInSeconds: 600,
+  /** Life of the cookie that ties a sign-in to this browser: time to make an account or set a password by a mailed link on the way (30 min). */
+  signInSeconds: 3_600,
   /** After so long the portal is asked again whether a session lasts, behind the request: one query by primary key, per session and isolate... */
   sessionFreshMs: 4_000,
   /** ...and after so long before the request goes on. With the question's own time it keeps a sign-out below 10 s, copies of its cookie included. */

@@ -185,7 +185,7 @@ function htmlPage(title: string, bodyHtml: string): Response {
 const stateCookie = (visit: Visit, state: string): string => cookieName(visit, `-state-${state}`);
 
 /** Where to go after the sign-in: this request's own address, or as much of it as a cookie can hold. */
-function returnPath(visit: Visit): string {
+export function returnPath(visit: Visit): string {
   const { rawPath, rawQuery } = visit;
   return [rawPath + rawQuery, rawPath].find((path) => path.length <= LIMITS.returnPathLength && isOwnPath(path)) ?? "/";
 }

@@ -73,11 +73,13 @@ export function pageHtml(title: string, bodyHtml: string): string {
 <body><main><div class="brand">${BRAND_MARK}Causeway</div>${bodyHtml}</main></body></html>`;
 }
 
-/** The page for people that says the same as the problem details say to programs. */
-export function problemPage(problem: Problem): string {
+/** The page for people that says the same as the problem details say to programs. `remedy`: a link to what helps, as a button. */
+export function problemPage(problem: Problem, remedy?: { readonly href: string; readonly text: string }): string {
+  const button =
+    remedy === undefined ? "" : `<a class="button" href="${escapeHtml(remedy.href)}">${escapeHtml(remedy.text)}</a>`;
   return pageHtml(
     problem.title,
-    `<h1>${escapeHtml(problem.title)}</h1><p class="soft">${escapeHtml(problem.detail)}</p>` +
+    `<h1>${escapeHtml(problem.title)}</h1><p class="soft">${escapeHtml(problem.detail)}</p>${button}` +
       `<dl><dt>Code</dt><dd><code>${problem.code}</code></dd>` +
       `<dt>Request</dt><dd><code>${escapeHtml(problem.requestId)}</code></dd></dl>`,
   );

@@ -31,6 +31,7 @@ import { addTenantRoutes } from "./routes/tenants.tsx";
 import { portalOrigin, tenantUrl, type PortalSettings } from "./settings.ts";
 import type { TenantMembers } from "./tenant-members.ts";
 import type { TenantProviders } from "./tenant-provider/tenant-provider.ts";
+import { wayOn, wayOnCookie } from "./way-on.ts";
 
 export interface PortalPorts extends Pick<AuthorizePorts, "issueCode"> {
   /** `accounts`: of this invocation. */
@@ -112,13 +113,14 @@ export function createPortal(ports: PortalPorts, settings: PortalSettings): Hono
   });
 
   app.get("/sign-in", (c) => {
-    const next = nextPath.safeParse(c.req.query("next") ?? "/");
+    const asked = nextPath.safeParse(c.req.query("next") ?? wayOn(settings, c.req.raw));
+    const next = asked.success ? asked.data : "/";
     // Why it failed is the provider's and the account's matter; the page tells the same for all reasons, so nothing of an account.
     const error =
       c.req.query("error") === undefined
         ? null
         : "Signing in with that account did not work. Use your password, confirm your address on your account page, and try again.";
-    return c.html(<SignInPage {...signInPage} error={error} next={next.success ? next.data : "/"} />);
+    return c.html(<SignInPage {...signInPage} host={hostOfNext(next)} error={error} next={next} />);
   });
 
   app.post("/sign-in", async (c) => {
@@ -128,7 +130,8 @@ export function createPortal(ports: PortalPorts, settings: PortalSettings): Hono
 
     const result = await ports.accounts().signIn(c.req.raw, email, password);
     if (result.kind === "signed-in") {
-      for (const cookie of result.setCookies) c.header("set-cookie", cookie, { append: true });
+      for (const cookie of [...result.setCookies, wayOnCookie(settings, null)])
+        c.header("set-cookie", cookie, { append: true });
       return c.redirect(next, 303);
     }
     const isWrong = result.kind === "wrong";
@@ -158,10 +161,17 @@ export function createPortal(ports: PortalPorts, settings: PortalSettings): Hono
     const accounts = ports.accounts();
     const session = await accounts.current(c.req.raw);
     const next = authorizePath(request.data);
-    if (session === null) return c.html(<SignInPage {...signInPage} host={request.data.host} next={next} />);
+    if (session === null) {
+      c.header("set-cookie", wayOnCookie(settings, next));
+      return c.html(<SignInPage {...signInPage} host={request.data.host} next={next} />);
+    }
     const { issueCode } = ports;
     const outcome = await authorize(request.data, session, { ...ports.admission(accounts), issueCode }, settings);
-    if (outcome.kind === "redirect") return c.redirect(outcome.location, 303);
+    if (outcome.kind === "redirect") {
+      // Whatever way it was signed in: the way on is gone, and works once.
+      if (wayOn(settings, c.req.raw) !== "/") c.header("set-cookie", wayOnCookie(settings, null));
+      return c.redirect(outcome.location, 303);
+    }
     if (outcome.kind === "consent")
       return c.html(<ConsentPage session={session} tenant={outcome.tenant} next={next} />);
     if (outcome.kind === "prove") {

@@ -22,6 +22,8 @@ export const LIMITS = {
   addressTries: { max: 60, windowSeconds: 3_600 },
   /** OWASP: an hour at most; a mail takes minutes. */
   linkLifetimeSeconds: 30 * 60,
+  /** Where a browser was going when it was asked to sign in: a mailed link's whole life and the forms around it. The edge keeps its half longer. */
+  wayOnSeconds: 45 * 60,
   /** Invitations wait for people's holidays' end, not for ever. */
   invitationLifetimeSeconds: 7 * 24 * 3_600,
   /** Open at once per tenant: each is a mail in the platform's name. */

@@ -62,7 +62,7 @@ export function WelcomePage(props: {
         <p class="soft">
           This is the front door of the platform. Open your tenant's own address, or sign in here first.
         </p>
-        <a class="button" href="/sign-in">
+        <a class="button" href="/sign-in?next=/">
           Sign in
         </a>
         {props.canSignUp ? (
@@ -251,7 +251,7 @@ export function SignedOutPage() {
     <Page title="Signed out">
       <h1>You are signed out</h1>
       <p class="soft">This browser has no session at the platform any more.</p>
-      <a class="button" href="/sign-in">
+      <a class="button" href="/sign-in?next=/">
         Sign in again
       </a>
     </Page>

@@ -271,7 +271,7 @@ describe("accounts and roles", () => {
     expect((await tenant.ask("/app", { headers: stranger })).status).toBe(200);
     const refused = await tenant.ask("/manager", { headers: { ...stranger, accept: HTML } });
     expect(codeOf(refused)).toEqual([403, "forbidden"]);
-    expect(refused.body).toContain("/.causeway/sign-in");
+    expect(refused.body).toContain('href="/.causeway/sign-in?next=%2Fmanager"');
     expect((await tenant.ask("/app", { headers: { accept: HTML } })).status).toBe(303);
     const again = await tenant.ask("/.causeway/sign-in?next=%2Fmanager", { headers: { accept: HTML } });
     expect([again.status, again.headers.location?.includes("/authorize?")]).toEqual([303, true]);

@@ -188,6 +188,31 @@ describe("a forgotten password", () => {
   });
 });
 
+test("whoever was on the way to a tenant's page gets there after a detour by mail, in the same browser", async () => {
+  const { email } = await newMember();
+  const browser = createBrowser(stack.port);
+  const { urls } = await browser.follow(page("/manager?x=1"));
+  const link = await mailedLink(browser, "/forgot-password", email);
+  await browser.visit(portalUrl("/reset-password"), { token: tokenOf(link), password: NEW_PASSWORD });
+  // What the page after it links to.
+  const form = await browser.visit(portalUrl("/sign-in"));
+  const next = hiddenField(form.body, "next");
+  expect([next, form.body.includes(`<code>acme.${BASE}</code>`)]).toEqual([
+    urls.at(-1)?.slice(portalUrl("").length),
+    true,
+  ]);
+  // Another browser, or who goes to the start page, is on no way, nor does a cookie of somebody else's making lead elsewhere.
+  expect(hiddenField((await createBrowser(stack.port).visit(portalUrl("/sign-in"))).body, "next")).toBe("/");
+  expect(hiddenField((await browser.visit(portalUrl("/sign-in?next=/"))).body, "next")).toBe("/");
+  const planted = createBrowser(stack.port);
+  planted.setCookie(BASE, "causeway-portal-next", encodeURIComponent("//evil.example/"));
+  expect(hiddenField((await planted.visit(portalUrl("/sign-in"))).body, "next")).toBe("/");
+
+  const done = await browser.follow(portalUrl("/sign-in"), { email, password: NEW_PASSWORD, next });
+  expect([done.answer.status, done.urls.at(-1)]).toEqual([200, page("/manager?x=1")]);
+  expect(hiddenField((await browser.visit(portalUrl("/sign-in"))).body, "next")).toBe("/");
+});
+
 describe("sign-up", () => {
   test("makes an account by a mailed link, with a verified address and nothing before", async () => {
     const email = "New.Person@Example.com";

@@ -179,7 +179,7 @@ async function visitAll(page: Page, look: (name: string) => Promise<void>, perso
   const invitation = await linkMailedTo(person, invited);
   await page.goto(invitation);
   await look("invitation-sign-up");
-  await go("/sign-in");
+  await go("/sign-in?next=/");
   await page.fill("#email", "owner@acme.example");
   await page.fill("#password", PASSWORD);
   await submit("Sign in");
@@ -217,7 +217,7 @@ async function visitAll(page: Page, look: (name: string) => Promise<void>, perso
   await page.fill("#new-password", PASSWORD);
   await submit("Sign up and join");
   await look("joined");
-  await go("/sign-in");
+  await go("/sign-in?next=/");
   await page.fill("#email", person);
   await page.fill("#password", PASSWORD);
   await submit("Sign in");

@@ -41,6 +41,12 @@ function decodeCursor(text: string): string[] | null {
   }
 }
 
+/** The sequence number in a cursor of a list by time, newest first. One that no row can have (PostgreSQL would refuse it) is followed by none. */
+export function sequenceOf(cursor: readonly string[]): number {
+  const sequence = Number(cursor[0]);
+  return Number.isSafeInteger(sequence) ? sequence : 0;
+}
+
 /** `rows` were asked for with one more than `limit`: that one shows whether there is a next page. */
 export function paged<Row, Item>(
   rows: readonly Row[],

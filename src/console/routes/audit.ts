@@ -5,7 +5,7 @@ import { findTenant } from "../../db/tenants.ts";
 import { ok } from "../../shared/result.ts";
 import { NO_INPUT, read } from "../endpoint.ts";
 import { notFound } from "../failure.ts";
-import { page, paged, pageQuery } from "../paging.ts";
+import { page, pageQuery, paged, sequenceOf } from "../paging.ts";
 import type { ConsoleApp } from "../respond.ts";
 import { auditView } from "../views.ts";
 
@@ -44,7 +44,7 @@ export function auditRoutes(app: ConsoleApp): void {
             only === undefined ? undefined : eq(auditEvents.tenantId, only.tenant.id),
             query.action === undefined ? undefined : eq(auditEvents.action, query.action),
             query.subject === undefined ? undefined : eq(auditEvents.subjectId, query.subject),
-            query.cursor === undefined ? undefined : lt(auditEvents.seq, Number(query.cursor[0]) || 0),
+            query.cursor === undefined ? undefined : lt(auditEvents.seq, sequenceOf(query.cursor)),
           ),
         )
         .orderBy(desc(auditEvents.seq))

@@ -9,7 +9,7 @@ import { ok } from "../../shared/result.ts";
 import { NO_INPUT, read } from "../endpoint.ts";
 import { notFound } from "../failure.ts";
 import { jobLogView, jobRunView, viewJobLog, viewJobRun } from "../job-view.ts";
-import { page, paged, pageQuery } from "../paging.ts";
+import { page, pageQuery, paged, sequenceOf } from "../paging.ts";
 import type { ConsoleApp } from "../respond.ts";
 import { tenantParams } from "./tenants.ts";
 
@@ -52,7 +52,7 @@ export function jobRunRoutes(app: ConsoleApp): void {
             eq(jobRuns.tenantId, tenantId),
             query.job === undefined ? undefined : eq(jobRuns.jobId, await idOf(db, tenantId, query.job)),
             query.state === undefined ? undefined : eq(jobRuns.state, query.state),
-            query.cursor === undefined ? undefined : lt(jobRuns.seq, Number(query.cursor[0]) || 0),
+            query.cursor === undefined ? undefined : lt(jobRuns.seq, sequenceOf(query.cursor)),
           ),
         )
         .orderBy(desc(jobRuns.seq))
@@ -109,7 +109,7 @@ export function jobRunRoutes(app: ConsoleApp): void {
             query.job === undefined ? undefined : eq(jobLogs.jobId, await idOf(db, tenantId, query.job)),
             query.run === undefined ? undefined : eq(jobLogs.runId, query.run),
             query.level === undefined ? undefined : inArray(jobLogs.level, levels),
-            query.cursor === undefined ? undefined : lt(jobLogs.seq, Number(query.cursor[0]) || 0),
+            query.cursor === undefined ? undefined : lt(jobLogs.seq, sequenceOf(query.cursor)),
           ),
         )
         .orderBy(desc(jobLogs.seq))

@@ -11,7 +11,7 @@ import { NO_INPUT, read, write } from "../endpoint.ts";
 import { fail, notFound } from "../failure.ts";
 import { operationEvents } from "../operation-events.ts";
 import { findOperation, operationLocation, shownOperation } from "../operation-view.ts";
-import { page, paged, pageQuery } from "../paging.ts";
+import { page, pageQuery, paged, sequenceOf } from "../paging.ts";
 import { refuse } from "../respond.ts";
 import type { ConsoleApp } from "../respond.ts";
 import { operationView, viewOperation } from "../views.ts";
@@ -54,7 +54,7 @@ export function operationRoutes(app: ConsoleApp): void {
             only === undefined ? undefined : eq(operations.tenantId, only.tenant.id),
             query.state === undefined ? undefined : eq(operations.state, query.state),
             query.subject === undefined ? undefined : eq(operations.subjectId, query.subject),
-            query.cursor === undefined ? undefined : lt(operations.seq, Number(query.cursor[0]) || 0),
+            query.cursor === undefined ? undefined : lt(operations.seq, sequenceOf(query.cursor)),
           ),
         )
         .orderBy(desc(operations.seq))

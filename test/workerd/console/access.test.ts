@@ -2,6 +2,7 @@ import { createExecutionContext } from "cloudflare:test";
 import { inject } from "vitest";
 import { describe, expect, test } from "vitest";
 import { createConsole } from "../../../src/console/app.ts";
+import { encodeCursor } from "../../../src/console/paging.ts";
 import { insertApiToken } from "../../../src/db/api-tokens.ts";
 import { connect } from "../../../src/db/client.ts";
 import { apiTokens } from "../../../src/db/schema.ts";
@@ -76,6 +77,13 @@ describe("tokens", () => {
     const rows = await db.select().from(apiTokens);
     expect(JSON.stringify(rows)).not.toContain(token.slice(4));
   });
+});
+
+test.each(["operations", "audit"])("a made-up cursor of %s is the end of the list, not a fault", async (list) => {
+  for (const sequence of ["1e300", "99999999999999999999", "x", "-1"]) {
+    const reply = await call("GET", `/api/v1/${list}?cursor=${encodeCursor([sequence])}`);
+    expect([reply.status, reply.body.items]).toEqual([200, []]);
+  }
 });
 
 describe("errors are problem details with a code and a request id (P18)", () => {

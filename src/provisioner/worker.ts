@@ -110,7 +110,13 @@ export class Pooled extends DurableObject<Env> {
   readonly #ports = portsOf(this.env, connectPooled);
 
   async take(queue: string, body: unknown): Promise<void> {
-    await handlerOf(queue)(this.#ports, body);
+    try {
+      await handlerOf(queue)(this.#ports, body);
+    } catch (error) {
+      // A failed query's error quotes its parameters; they don't travel.
+      // oxlint-disable-next-line preserve-caught-error -- the cause is what must not travel
+      throw new Error(`a message was not taken in: ${error instanceof Error ? error.name : typeof error}`);
+    }
   }
 }
 

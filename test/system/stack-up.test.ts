@@ -353,6 +353,11 @@ test("a node is registered with a token in a file of its owner's, which enrols i
       capacity: 1,
       labels: { dedicated: "true" },
     });
+    const set = (...args: string[]) => stack.cli("nodes", "set", "heisenberg", ...args);
+    const changed = await set("--capacity", "2", "--label", "dedicated=true,zone=a", "--masters-address", "n3:10443");
+    expect(changed.stdout.trim()).toBe("heisenberg  tenants: 0/2  labels: zone=a dedicated=true  masters: n3:10443");
+    expect((await set("--masters-address", "none", "--wait")).stdout).toContain("true  masters: none");
+    expect([(await set()).code, (await set("--capacity", "many")).code]).toEqual([2, 2]);
   } finally {
     rmSync(folder, { recursive: true, force: true });
   }

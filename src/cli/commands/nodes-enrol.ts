@@ -97,7 +97,7 @@ async function enrolment(api: Api, output: Output, path: string, body: object, f
   );
 }
 
-function labelsOf(text: string | undefined): Record<string, string> {
+export function labelsOf(text: string | undefined): Record<string, string> {
   if (text === undefined) return {};
   const pairs = text.split(",").map((one) => /^\s*([^=\s]+)\s*=\s*(.*?)\s*$/.exec(one));
   return Object.fromEntries(

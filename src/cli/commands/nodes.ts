@@ -1,12 +1,17 @@
 import { defineCommand } from "citty";
 import { z } from "zod";
 import { node, operation } from "../api/types.ts";
+import { CliError, EXIT } from "../frame/exit.ts";
 import { table } from "../frame/output.ts";
 import { commonArgs, connectApi, settle, waitArgs } from "./api.ts";
 import { drainArg, drainSecondsOf } from "./drain-arg.ts";
-import { create, token } from "./nodes-enrol.ts";
+import { create, labelsOf, token } from "./nodes-enrol.ts";
 
 const nameArg = { name: { type: "positional", required: true, description: "Name of the node" } } as const;
+const labelsText = (labels: Readonly<Record<string, string>>): string =>
+  Object.entries(labels)
+    .map(([key, value]) => `${key}=${value}`)
+    .join(" ");
 const path = (name: string): string => `/nodes/${encodeURIComponent(name)}`;
 
 const list = defineCommand({
@@ -26,9 +31,7 @@ const list = defineCommand({
       one.state,
       one.online ? "online" : "offline",
       one.role === "master" ? "-" : `${one.tenants}/${one.capacity}`,
-      Object.entries(one.labels)
-        .map(([key, value]) => `${key}=${value}`)
-        .join(" "),
+      labelsText(one.labels),
     ]);
     output.data({}, table(["NODE", "CLUSTER", "ROLE", "STATE", "PRESENCE", "TENANTS", "LABELS"], rows));
   },
@@ -58,24 +61,42 @@ const activate = defineCommand({
 });
 
 const set = defineCommand({
-  meta: { name: "set", description: "Say where masters reach a node" },
+  meta: { name: "set", description: "Change a node's room and labels, or where masters reach it" },
   args: {
     ...nameArg,
+    capacity: { type: "string", description: "Tenants that it has room for; those it has stay", valueHint: "n" },
+    label: {
+      type: "string",
+      description: "All of its labels with commas, for example dedicated=true,zone=a, or none",
+      valueHint: "key=value",
+    },
     "masters-address": {
       type: "string",
-      required: true,
       description: "host:port as in the node's certificate for masters, or none",
     },
     ...waitArgs,
     ...commonArgs,
   },
   async run({ args }) {
+    const { capacity, label, "masters-address": address } = args;
+    if (capacity !== undefined && !/^[0-9]{1,6}$/.test(capacity))
+      throw new CliError(EXIT.usage, `"${capacity}" is no number of tenants`, "Give --capacity, for example 100.");
+    const body = {
+      ...(capacity !== undefined && { capacity: Number(capacity) }),
+      ...(label !== undefined && { labels: label === "none" ? {} : labelsOf(label) }),
+      ...(address !== undefined && { mastersAddress: address === "none" ? null : address }),
+    };
+    if (Object.keys(body).length === 0)
+      throw new CliError(EXIT.usage, "nothing to change", "Give --capacity, --label or --masters-address.");
     const { api, output } = connectApi(args);
-    const address = args["masters-address"];
-    const body = { mastersAddress: address === "none" ? null : address };
     const started = await api.patch(path(args.name), body, z.object({ operation, node }));
     await settle(api, output, started.operation, args.wait === true);
-    output.data(started.node, `${started.node.name}  masters: ${started.node.mastersAddress ?? "none"}`);
+    const { name, tenants, capacity: room, labels, mastersAddress } = started.node;
+    const shown = labelsText(labels) === "" ? "none" : labelsText(labels);
+    output.data(
+      started.node,
+      `${name}  tenants: ${tenants}/${room}  labels: ${shown}  masters: ${mastersAddress ?? "none"}`,
+    );
   },
 });
 

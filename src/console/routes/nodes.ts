@@ -31,6 +31,9 @@ const mastersAddress = z
   .regex(/^[A-Za-z0-9.-]{1,253}:[0-9]{1,5}$/, "host:port, the host as in the node's certificate for masters")
   .refine((text) => Number(text.split(":")[1]) >= 1 && Number(text.split(":")[1]) <= 65_535, "a port from 1 to 65535");
 
+const capacity = z.number().int().min(0).max(100_000);
+const labels = z.record(z.string().max(64), z.string().max(256));
+
 const newNode = z
   .strictObject({
     name: label,
@@ -42,10 +45,21 @@ const newNode = z
     mastersAddress: mastersAddress.nullable().default(null).openapi({
       description: "Where masters of the cluster reach the node; null: they send its tenants' visitors to the edge",
     }),
-    capacity: z.number().int().min(0).max(100_000).default(0),
-    labels: z.record(z.string().max(64), z.string().max(256)).default({}),
+    capacity: capacity.default(0),
+    labels: labels.default({}),
   })
   .openapi("NewNode");
+
+const nodeChange = z
+  .strictObject({
+    mastersAddress: mastersAddress.nullable().optional().openapi({
+      description: "Null: masters send its tenants' visitors to the edge",
+    }),
+    capacity: capacity.optional().openapi({ description: "Fewer than it has: they stay, and no more come" }),
+    labels: labels.optional().openapi({ description: "All of them; they say where tenants go from now on" }),
+  })
+  .refine((body) => Object.keys(body).length > 0, "nothing to change")
+  .openapi("NodeChange");
 
 export const nodeOperation = z.object({ operation: operationView, node: nodeView }).openapi("NodeOperation");
 
@@ -210,9 +224,9 @@ export function nodeRoutes(app: ConsoleApp): void {
       tag,
       scope: "admin",
       status: 202,
-      summary: "Change where masters reach a node; they are told of its tenants anew",
+      summary: "Change a node's room and labels, or where masters reach it: they are told of its tenants anew",
       params: nodeParams,
-      body: z.strictObject({ mastersAddress: mastersAddress.nullable() }).openapi("NodeChange"),
+      body: nodeChange,
       answer: nodeOperation,
       refusals: ["not-found", "conflict", "precondition-failed"],
     },
@@ -222,18 +236,27 @@ export function nodeRoutes(app: ConsoleApp): void {
       const { id, name, role, revision } = found.node;
       const matched = ifMatch(etagOf(revision));
       if (!matched.ok) return matched;
-      if (role === "master") return fail("conflict", `"${name}" is a master itself.`);
+      const { mastersAddress: address, capacity: room, labels: all } = body;
+      if (role === "master" && (address !== undefined || room !== undefined))
+        return fail("conflict", `"${name}" is a master itself: it has labels only.`);
+      const change = {
+        ...(address !== undefined && { mastersAddress: address }),
+        ...(room !== undefined && { capacity: room }),
+        ...(all !== undefined && { labels: all }),
+      };
       const [row] = await tx
         .update(nodes)
-        .set({ mastersAddress: body.mastersAddress, revision: sql`nextval('control.revision')`, updatedAt: now })
+        .set({ ...change, revision: sql`nextval('control.revision')`, updatedAt: now })
         .where(eq(nodes.id, id))
         .returning();
       if (row === undefined) return notFound("node", params.node);
-      const operation = await enqueueOperation(tx, { kind: "node-publish", subjectId: id, tenantId: null, now });
+      // Room and labels are nobody's business but the control plane's.
+      const steps = address === undefined ? (["publish-node"] as const) : undefined;
+      const operation = await enqueueOperation(tx, { kind: "node-publish", subjectId: id, tenantId: null, now, steps });
       return ok({
         body: { operation: await shownOperation(tx, operation), node: viewNode(row, found.cluster, found.tenants) },
         headers: { location: operationLocation(operation), etag: etagOf(row.revision) },
-        audit: { action: "node.change", subjectId: id, tenantId: null, details: { name, ...body } },
+        audit: { action: "node.change", subjectId: id, tenantId: null, details: { name, ...change } },
         operation,
       });
     },

@@ -89,3 +89,61 @@ describe("a cluster's base domains", () => {
     expect((await patch(cluster, ["shared.example"])).body.detail).toContain(slug);
   });
 });
+
+describe("a node", () => {
+  const at = (name: string) => `/api/v1/nodes/${name}`;
+  const change = (name: string, body: unknown, options: { as?: string; headers?: Record<string, string> } = {}) =>
+    call("PATCH", at(name), { body, ...options });
+
+  test("is given room, labels and an address for masters by who may, on record; what is not named stays", async () => {
+    const name = await makeNode(await makeCluster(), 3);
+    const [row] = await admin`select id, revision from control.nodes where name = ${name}`;
+    const id = String(row?.["id"]);
+    await settle(id);
+    expect((await change(name, { capacity: 5 }, { as: "read" })).status).toBe(403);
+    const wrong = [{}, { capacity: -1 }, { labels: { a: 1 } }, { mastersAddress: "n1" }, { mastersAddress: "n1:0" }];
+    for (const body of [...wrong, { cluster: "x" }]) expect((await change(name, body)).status).toBe(400);
+    expect((await change("nowhere-at-all", { capacity: 5 })).status).toBe(404);
+    const stale = { headers: { "if-match": `"${Number(row?.["revision"]) - 1}"` } };
+    expect((await change(name, { capacity: 5 }, stale)).status).toBe(412);
+
+    const changed = await change(name, { capacity: 5, labels: { zone: "a" } });
+    expect(changed).toMatchObject({
+      status: 202,
+      // No master has to know.
+      body: {
+        operation: { kind: "node-publish", steps: [{ name: "publish-node" }] },
+        node: { name, capacity: 5, labels: { zone: "a" }, mastersAddress: null },
+      },
+    });
+    await settle(id);
+    const reached = await change(name, { mastersAddress: "n1.internal:10443" });
+    expect(reached.body).toMatchObject({
+      operation: { kind: "node-publish", steps: [{ name: "publish-node" }, { name: "fill-masters" }] },
+      node: { capacity: 5, labels: { zone: "a" }, mastersAddress: "n1.internal:10443" },
+    });
+    await settle(id);
+    const none = await change(name, { mastersAddress: null, labels: {} });
+    expect(none.body.node).toMatchObject({ mastersAddress: null, labels: {} });
+    await settle(id);
+    const { items } = (await call("GET", `/api/v1/audit?subject=${id}&action=node.change`)).body;
+    expect(items.map(({ details }: { details: unknown }) => details)).toEqual([
+      { name, mastersAddress: null, labels: {} },
+      { name, mastersAddress: "n1.internal:10443" },
+      { name, capacity: 5, labels: { zone: "a" } },
+    ]);
+  });
+
+  test("that is a master has labels only", async () => {
+    const cluster = await makeCluster();
+    const name = unique("master");
+    const made = await call("POST", "/api/v1/nodes", {
+      body: { name, cluster, role: "master", envoyUrl: "http://127.0.0.1:1" },
+    });
+    expect(made.status).toBe(202);
+    await settle(made.body.node.id);
+    expect((await change(name, { capacity: 5 })).body.code).toBe("conflict");
+    expect((await change(name, { mastersAddress: "m:1" })).body.code).toBe("conflict");
+    expect((await change(name, { labels: { zone: "b" } })).body.node.labels).toEqual({ zone: "b" });
+  });
+});

@@ -369,6 +369,10 @@ describe("what is good at one place", () => {
     for (const claims of [identity, pass])
       expect(await direct(await sign(edgeKey(), { ...proof, ...claims }))).not.toBe(200);
     expect(await direct(await session(sessionKey, proof))).not.toBe(200);
+    // Where a proof names no host, the request can't either.
+    const nameless = await sign(edgeKey(), { ...proof, host: undefined });
+    const headers = { "causeway-proof": nameless, "x-edge-scope": ACME.host, "x-causeway-host": ACME.host };
+    expect((await fetch(`${envoy.url}/app`, { headers })).status).toBe(404);
   });
 
   test("as several sessions or passes in one Cookie field, the stranger's does not help", async () => {

@@ -28,6 +28,8 @@ test("our own configuration has no mistakes, and says what a real account needs"
       "causeway-edge: KV namespace DIRECTORY_COPY: put in its id",
       "causeway-edge: variable BASE_DOMAINS: put in your own domain",
       "causeway-edge: variable SESSION_PUBLIC_KEYS: put in the public keys",
+      "causeway-edge: variable CLIENT_ADDRESS_HEADER: cf-connecting-ip",
+      "causeway-relay-b: variable CLIENT_ADDRESS_HEADER: cf-connecting-ip",
       "causeway-console: Hyperdrive CONTROL_DB: put in its id",
       "causeway-console: no routes: put in the routes of your zone",
     ]),

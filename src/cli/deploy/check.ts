@@ -100,6 +100,8 @@ function checkPlaceholders(config: WorkerConfig, report: Report): void {
     if (/(^|,)\s*[^,]*\.?localhost\b/.test(value)) report(`variable ${name}: put in your own domain`);
     if (name === "PUBLIC_SCHEME" && value !== "https") report("variable PUBLIC_SCHEME: https");
     if (name === "PUBLIC_PORT" && value !== "") report("variable PUBLIC_PORT: empty");
+    // Without it all visitors count as one: the edge does not run then, and the lanes' limits of failed tries would hold for everybody together.
+    if (name === "CLIENT_ADDRESS_HEADER" && value === "") report("variable CLIENT_ADDRESS_HEADER: cf-connecting-ip");
     if (name.endsWith("_PUBLIC_KEYS") && value === '{"keys":[]}') report(`variable ${name}: put in the public keys`);
   }
   if (NEEDS_ROUTES.has(config.name) && (config.routes ?? []).length === 0)

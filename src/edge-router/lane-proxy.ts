@@ -1,5 +1,4 @@
 import { z } from "zod";
-import { fieldsOf } from "../policy/headers.ts";
 import { prefersHtml } from "../policy/negotiate.ts";
 import { urgencyOf } from "../policy/priority.ts";
 import type { DirectoryRecord, RouteTimeouts } from "../policy/record.ts";
@@ -160,7 +159,7 @@ async function acceptingLane(
 function askLane(lane: LanePort, visit: Visit, said: string, body: Body): Promise<Response> {
   const { method, request } = visit;
   if (body.kind === "none" && (method === "GET" || method === "HEAD")) {
-    const fields = fieldsOf(request.headers);
+    const fields = [...request.headers];
     const carried = fields.some(isUpgrade) ? null : withFields(said, fields);
     if (carried !== null)
       return lane.fetch(LANE_URL, { method, headers: { [HEADER.visit]: carried }, redirect: "manual" });

@@ -15,12 +15,12 @@ export interface KeptChild extends Part {
 export async function keepChild(column: string, options: Parameters<typeof startChild>[0]): Promise<KeptChild> {
   let child = await startChild(options);
   let stopped = false;
-  /** Its successor is somebody else's business. */
-  let killed: Child | null = null;
+  /** Their successors are somebody else's business. */
+  const killed = new WeakSet<Child>();
   const restartAfter = async (own: Child): Promise<void> => {
     await own.gone;
     await delay(RESTART_MS);
-    if (stopped || own === killed) return;
+    if (stopped || killed.has(own)) return;
     await start();
     if (stopped) await child.stop();
   };
@@ -42,7 +42,7 @@ export async function keepChild(column: string, options: Parameters<typeof start
       await child.stop();
     },
     async killAndRestart() {
-      killed = child;
+      killed.add(child);
       await child.kill();
       await start();
     },

@@ -13,9 +13,9 @@ afterEach(async () => {
 interface Watched {
   readonly kept: KeptChild;
   /** In the order in which they were started. */
-  pids(): number[];
+  readonly pids: () => number[];
   /** The process id of the newest, once there were so many and the newest is the one that is kept. */
-  newest(count: number): Promise<number>;
+  readonly newest: (count: number) => Promise<number>;
 }
 
 async function start(): Promise<Watched> {

@@ -83,8 +83,10 @@ function changeOf(settings: readonly string[]): object {
         : OTHERS.includes(name)
           ? others
           : null;
-    if (into === null || Number.isNaN(value))
+    if (into === null)
       throw new CliError(EXIT.usage, `${setting} is no setting`, "NAME=VALUE; --help lists the names.");
+    if (Number.isNaN(value))
+      throw new CliError(EXIT.usage, `${setting}: "${text}" is no value`, "A number, true, false, or none.");
     into[name] = value;
   }
   return { limits, timeouts, ...others };

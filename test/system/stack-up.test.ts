@@ -321,10 +321,10 @@ test("token create finds the local stack, as other commands do", async () => {
   expect([refused.code, refused.stdout]).toEqual([2, ""]);
   // It is taken back by the id that the list shows, and who did it is on record.
   const listed = (await stack.cli("token", "list", "--json")).stdout.split("\n").filter(Boolean);
-  const { id } = listed.map((line) => JSON.parse(line)).find(({ name }) => name === "for a test");
+  const { id } = listed.map((line) => JSON.parse(line)).find((one) => one.name === "for a test" && !one.revokedAt);
   expect((await stack.cli("token", "revoke", id)).stdout).toContain("revoked");
   expect((await asked(made.stdout.trim())).status).toBe(401);
-  const audit = await stack.cli("audit", "--action", "token.revoke", "--json");
+  const audit = await stack.cli("audit", "--subject", id, "--limit", "1", "--json");
   expect(JSON.parse(audit.stdout)).toMatchObject({ action: "token.revoke", subjectId: id });
 });
 

@@ -3,13 +3,16 @@ import { existsSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { afterEach, beforeEach, expect, test } from "vitest";
+import { afterEach, beforeEach, expect, test, vi } from "vitest";
 import { readLedger } from "../../src/cli/local/ledger.ts";
 import { isFree } from "../../src/cli/local/ports.ts";
 import { type ProcessInfo, findProcess, listProcesses } from "../../src/cli/local/process-table.ts";
 import { runCli, spawnCli } from "../support/cli.ts";
 import { freeEdgePort, startStack, stopStack } from "../support/stack.ts";
 import { until } from "../support/until.ts";
+
+// Each start of a stack is ten seconds on a machine that is free, and more on one that is not.
+vi.setConfig({ testTimeout: 240_000 });
 
 let dir = "";
 beforeEach(() => {
@@ -102,7 +105,7 @@ test("down leaves no process and no port; a second start has all data and the sa
   expect((await runCli(["down", "--state-dir", dir])).code).toBe(0);
   expect(alive(rest)).toEqual([]);
   expect(await busyPorts(third.edgePort)).toEqual([]);
-}, 240_000);
+});
 
 test("in the foreground: progress, addresses, the demo warning; Ctrl-C stops everything with exit 130", async () => {
   const port = await freeEdgePort();

@@ -8,7 +8,7 @@ export default defineConfig({
         test: {
           name: "unit",
           include: ["{src,bench,test/unit,test/support}/**/*.test.ts"],
-          testTimeout: 30_000,
+          testTimeout: 60_000,
         },
       },
       "test/workerd/*/vitest.config.ts",

@@ -132,11 +132,11 @@ export function joined(parts: readonly Uint8Array[]): Uint8Array {
   return whole;
 }
 
-/** Waits until it is so; fails with the text after ten seconds. */
+/** Waits until it is so; fails with the text after 25 s. */
 export async function until(text: string, condition: () => boolean | Promise<boolean>): Promise<void> {
   const start = Date.now();
   while (!(await condition())) {
-    if (Date.now() - start > 10_000) throw new Error(`it did not happen: ${text}`);
+    if (Date.now() - start > 25_000) throw new Error(`it did not happen: ${text}`);
     await new Promise((resolve) => setTimeout(resolve, 5));
   }
 }

@@ -119,7 +119,7 @@ export default defineProject({
     name: "workerd-console",
     include: ["**/*.test.ts"],
     globalSetup: ["../../support/postgres-setup.ts"],
-    testTimeout: 20_000,
+    testTimeout: 60_000,
     hookTimeout: 60_000,
   },
 });

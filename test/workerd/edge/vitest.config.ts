@@ -3,5 +3,5 @@ import { defineProject } from "vitest/config";
 
 export default defineProject({
   plugins: [cloudflareTest({ wrangler: { configPath: "./wrangler.toml" } })],
-  test: { name: "workerd-edge", include: ["**/*.test.ts"], testTimeout: 20_000 },
+  test: { name: "workerd-edge", include: ["**/*.test.ts"], testTimeout: 60_000 },
 });

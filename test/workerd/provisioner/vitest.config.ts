@@ -127,7 +127,7 @@ export default defineProject({
     name: "workerd-provisioner",
     include: ["**/*.test.ts"],
     globalSetup: ["../../support/postgres-setup.ts", "../../support/host-peers-setup.ts"],
-    testTimeout: 30_000,
+    testTimeout: 60_000,
     hookTimeout: 60_000,
   },
 });

@@ -33,5 +33,5 @@ export default defineProject({
       },
     }),
   ],
-  test: { name: "workerd-relay-control", include: ["**/*.test.ts"], testTimeout: 20_000, hookTimeout: 60_000 },
+  test: { name: "workerd-relay-control", include: ["**/*.test.ts"], testTimeout: 60_000, hookTimeout: 60_000 },
 });

@@ -60,5 +60,5 @@ export default defineProject({
       },
     }),
   ],
-  test: { name: "workerd-relay-lane", include: ["**/*.test.ts"], testTimeout: 20_000, hookTimeout: 60_000 },
+  test: { name: "workerd-relay-lane", include: ["**/*.test.ts"], testTimeout: 60_000, hookTimeout: 60_000 },
 });

@@ -68,6 +68,8 @@ export async function runConnector(config: ConnectorConfig, ports: RunPorts): Pr
     targets: config.targets.map(({ name }) => name).join(","),
     healthPort: health?.value.port ?? null,
   });
+  if (config.targets.length === 0)
+    log.info("no target is named here (--target NAME=URL): only those are served that a member of the tenant pushes");
 
   let interrupted: RunExit | null = null;
   let firstMs: number | null = null;

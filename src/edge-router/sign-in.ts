@@ -9,7 +9,7 @@ import { LIMITS } from "./limits.ts";
 import { cookieName, expiredCookie, isOwnForm, isOwnPath, ownCookie, sameOrigin, seeOther } from "./own-cookies.ts";
 import { takePassword } from "./password-page.ts";
 import type { EdgePorts, EdgeSettings } from "./ports.ts";
-import { refuse, type Visit } from "./visit.ts";
+import { refuse, refuseWithRemedy, type Visit } from "./visit.ts";
 
 type SignInPorts = Pick<
   EdgePorts,
@@ -105,6 +105,9 @@ async function signInAgain(
 }
 const isVisible = (text: string): boolean => /^[\x21-\x7e]*$/.test(text);
 
+/** The page that was asked for is not known any more. */
+const AGAIN = { href: "/.causeway/sign-in", text: "Sign in again" };
+
 async function callback(visit: Visit, record: DirectoryRecord, ports: SignInPorts): Promise<Response> {
   const query = new URLSearchParams(visit.rawQuery);
   const code = query.get("code") ?? "";
@@ -112,7 +115,7 @@ async function callback(visit: Visit, record: DirectoryRecord, ports: SignInPort
   const cookie = stateCookie(visit, state);
   const pending = decodePending(readCookie(visit.request.headers.get("cookie"), cookie));
   if (!/^[A-Za-z0-9_-]{22}$/.test(state) || !/^[A-Za-z0-9_-]{1,128}$/.test(code) || pending === null) {
-    return refuse(visit, "bad-request", "This sign-in was not started here, or too long ago. Open the page again.");
+    return refuseWithRemedy(visit, "bad-request", "This sign-in was not started here, or too long ago.", AGAIN);
   }
   let session: Awaited<ReturnType<SignInPorts["sessions"]["redeem"]>>;
   try {
@@ -129,7 +132,7 @@ async function callback(visit: Visit, record: DirectoryRecord, ports: SignInPort
     return refuse(visit, "not-available", "Sign-in does not work right now. Try again in a moment.");
   }
   if (session === null) {
-    const refusal = refuse(visit, "unauthorized", "This sign-in is not valid any more. Open the page again.");
+    const refusal = refuseWithRemedy(visit, "unauthorized", "This sign-in is not valid any more.", AGAIN);
     refusal.headers.append("set-cookie", expiredCookie(visit, cookie));
     return refusal;
   }

@@ -1,8 +1,10 @@
 import type { ParsedHost } from "../policy/host.ts";
 import type { SessionClaims } from "../protocol/portal-rpc.ts";
-import type { ErrorCode } from "../shared/problem.ts";
-import type { Span } from "../shared/tracing/span.ts";
+import { problemPage } from "../policy/error-page.ts";
+import { prefersHtml } from "../policy/negotiate.ts";
 import { negotiatedProblem } from "../policy/problem-response.ts";
+import { problem, type ErrorCode } from "../shared/problem.ts";
+import type { Span } from "../shared/tracing/span.ts";
 
 /** One request on its way through the edge, parsed once. */
 export interface Visit {
@@ -79,4 +81,17 @@ export function refuse(
   status?: number,
 ): Response {
   return negotiatedProblem(visit.request, code, detail, visit.requestId, headers, status);
+}
+
+/** The same with a button for people that leads to what helps. */
+export function refuseWithRemedy(
+  visit: Pick<Visit, "request" | "requestId">,
+  code: ErrorCode,
+  detail: string,
+  remedy: { readonly href: string; readonly text: string },
+): Response {
+  const refusal = refuse(visit, code, detail);
+  const { method, headers } = visit.request;
+  if (method !== "GET" || !prefersHtml(headers.get("accept"))) return refusal;
+  return new Response(problemPage(problem(code, detail, visit.requestId), remedy), refusal);
 }

@@ -1,17 +1,15 @@
 import { decideAccess, isOpen, type Requirement } from "../policy/access.ts";
 import { isWebSocketUpgrade } from "../policy/headers.ts";
-import { problemPage } from "../policy/error-page.ts";
-import { isNavigation, prefersHtml } from "../policy/negotiate.ts";
+import { isNavigation } from "../policy/negotiate.ts";
 import type { DirectoryRecord } from "../policy/record.ts";
 import type { SessionClaims } from "../protocol/portal-rpc.ts";
-import { problem } from "../shared/problem.ts";
 import { NOBODY, type Identity } from "./identity.ts";
 import { askPassword, knowsPassword } from "./password-page.ts";
 import type { EdgePorts, EdgeSettings } from "./ports.ts";
 import { beginRenewal } from "./session-renewal.ts";
 import { judgeServiceToken } from "./service-token.ts";
 import { currentSession, redirectToSignIn, returnPath } from "./sign-in.ts";
-import { refuse, type Visit } from "./visit.ts";
+import { refuse, refuseWithRemedy, type Visit } from "./visit.ts";
 
 /** What is behind an address, as far as access goes. */
 export interface Guarded {
@@ -73,11 +71,8 @@ export async function admitVisitor(
 
 /** On a page with the way to a new session, for this one says what its account might do when it began. */
 function forbidden(visit: Visit, detail: string): Response {
-  const refusal = refuse(visit, "forbidden", detail);
-  if (visit.method !== "GET" || !prefersHtml(visit.request.headers.get("accept"))) return refusal;
-  const signInAgain = `/.causeway/sign-in?${new URLSearchParams({ next: returnPath(visit) }).toString()}`;
-  const page = problemPage(problem("forbidden", detail, visit.requestId), { href: signInAgain, text: "Sign in again" });
-  return new Response(page, refusal);
+  const href = `/.causeway/sign-in?${new URLSearchParams({ next: returnPath(visit) }).toString()}`;
+  return refuseWithRemedy(visit, "forbidden", detail, { href, text: "Sign in again" });
 }
 
 /** A request is judged once, an open socket over and over: by what its cookie said when it came. */

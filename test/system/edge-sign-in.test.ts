@@ -362,6 +362,7 @@ describe("the one-time code", () => {
     const back = await codeUrl(browser, url("acme", "/manager"));
     const other = await createBrowser(stack.port).visit(back.toString());
     expect([other.status, other.headers["causeway-error"]]).toEqual([400, "bad-request"]);
+    expect(other.body).toContain('href="/.causeway/sign-in"'); // people get a way on
     expect((await browser.visit(back.toString())).status).toBe(303);
   });
 

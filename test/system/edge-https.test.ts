@@ -119,7 +119,7 @@ describe("sign-in on https", () => {
   test.each(["acme.example.com", "shop.customer.org"])("sets cookies of %s alone (__Host-)", async (host) => {
     const { location, cookies } = await start(`https://${host}/manager?x=1`);
     expect(location.origin).toBe("https://example.com");
-    expect(cookies[0]).toMatch(/^__Host-causeway-state-[^;]+; Path=\/; Max-Age=600; HttpOnly; SameSite=Lax; Secure$/);
+    expect(cookies[0]).toMatch(/^__Host-causeway-state-[^;]+; Path=\/; Max-Age=3600; HttpOnly; SameSite=Lax; Secure$/);
 
     const form = await (await get(location.toString(), { accept: HTML })).text();
     const posted = await stack.fetch("https://example.com/sign-in", {

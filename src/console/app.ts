@@ -15,6 +15,7 @@ import { jobRoutes } from "./routes/jobs.ts";
 import { laneRoutes } from "./routes/lanes.ts";
 import { maintenanceRoutes } from "./routes/maintenance.ts";
 import { memberRoutes } from "./routes/members.ts";
+import { nodeRemovalRoutes } from "./routes/node-removal.ts";
 import { nodeRoutes } from "./routes/nodes.ts";
 import { operationRoutes } from "./routes/operations.ts";
 import { pairingRoutes } from "./routes/pairing.ts";
@@ -68,6 +69,7 @@ export function createConsole(): ConsoleApp {
   clusterRoutes(app);
   maintenanceRoutes(app);
   nodeRoutes(app);
+  nodeRemovalRoutes(app);
   placementRoutes(app);
   tenantRoutes(app);
   tenantChangeRoutes(app);

@@ -70,6 +70,7 @@ export const PLANS = {
   "relay-settings-publish": ["publish-settings"],
   // A new master, or one that finds a node anew, is told of the tenants that are there.
   "node-publish": ["publish-node", "fill-masters"],
+  "node-remove": ["remove-node"],
   "node-drain": ["drain-node"],
   // Masters know nothing of maintenance: while there is any they send everything to the edge.
   "maintenance-publish": ["publish-maintenance", "fill-masters"],

@@ -16,6 +16,7 @@ import { publishNode } from "./steps/publish-node.ts";
 import { publishSettingsStep } from "./steps/publish-settings.ts";
 import { publish } from "./steps/publish.ts";
 import { push, pushNext, settleNode } from "./steps/push.ts";
+import { removeNode } from "./steps/remove-node.ts";
 import { reserveHost } from "./steps/reserve-host.ts";
 import { dropNextLogin, newLogin, retireLogin, switchLogin } from "./steps/rotate-login.ts";
 import { schema } from "./steps/schema.ts";
@@ -44,6 +45,7 @@ const STEPS: Readonly<Record<StepName, Step>> = {
   "remove-connector": removeConnector,
   "publish-settings": publishSettingsStep,
   "publish-node": publishNode,
+  "remove-node": removeNode,
   "publish-maintenance": publishMaintenance,
   "publish-jobs": publishJobs,
   "remove-jobs": removeJobs,

@@ -163,17 +163,11 @@ test("a tenant that is deleted leaves no host behind, and its records are worth 
 });
 
 test("a host below another cluster's base domain is nobody's own (D12)", async () => {
-  const made = await stack.api.post(
-    "/clusters",
-    {
-      name: "east",
-      baseDomains: ["east.causeway.localhost"],
-      databaseBinding: "CLUSTER_DB_DEFAULT",
-      databaseAddress: "postgres://127.0.0.1:1/none",
-    },
-    z.looseObject({ name: z.string() }),
-  );
-  expect(made.name).toBe("east");
+  const east = ["cluster", "create", "east", "--domains", "east.causeway.localhost"];
+  const database = ["--database-binding", "CLUSTER_DB_DEFAULT", "--database-address", "postgres://127.0.0.1:1/none"];
+  const made = await causeway(...east, ...database);
+  expect(made.code, made.stderr).toBe(0);
+  expect(made.data()).toMatchObject({ name: "east", baseDomains: ["east.causeway.localhost"], isDefault: false });
   // Its domain is the platform's from now on.
   const refused = await causeway("tenant", "host", "add", "acme", "shop.east.causeway.localhost");
   expect([refused.code, refused.stderr]).toEqual([2, expect.stringContaining("base domain of the platform")]);
@@ -215,7 +209,13 @@ test("maintenance of everything or of a cluster begins and ends by its command (
   await maintenance("off");
   await until("the portal to be back", async () => (await codeAt(stack.baseDomain)) === "none", EFFECTIVE);
   expect(await codeAt("acme")).toBe("maintenance");
+  const shown = await stack.cli("maintenance");
+  expect(shown.stdout, shown.stderr).toMatch(/^the whole platform: off\ncluster default: on .*\n/);
   await maintenance("off", "--cluster", "default");
+  expect((await causeway("maintenance", "show", "--cluster", "default")).data()).toEqual({
+    cluster: "default",
+    maintenance: null,
+  });
 
   const usage = await causeway("maintenance", "perhaps");
   expect([usage.code, usage.stderr]).toEqual([2, expect.stringContaining('"perhaps" is neither on nor off')]);

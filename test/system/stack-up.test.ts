@@ -331,7 +331,8 @@ test("token create finds the local stack, as other commands do", async () => {
 test("a node is registered with a token in a file of its owner's, which enrols it; refused, it leaves no file", async () => {
   const folder = mkdtempSync(join(tmpdir(), "causeway-node-token-"));
   try {
-    const [first, second, key] = [join(folder, "first"), join(folder, "second"), join(folder, "node.json")];
+    const [first, second, third] = [join(folder, "first"), join(folder, "second"), join(folder, "third")];
+    const key = join(folder, "node.json");
     // Dedicated: no other test's tenant comes to it.
     const node = ["heisenberg", "--envoy-url", "https://n3.example", "--label", "dedicated=true"];
     const noRoom = await stack.cli("nodes", "create", ...node, "--out", first);
@@ -344,8 +345,8 @@ test("a node is registered with a token in a file of its owner's, which enrols i
     expect([again.code, existsSync(second)]).toEqual([1, false]);
     // The machine was lost before it came up: another token, and the first one is worth nothing.
     expect((await stack.cli("nodes", "token", "heisenberg", "--out", second)).code).toBe(0);
-    const enrol = (file: string) =>
-      stack.cli("node", "enroll", "--url", stack.relayUrl, "--token-file", file, "--out", key);
+    const enrol = (file: string, out = key) =>
+      stack.cli("node", "enroll", "--url", stack.relayUrl, "--token-file", file, "--out", out);
     expect([(await enrol(first)).code, (await enrol(second)).code]).toEqual([5, 0]);
     const listed = (await stack.cli("nodes", "list", "--json")).stdout.trim().split("\n");
     expect(listed.map((line) => JSON.parse(line)).find(({ name }) => name === "heisenberg")).toMatchObject({
@@ -358,6 +359,12 @@ test("a node is registered with a token in a file of its owner's, which enrols i
     expect(changed.stdout.trim()).toBe("heisenberg  tenants: 0/2  labels: zone=a dedicated=true  masters: n3:10443");
     expect((await set("--masters-address", "none", "--wait")).stdout).toContain("true  masters: none");
     expect([(await set()).code, (await set("--capacity", "many")).code]).toEqual([2, 2]);
+    // Removed, it can't be enrolled by a token that is open.
+    expect((await stack.cli("nodes", "token", "heisenberg", "--out", third)).code).toBe(0);
+    const removed = await stack.cli("nodes", "delete", "heisenberg", "--wait");
+    expect([removed.code, removed.stdout], removed.stderr).toEqual([0, "heisenberg is removed\n"]);
+    expect((await enrol(third, join(folder, "other.json"))).code).toBe(5);
+    expect((await stack.cli("nodes", "list")).stdout).not.toContain("heisenberg");
   } finally {
     rmSync(folder, { recursive: true, force: true });
   }

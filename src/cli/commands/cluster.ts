@@ -6,6 +6,8 @@ import { commonArgs, connectApi, settle, waitArgs } from "./api.ts";
 
 const cluster = z.looseObject({ name: z.string(), baseDomains: z.array(z.string()), isDefault: z.boolean() });
 
+const namesIn = (text: string): string[] => text.split(",").map((name) => name.trim());
+
 const list = defineCommand({
   meta: { name: "list", description: "List the platform's clusters" },
   args: commonArgs,
@@ -18,6 +20,45 @@ const list = defineCommand({
     }
     const rows = clusters.map((one) => [one.name, one.isDefault ? "yes" : "", one.baseDomains.join(" ")]);
     output.data({}, table(["CLUSTER", "DEFAULT", "BASE DOMAINS"], rows));
+  },
+});
+
+const create = defineCommand({
+  meta: { name: "create", description: "Register a cluster" },
+  args: {
+    name: { type: "positional", required: true, description: "Name of the cluster" },
+    domains: {
+      type: "string",
+      required: true,
+      description: "Base domains with commas; a tenant gets a host below each",
+      valueHint: "DOMAINS",
+    },
+    "database-binding": {
+      type: "string",
+      required: true,
+      description: "The provisioner's binding for its database, for example CLUSTER_DB_EU",
+      valueHint: "NAME",
+    },
+    "database-address": {
+      type: "string",
+      required: true,
+      description: "Where services reach that database: postgres://host:port/database, no user, no password",
+      valueHint: "url",
+    },
+    default: { type: "boolean", description: "New tenants and nodes go there unless somebody says otherwise" },
+    ...commonArgs,
+  },
+  async run({ args }) {
+    const { api, output } = connectApi(args);
+    const body = {
+      name: args.name,
+      baseDomains: namesIn(args.domains),
+      databaseBinding: args["database-binding"],
+      databaseAddress: args["database-address"],
+      isDefault: args.default === true,
+    };
+    const made = await api.post("/clusters", body, cluster);
+    output.data(made, `${made.name}  ${made.baseDomains.join(" ")}`);
   },
 });
 
@@ -36,9 +77,8 @@ const domains = defineCommand({
   },
   async run({ args }) {
     const { api, output } = connectApi(args);
-    const baseDomains = args.set.split(",").map((text) => text.trim());
     const path = `/clusters/${encodeURIComponent(args.name)}`;
-    const answer = await api.patch(path, { baseDomains }, z.object({ operation, cluster }));
+    const answer = await api.patch(path, { baseDomains: namesIn(args.set) }, z.object({ operation, cluster }));
     await settle(api, output, answer.operation, args.wait === true);
     output.data(answer.cluster, `${answer.cluster.name}  ${answer.cluster.baseDomains.join(" ")}`);
   },
@@ -46,5 +86,5 @@ const domains = defineCommand({
 
 export default defineCommand({
   meta: { name: "cluster", description: "Groups of nodes with a database and base domains" },
-  subCommands: { list, domains },
+  subCommands: { list, create, domains },
 });

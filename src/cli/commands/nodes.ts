@@ -100,7 +100,18 @@ const set = defineCommand({
   },
 });
 
+const remove = defineCommand({
+  meta: { name: "delete", description: "Remove a node that has no tenants; its agent is refused from then on" },
+  args: { ...nameArg, ...waitArgs, ...commonArgs },
+  async run({ args }) {
+    const { api, output } = connectApi(args);
+    const started = await api.delete(path(args.name), z.object({ operation, node }));
+    await settle(api, output, started.operation, args.wait === true);
+    output.data(started.node, `${started.node.name} is removed`);
+  },
+});
+
 export default defineCommand({
-  meta: { name: "nodes", description: "The platform's nodes: register, show, change, empty them" },
-  subCommands: { list, create, token, set, drain, activate },
+  meta: { name: "nodes", description: "The platform's nodes: register, show, change, empty, remove them" },
+  subCommands: { list, create, token, set, drain, activate, delete: remove },
 });

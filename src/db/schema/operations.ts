@@ -22,6 +22,7 @@ export const OPERATION_KINDS = [
   "connector-remove",
   "relay-settings-publish",
   "node-publish",
+  "node-remove",
   "node-drain",
   "maintenance-publish",
   "cluster-domains",
@@ -75,7 +76,15 @@ export interface FillWork {
   readonly afterTenantId: string;
 }
 
-export type OperationWork = LaneDrainWork | MoveWork | DrainWork | ChangeWork | FillWork;
+/** Of kind node-remove, whose subject has no row any more. */
+export interface NodeRemovalWork {
+  /** Its name. */
+  readonly removedNode: string;
+  /** Above all that was published of it. */
+  readonly revision: number;
+}
+
+export type OperationWork = LaneDrainWork | MoveWork | DrainWork | ChangeWork | FillWork | NodeRemovalWork;
 
 /** `tenants`: asked. `busy`: those of them with something left. */
 export interface LaneDrainCount {

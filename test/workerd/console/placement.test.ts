@@ -117,4 +117,59 @@ describe("a node", () => {
     expect((await call("GET", at)).body.state).toBe("active");
     expect((await call("POST", `${at}/drain`, { body: {}, as: "read" })).status).toBe(403);
   });
+
+  test("is removed once nothing is there, comes or leaves; history stays, its name is free", async () => {
+    const { cluster, nodes, id, at } = await placed(5, 5);
+    const [first = "", second = ""] = nodes;
+    const idOf = async (name: string) =>
+      String((await admin`select id from control.nodes where name = ${name}`)[0]?.["id"]);
+    const [firstId, secondId] = [await idOf(first), await idOf(second)];
+    const remove = (name: string, options: Parameters<typeof call>[2] = {}) =>
+      call("DELETE", `/api/v1/nodes/${name}`, options);
+    const refused = async (name: string) => {
+      const { status, body } = await remove(name);
+      return `${status} ${body.code} ${body.detail}`;
+    };
+    expect((await remove(second, { as: "read" })).status).toBe(403);
+    expect((await remove("nowhere-at-all")).status).toBe(404);
+    // Its registration has not been told to its channel yet.
+    expect(await refused(second)).toMatch(/409 conflict .*node-publish/);
+    await settle(firstId);
+    await settle(secondId);
+    expect(await refused(first)).toMatch(/409 conflict .* is not empty .* leaving: 1.*causeway nodes drain/);
+    for (const column of ["next_node_id", "leaving_node_id"]) {
+      await admin`update control.tenants set ${admin(column)} = ${secondId} where id = ${id}`;
+      expect(await refused(second), column).toMatch(/409 conflict .* is not empty/);
+      await admin`update control.tenants set ${admin(column)} = null where id = ${id}`;
+    }
+    const wished = { slug: unique("wish"), cluster, services: [], node: second };
+    const wisher: string = (await call("POST", "/api/v1/tenants", { body: wished })).body.tenant.id;
+    expect(await refused(second)).toMatch(/409 conflict .* is not empty/);
+    // A wish that was granted elsewhere is one no more.
+    await admin`update control.tenants set node_id = ${firstId} where id = ${wisher}`;
+    const move = await call("POST", `${at}/move`, { body: { node: second } });
+    expect(move.status).toBe(202);
+    expect(await refused(second)).toMatch(/409 conflict .*tenant-move/);
+    await settle(id);
+    expect((await remove(second, { headers: { "if-match": '"1"' } })).status).toBe(412);
+
+    const [row] = await admin`select revision from control.nodes where id = ${secondId}`;
+    const removed = await remove(second);
+    expect(removed).toMatchObject({
+      status: 202,
+      body: {
+        operation: { kind: "node-remove", subjectId: secondId, steps: [{ name: "remove-node" }] },
+        node: { name: second, tenants: 0 },
+      },
+    });
+    const [operation] = await admin`select work from control.operations where id = ${removed.body.operation.id}`;
+    expect(operation?.["work"]).toEqual({ removedNode: second, revision: expect.any(Number) });
+    expect(operation?.["work"].revision).toBeGreaterThan(Number(row?.["revision"]));
+    expect((await remove(second)).status).toBe(404);
+    expect((await call("GET", `/api/v1/nodes/${second}`)).status).toBe(404);
+    const { items } = (await call("GET", `/api/v1/audit?subject=${secondId}`)).body;
+    expect(items.map(({ action }: Item) => action)).toEqual(["node.delete", "node.create"]);
+    const again = { name: second, cluster, envoyUrl: "http://127.0.0.1:10000", capacity: 1 };
+    expect((await call("POST", "/api/v1/nodes", { body: again })).body.node.id).not.toBe(secondId);
+  });
 });

@@ -273,6 +273,18 @@ const ARRANGE: Record<Exclude<OperationKind, Elsewhere>, Arrange | readonly Case
       },
     };
   },
+  "node-remove": async (w, subject, round) => {
+    const nodeId = newId("nod");
+    const revision = 1_000 + round;
+    const work = { removedNode: `removed-${round}`, revision };
+    return {
+      operationId: await change(w, subject, "node-remove", async () => {}, { subjectId: nodeId, work }),
+      async check() {
+        const { grants } = await bindings.NODE_CHANNEL.getByName(nodeId).seen();
+        expect(grants.at(-1)).toEqual({ nodeId, node: work.removedNode, revision, disabled: true, enrolment: null });
+      },
+    };
+  },
   "jobs-publish": async (w, subject, round) => {
     const { tenantId } = subject;
     const id = `job_${tenantId.slice("ten_".length)}`;

@@ -14,7 +14,7 @@ import { freePorts } from "../support/ports.ts";
 import { until } from "../support/until.ts";
 
 // The agent starts while its Docker engine is away; what an earlier agent had put there is in the sealed store.
-let host: ChannelHost;
+let host: ChannelHost | null = null;
 let node: TestNode;
 let container: Server;
 
@@ -35,7 +35,7 @@ beforeAll(async () => {
 afterAll(async () => {
   await node.stop();
   container.close();
-  await host.close();
+  await host?.close();
   await stopChildren();
 });
 
@@ -44,6 +44,9 @@ test("containers that go on without their engine are served at their last known 
   const [nobody = 0] = await freePorts(1);
   await until("the channel was heard", async () => (await node.status()).channel === "online");
   await node.end("SIGKILL");
+  // It knows nothing of the tenants that are put on the disk, and would have them removed.
+  await host?.close();
+  host = null;
   const { storeKey } = nodeCredentials.parse(JSON.parse(readFileSync(join(node.dir, "node.json"), "utf8")));
   const { store } = await openStore(join(node.dir, "state/store"), storeKey);
   for (const [tenantId, at] of [

@@ -6,6 +6,7 @@ import { z } from "zod";
 import { newId } from "../../src/shared/ids.ts";
 import { openBrowser } from "../support/browser.ts";
 import { ROLE_PASSWORDS, startPostgres, type TestPostgres } from "../support/postgres.ts";
+import { until } from "../support/until.ts";
 import { startMailbox, type Mailbox } from "../system/edge/mailbox.ts";
 import { startTestNode, type TestNode } from "../system/edge/origin.ts";
 import { BASE, tenantRecord, toService } from "../system/edge/records.ts";
@@ -73,6 +74,8 @@ const bazaarUrl = (): string => `http://${BAZAAR.slug}.${BASE}:${stack.port}/app
 
 /** By keyboard only: into the field that has the focus, on by Tab, off by Enter. */
 async function typeForm(page: Page, ...values: string[]): Promise<void> {
+  // A browser gives it the focus at the first painting, which may come after the page's load; what is typed before is lost.
+  await until("a field has the focus", async () => (await page.locator("input:focus").count()) > 0);
   for (const [index, value] of values.entries()) {
     if (index > 0) await page.keyboard.press("Tab");
     await page.keyboard.type(value);

@@ -42,7 +42,10 @@ export async function startMailbox(): Promise<Mailbox> {
     url: `http://127.0.0.1:${port}/send`,
     mails,
     async next(to, after = 0) {
-      await until(`a mail to ${to}`, () => newest(to, after) !== undefined);
+      const others = (): string => mails.map((each) => each.to).join(", ");
+      await until(`a mail to ${to}`, () => newest(to, after) !== undefined).catch((error: unknown) => {
+        throw new Error(`no mail to ${to}, but to ${others()}`, { cause: error });
+      });
       const found = newest(to, after);
       if (found === undefined) throw new Error("no mail");
       return found;

@@ -16,6 +16,15 @@ export default defineConfig({
         test: {
           name: "system",
           include: ["test/system/**/*.test.ts"],
+          testTimeout: 120_000,
+          hookTimeout: 180_000,
+          fileParallelism: false,
+        },
+      },
+      {
+        test: {
+          name: "stack",
+          include: ["test/stack/**/*.test.ts"],
           globalSetup: "test/support/stack-setup.ts",
           testTimeout: 120_000,
           hookTimeout: 180_000,

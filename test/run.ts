@@ -1,5 +1,5 @@
 /**
- * `npm test`: every suite from fast to slow, then one closing line with the totals. Arguments name suites (unit workerd system browser
+ * `npm test`: every suite from fast to slow, then one closing line with the totals. Arguments name suites (unit workerd system stack browser
  * compose); none means all. Exit code 1 when a test failed or a suite could not run.
  */
 import { spawn } from "node:child_process";
@@ -8,12 +8,13 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { missingForBrowser, missingForCompose } from "./support/prerequisites.ts";
 
-const SUITES = ["unit", "workerd", "system", "browser", "compose"] as const;
+const SUITES = ["unit", "workerd", "system", "stack", "browser", "compose"] as const;
 type Suite = (typeof SUITES)[number];
 const PROJECT: Record<Suite, string> = {
   unit: "unit",
   workerd: "workerd-*",
   system: "system",
+  stack: "stack",
   browser: "browser",
   compose: "compose",
 };
@@ -47,7 +48,7 @@ async function runSuite(suite: Suite, folder: string): Promise<Totals> {
       "--reporter=json",
       `--outputFile.json=${report}`,
     ],
-    { stdio: ["ignore", "inherit", "inherit"] },
+    { stdio: ["ignore", "inherit", "inherit"], env: { ...process.env, TMPDIR: folder } },
   );
   const code = await new Promise<number>((resolve) => child.on("exit", (exit) => resolve(exit ?? 1)));
   let result: { numPassedTests: number; numFailedTests: number; numPendingTests: number };
@@ -61,27 +62,32 @@ async function runSuite(suite: Suite, folder: string): Promise<Totals> {
   return { passed: result.numPassedTests, failed, skipped: result.numPendingTests };
 }
 
-const folder = mkdtempSync(join(tmpdir(), "causeway-test-"));
+/** Beside each other: what waits most of the time. In a row one suite follows the other; a stage begins when the one before it has ended. */
+const STAGES: readonly (readonly (readonly Suite[])[])[] = [
+  [["unit"]],
+  [["workerd"]],
+  [["system"], ["stack", "browser"]],
+  [["compose"]],
+];
+
+// What tests leave in the folder for temporary files goes with it. Its name is short: sockets have paths of 107 bytes at most.
+const folder = mkdtempSync(join(tmpdir(), "cw-"));
 const totals: Totals = { passed: 0, failed: 0, skipped: 0 };
 const lines: string[] = [];
-for (const suite of selected()) {
-  if (suite === "browser") {
-    const missing = missingForBrowser();
-    if (missing !== null) {
-      console.error(`\n${missing}\n`);
-      totals.failed += 1;
-      lines.push(`${suite}: could not run (no browser)`);
-      continue;
-    }
+
+async function run(suite: Suite): Promise<void> {
+  const missing = suite === "browser" ? missingForBrowser() : suite === "compose" ? missingForCompose() : null;
+  if (missing !== null && suite === "browser") {
+    console.error(`\n${missing}\n`);
+    totals.failed += 1;
+    lines.push(`${suite}: could not run (no browser)`);
+    return;
   }
-  if (suite === "compose") {
-    const missing = missingForCompose();
-    if (missing !== null) {
-      console.error(`\n!!! SKIPPED: the compose suite. ${missing} !!!\n`);
-      totals.skipped += 1;
-      lines.push(`${suite}: SKIPPED (${missing})`);
-      continue;
-    }
+  if (missing !== null) {
+    console.error(`\n!!! SKIPPED: the ${suite} suite. ${missing} !!!\n`);
+    totals.skipped += 1;
+    lines.push(`${suite}: SKIPPED (${missing})`);
+    return;
   }
   const startedMs = Date.now();
   const one = await runSuite(suite, folder);
@@ -92,7 +98,20 @@ for (const suite of selected()) {
     `${suite}: ${one.passed} passed, ${one.failed} failed, ${one.skipped} skipped in ${Math.round((Date.now() - startedMs) / 1000)} s`,
   );
 }
-rmSync(folder, { recursive: true, force: true });
+
+const wanted = selected();
+for (const rows of STAGES) {
+  await Promise.all(
+    rows.map(async (row) => {
+      for (const suite of row) if (wanted.includes(suite)) await run(suite);
+    }),
+  );
+}
+try {
+  rmSync(folder, { recursive: true, force: true, maxRetries: 5 });
+} catch (error) {
+  console.error(`${folder} could not be removed: ${String(error)}`); // something still writes there
+}
 console.log(`\n${lines.join("\n")}\n`);
 console.log(`${totals.passed} passed, ${totals.failed} failed, ${totals.skipped} skipped`);
 process.exit(totals.failed > 0 || totals.passed === 0 ? 1 : 0);

@@ -38,7 +38,8 @@ beforeEach(() => {
 });
 
 afterEach(async () => {
-  for (const driver of drivers) await driver.endStrays(new Set());
+  // The newest first: an older one has let go of its processes, and would take away the records by which the newest knows them.
+  for (const driver of drivers.toReversed()) await driver.endStrays(new Set());
 });
 
 function newDriver(env: Record<string, string> = {}): ServiceDriver {

@@ -19,7 +19,7 @@ test("every test file that the matrix names is there and belongs to a suite", ()
     .filter(
       ({ file }) =>
         !existsSync(join(root, file)) ||
-        !/^(src|bench|test\/(unit|workerd|system|browser|compose))\/.*\.test\.ts$/.test(file),
+        !/^(src|bench|test\/(unit|workerd|system|stack|browser|compose))\/.*\.test\.ts$/.test(file),
     );
   expect(wrong).toEqual([]);
 });

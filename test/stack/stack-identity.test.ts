@@ -10,7 +10,7 @@ import { runCli, spawnCli } from "../support/cli.ts";
 import { sharedStack, type TestStack } from "../support/stack.ts";
 import { until } from "../support/until.ts";
 import { listenOnLoopback } from "../support/listen.ts";
-import { startIssuer, type TestIssuer } from "./fixtures/issuer.ts";
+import { startIssuer, type TestIssuer } from "../system/fixtures/issuer.ts";
 
 // How connectors prove themselves to a whole stack, and what an operator's word does to those that are online. Bar: 2 s after the answer.
 const TENANT = "globex";

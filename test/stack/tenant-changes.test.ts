@@ -8,7 +8,7 @@ import { z } from "zod";
 import { localhostLookup } from "../../src/shared/localhost-lookup.node.ts";
 import { type TestStack, sharedStack } from "../support/stack.ts";
 import { until } from "../support/until.ts";
-import { createBrowser, hiddenField } from "./edge/browser.ts";
+import { createBrowser, hiddenField } from "../system/edge/browser.ts";
 
 /** The promise of a change's effect everywhere, counted from the API's answer. */
 const EFFECTIVE = { timeoutMs: 10_000, intervalMs: 100 };

@@ -27,11 +27,17 @@ export const PRESENCE_CHECK_MS = 5 * 60_000;
 /** Objects asked a sweep: asking wakes them. */
 export const PRESENCE_CHECKS = 25;
 
-/**
- * Outbox rows and due operations are left to their own message for this long before the sweep sends another: it is sent within milliseconds of
- * its commit, and after a restart nobody should have to wait for a second sweep.
- */
+/** Outbox rows and due operations are left to their own message for this long: it is sent within milliseconds of its commit. */
 export const SWEEP_GRACE_MS = 1_000;
+/** Queues keep roughly to the order of sending; a message that one sent so much later has overtaken is lost. A retried operation is due 10 s early. */
+export const TAKEN_OUT_OF_ORDER_MS = 20_000;
+/** No operation has begun for so long: nothing is ahead of whoever waits. A long queue begins some every second. */
+export const STANDSTILL_MS = 5_000;
+/** A step that takes so long may have died with its run; most take less than half a second. A dead run's lease is longer still. */
+export const SLOW_STEP_MS = 3_000;
+/** Who was reminded of in vain is so again after these: 30 s, 1, 2, 4, 8, 10 minutes. */
+export const REMIND_AGAIN_MS = 30_000;
+export const REMIND_AGAIN_MAX_MS = 10 * 60_000;
 /** Messages a sweep: it runs every minute, and one invocation may send some hundreds in its time. */
 export const SWEEP_BATCH = 200;
 

@@ -55,6 +55,8 @@ export async function claimOperation(db: Db, id: string, leaseToken: string, now
         leaseToken,
         leaseUntil: new Date(now.getTime() + LEASE_MS),
         startedAt: sql`coalesce(${operations.startedAt}, ${at})`,
+        remindedAt: null,
+        reminders: 0,
       })
       .where(claimable)
       .returning();

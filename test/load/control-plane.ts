@@ -5,6 +5,7 @@ import { createConsole } from "../../src/console/app.ts";
 import type { ConsolePorts } from "../../src/console/ports.ts";
 import { createApiToken } from "../../src/db/api-tokens.ts";
 import { connect } from "../../src/db/client.ts";
+import { lockActiveNodes, placesTaken } from "../../src/db/placement.ts";
 import { importSealingKey } from "../../src/db/secrets.ts";
 import { tenantById } from "../../src/db/tenants.ts";
 import { publicationOf } from "../../src/provisioner/directory.ts";
@@ -119,6 +120,14 @@ try {
       provisionerDb.db.transaction(async (tx) => {
         const found = await tenantById(tx, tenantId(middle));
         return found === null ? null : nodeTenantOf(tx, key, found);
+      }),
+    "choose a node (places counted under the nodes' locks)": () =>
+      provisionerDb.db.transaction(async (tx) => {
+        const rows = await lockActiveNodes(tx, "clu_1");
+        return await placesTaken(
+          tx,
+          rows.map(({ id }) => id),
+        );
       }),
     "sweep, nothing due": () => sweep(provisioner),
   };

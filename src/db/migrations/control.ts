@@ -624,4 +624,9 @@ CREATE INDEX "hosts_leaving_idx" ON "control"."hosts" USING btree ("leaving_sinc
 CREATE INDEX "outbox_created_idx" ON "control"."outbox" USING btree ("created_at");--> statement-breakpoint
 CREATE INDEX "tenants_slug_idx" ON "control"."tenants" USING btree ("slug","id");`,
   },
+  {
+    name: "0015_reminders",
+    sql: `ALTER TABLE "control"."operations" ADD COLUMN "reminded_at" timestamp with time zone;--> statement-breakpoint
+ALTER TABLE "control"."operations" ADD COLUMN "reminders" integer DEFAULT 0 NOT NULL;`,
+  },
 ];

@@ -118,6 +118,9 @@ export const operations = control.table(
     nextAttemptAt: at("next_attempt_at").notNull().defaultNow(),
     leaseToken: text("lease_token"),
     leaseUntil: at("lease_until"),
+    /** When the sweep last sent a message for it, and how often since somebody took it: src/provisioner/remind.ts. */
+    remindedAt: at("reminded_at"),
+    reminders: integer("reminders").notNull().default(0),
     /** When it was given up after its last attempt, or its message was dead-lettered. */
     deadLetteredAt: at("dead_lettered_at"),
     createdAt: createdAt(),

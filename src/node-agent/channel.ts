@@ -32,6 +32,8 @@ export function openChannel(options: ChannelOptions): Channel {
   const { log, random } = options;
   let socket: WebSocket | null = null;
   let attempts = 0;
+  /** Connections in a row that ended because what came could not be kept. */
+  let unapplied = 0;
   let timer: NodeJS.Timeout | undefined;
   let over = false;
 
@@ -40,7 +42,7 @@ export function openChannel(options: ChannelOptions): Channel {
     // Full jitter: a relay that comes back is not met by all its nodes at once.
     const ceiling = slowly
       ? LIMITS.reconnectMaxMs
-      : Math.min(LIMITS.reconnectMaxMs, LIMITS.reconnectMinMs * 2 ** attempts);
+      : Math.min(LIMITS.reconnectMaxMs, LIMITS.reconnectMinMs * 2 ** Math.max(attempts, unapplied));
     attempts = Math.min(attempts + 1, 30);
     timer = setTimeout(() => void dial(), Math.ceil(random() * ceiling));
   };
@@ -90,10 +92,12 @@ export function openChannel(options: ChannelOptions): Channel {
         attempts = 0;
         try {
           await options.onMessage(message);
+          if (message.type !== "welcome") unapplied = 0;
         } catch (error) {
           log.error("a message of the channel could not be applied; it is asked for again", {
             error: messageOf(error),
           });
+          unapplied = Math.min(unapplied + 1, 30);
           opened.close(1011, "could not be applied");
         }
       })();
@@ -113,7 +117,8 @@ export function openChannel(options: ChannelOptions): Channel {
       ended(response.statusCode === 401 || response.statusCode === 403, refusal);
     });
     opened.on("error", (error) => {
-      refusal ??= error.message;
+      // Refused by each of a name's addresses it has a code, and no message.
+      refusal ??= error.message === "" && "code" in error ? String(error.code) : error.message;
     });
     opened.on("close", (code, reason) => {
       const why = refusal ?? (reason.length > 0 ? reason.toString("utf8") : String(code));

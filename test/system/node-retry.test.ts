@@ -1,5 +1,7 @@
+import { existsSync, renameSync } from "node:fs";
 import { once } from "node:events";
 import { createServer } from "node:net";
+import { join } from "node:path";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { stopChildren } from "../support/children.ts";
 import { newProofKey } from "../support/envoy.ts";
@@ -35,4 +37,24 @@ test("a service that could not be started is tried again until it can be, and it
   thief.close();
   await until("it is live", async () => (await channel.status("ten_acme"))?.state === "live");
   expect((await node.ask("ten_acme", "acme.causeway.localhost", "/app")).status).toBe(200);
+});
+
+test("a change that the node's disk has no room for is refused with the reason, and taken once it has", async () => {
+  const channel = host.channel(node.nodeId);
+  const tenants = join(node.dir, "state/store/tenants");
+  const empty = { routes: [], services: [] };
+  await channel.push({ kind: "put", tenant: demoTenant("ten_leaves", 1, empty) });
+  expect(await channel.waitSettled("ten_leaves", 1, 20_000)).toMatchObject({ state: "live" });
+  renameSync(tenants, `${tenants}.away`); // Every write fails, as on a full disk.
+  await channel.push({ kind: "put", tenant: demoTenant("ten_globex", 1, empty) });
+  await until("it is said", async () => (await channel.status("ten_globex"))?.state === "rejected");
+  expect((await channel.status("ten_globex"))?.reason).toMatch(/^the node can't keep it on its disk: ENOENT/);
+  await channel.push({ kind: "remove", tenantId: "ten_leaves", revision: 2 });
+  renameSync(`${tenants}.away`, tenants);
+  await until("it is live", async () => (await channel.status("ten_globex"))?.state === "live");
+  await until("the other one is gone", async () => (await node.status()).tenants.gone === 1);
+  await node.end("SIGKILL");
+  await node.start();
+  expect((await node.ask("ten_globex", "globex.causeway.localhost", "/app")).status).toBe(404); // Known, without routes.
+  expect(existsSync(join(tenants, "ten_globex.json"))).toBe(true);
 });

@@ -25,7 +25,13 @@ export interface Ledger {
 export function createLedger(store: AgentStore, report: (message: FromAgent) => void, log: Logger): Ledger {
   const save = async (tenant: Tenant, change: Partial<TenantRecord>): Promise<void> => {
     tenant.record = { ...tenant.record, ...change };
-    await store.saveTenant(tenant.record);
+    try {
+      await store.saveTenant(tenant.record);
+      tenant.isKept = true;
+    } catch (error) {
+      tenant.isKept = false;
+      throw error;
+    }
   };
 
   const tell = ({ record }: Tenant): void => {

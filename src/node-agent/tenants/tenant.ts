@@ -4,6 +4,8 @@ import type { TenantRecord } from "../store.ts";
 /** One tenant of this node: what is durable about it (`record`), and what only the running agent knows. */
 export interface Tenant {
   record: TenantRecord;
+  /** Whether the disk has `record`; false when it could not be written. */
+  isKept: boolean;
   /** Ends the attempt under way when something newer comes. */
   attempt: AbortController;
   /** Attempts of one tenant run one after another. */
@@ -18,6 +20,7 @@ export interface Tenant {
 
 export const newTenant = (record: TenantRecord): Tenant => ({
   record,
+  isKept: true,
   attempt: new AbortController(),
   chain: Promise.resolve(),
   goodHash: null,

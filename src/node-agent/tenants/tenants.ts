@@ -72,12 +72,11 @@ export function createTenants(ports: TenantsPorts): Tenants {
     tenant.attempt = mine;
     tenant.chain = tenant.chain
       .then(() => (mine.signal.aborted ? undefined : carryOut(tenant, mine.signal)))
-      .catch((error: unknown) =>
-        log.error("tenant could not be brought up", {
-          tenantId,
-          error: error instanceof Error ? error.message : String(error),
-        }),
-      );
+      .catch((error: unknown) => {
+        log.error("tenant could not be brought up", { tenantId, error: messageOf(error) });
+        // A disk that was full may have room again.
+        setTimeout(() => mine.signal.aborted || attempt(tenantId), LIMITS.serviceRetryMs).unref();
+      });
   };
 
   const ledger = createLedger(store, ports.report, log);
@@ -119,7 +118,8 @@ export function createTenants(ports: TenantsPorts): Tenants {
     const { tenantId, revision } = spec;
     await held.letGo(tenantId);
     const found = tenants.get(tenantId);
-    if (found !== undefined && found.record.revision >= revision) {
+    // What could not be written comes again with the same revision.
+    if (found !== undefined && found.record.revision >= revision + (found.isKept ? 0 : 1)) {
       ledger.tell(found); // A channel that sends what is here already does not know how it stands.
       return;
     }
@@ -127,7 +127,14 @@ export function createTenants(ports: TenantsPorts): Tenants {
     const tenant = found ?? add({ tenantId, good: null, endpoints: {}, ...change });
     // Before anything is waited for: what is under way must not speak for the new revision.
     tenant.attempt.abort();
-    await ledger.save(tenant, change);
+    try {
+      await ledger.save(tenant, change);
+    } catch (error) {
+      // Said at once, so that nobody waits; it is asked for again, and taken when the disk has room.
+      const reason = `the node can't keep it on its disk: ${messageOf(error)}`.slice(0, LIMITS.reasonChars);
+      ports.report({ type: "report", tenantId, revision, state: "rejected", reason });
+      throw error;
+    }
     attempt(tenantId);
   };
 
@@ -135,7 +142,7 @@ export function createTenants(ports: TenantsPorts): Tenants {
     await held.letGo(tenantId);
     const found = tenants.get(tenantId);
     if (found !== undefined && found.record.revision > revision) return;
-    if (found?.record.state === "gone" || found?.record.state === "removing") {
+    if (found?.isKept === true && (found.record.state === "gone" || found.record.state === "removing")) {
       await ledger.save(found, { revision });
       return ledger.tell(found);
     }
@@ -233,3 +240,5 @@ export function createTenants(ports: TenantsPorts): Tenants {
     },
   };
 }
+
+const messageOf = (error: unknown): string => (error instanceof Error ? error.message : String(error));

@@ -1,12 +1,14 @@
 import { existsSync, renameSync } from "node:fs";
 import { once } from "node:events";
+import { createServer as createHttpServer } from "node:http";
 import { createServer } from "node:net";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { stopChildren } from "../support/children.ts";
 import { newProofKey } from "../support/envoy.ts";
-import { demoTenant, startTestNode, type TestNode } from "../support/node.ts";
+import { demoTenant, externalTenant, startTestNode, type TestNode } from "../support/node.ts";
 import { startChannelHost, type ChannelHost } from "../support/node-channel.ts";
+import { listenOnLoopback } from "../support/listen.ts";
 import { freePorts } from "../support/ports.ts";
 import { until } from "../support/until.ts";
 
@@ -57,4 +59,19 @@ test("a change that the node's disk has no room for is refused with the reason, 
   await node.start();
   expect((await node.ask("ten_globex", "globex.causeway.localhost", "/app")).status).toBe(404); // Known, without routes.
   expect(existsSync(join(tenants, "ten_globex.json"))).toBe(true);
+});
+
+test("a name with addresses of both kinds is asked by IPv4, which is all that most networks and loopback servers have", async () => {
+  const server = createHttpServer((_, response) => response.end("here"));
+  const outside = await listenOnLoopback(server);
+  const driver = { kind: "external" as const, address: "localhost", port: outside };
+  const services = [{ name: "app", workspace: "main", driver, healthPath: null, secrets: {} }];
+  const channel = host.channel(node.nodeId);
+  await channel.push({ kind: "put", tenant: externalTenant("ten_named", 1, outside, { services }) });
+  await channel.waitSettled("ten_named", 1, 20_000);
+  await until(
+    "it answers",
+    async () => (await node.ask("ten_named", "named.causeway.localhost", "/app")).body === "here",
+  );
+  server.close();
 });

@@ -23,6 +23,7 @@ import {
 } from "./manager.ts";
 import { HOST_HEADER, PROBE_HEADER, SCOPE_HEADER, TENANT_HEADER, VIA_HEADER } from "./names.ts";
 import { EDGE_CLUSTER, FALLBACK_KEY } from "./render-front.ts";
+import { NAMES_BY_IPV4_FIRST } from "./resources.ts";
 import { renderMqttListener } from "./mqtt.ts";
 import type { EnvoyPaths, EnvoyPorts } from "./static.ts";
 import { certificateFrom, downstreamTls } from "./tls.ts";
@@ -48,7 +49,7 @@ export function renderEdgeCluster({ scheme, host, port, caFile }: EdgeAddress): 
   const isName = isIP(host) === 0;
   return {
     name: EDGE_CLUSTER,
-    type: isName ? "STRICT_DNS" : "STATIC",
+    ...(isName ? { type: "STRICT_DNS", dns_lookup_family: NAMES_BY_IPV4_FIRST } : { type: "STATIC" }),
     connect_timeout: `${LIMITS.connectTimeoutSeconds}s`,
     circuit_breakers: MANY,
     load_assignment: {

@@ -3,6 +3,7 @@ import type { NodeTenant } from "../../protocol/node-channel.ts";
 import { HEADER } from "../../protocol/headers.ts";
 import { LIMITS } from "../limits.ts";
 import { mqttClusterName } from "./mqtt.ts";
+import { NAMES_BY_IPV4_FIRST } from "./resources.ts";
 import type {
   ClusterConfig,
   HeaderMatch,
@@ -157,10 +158,11 @@ export function renderCluster(
   { address, port }: Endpoint,
   http: UpstreamHttpOptions | null,
 ): ClusterConfig {
+  // Something that looks like an address but is none is left to Envoy to refuse, instead of asking DNS for it.
+  const isAddress = isIP(address) !== 0 || /^[\d.]+$/.test(address);
   return {
     name,
-    // Something that looks like an address but is none is left to Envoy to refuse, instead of asking DNS for it.
-    type: isIP(address) !== 0 || /^[\d.]+$/.test(address) ? "STATIC" : "STRICT_DNS",
+    ...(isAddress ? { type: "STATIC" } : { type: "STRICT_DNS", dns_lookup_family: NAMES_BY_IPV4_FIRST }),
     connect_timeout: { seconds: LIMITS.connectTimeoutSeconds },
     load_assignment: {
       cluster_name: name,

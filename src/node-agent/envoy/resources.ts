@@ -60,6 +60,12 @@ export interface RouteConfig {
   readonly response_headers_to_remove?: readonly string[];
   readonly direct_response?: { readonly status: number; readonly body?: { readonly inline_string: string } };
 }
+/**
+ * Of names that have both kinds of addresses. Envoy's own way is IPv6 only: what listens at 127.0.0.1 or 0.0.0.0 is not at `localhost` then,
+ * nor is a machine whose network has no IPv6.
+ */
+export const NAMES_BY_IPV4_FIRST = "V4_PREFERRED";
+
 export interface ClusterConfig {
   readonly name: string;
   readonly circuit_breakers?: {
@@ -70,6 +76,8 @@ export interface ClusterConfig {
     }[];
   };
   readonly type: "STATIC" | "STRICT_DNS";
+  /** Absent for an address. */
+  readonly dns_lookup_family?: typeof NAMES_BY_IPV4_FIRST;
   readonly connect_timeout: Seconds;
   readonly load_assignment: {
     readonly cluster_name: string;

@@ -3,7 +3,7 @@
  * compose); none means all. Exit code 1 when a test failed or a suite could not run.
  */
 import { spawn } from "node:child_process";
-import { mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { chmodSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { missingForBrowser, missingForCompose } from "./support/prerequisites.ts";
@@ -72,6 +72,7 @@ const STAGES: readonly (readonly (readonly Suite[])[])[] = [
 
 // What tests leave in the folder for temporary files goes with it. Its name is short: sockets have paths of 107 bytes at most.
 const folder = mkdtempSync(join(tmpdir(), "cw-"));
+chmodSync(folder, 0o711); // root's Postgres runs as another user
 const totals: Totals = { passed: 0, failed: 0, skipped: 0 };
 const lines: string[] = [];
 

@@ -1,5 +1,5 @@
 import { execFileSync } from "node:child_process";
-import { existsSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -54,7 +54,10 @@ async function busyPorts(edgePort: number): Promise<number[]> {
 }
 
 test("down leaves no process and no port; a second start has all data and the same keys; a killed supervisor's leftovers are ended", async () => {
-  const first = await startStack(dir);
+  // As root Postgres runs as another user, to whom root's own folder for temporary files may be closed.
+  const closed = join(dir, "tmp");
+  mkdirSync(closed, { mode: 0o700 });
+  const first = await startStack(dir, { env: { TMPDIR: closed } });
   const made = await first.cli("tenant", "create", "initech", "--wait");
   expect(made.code, made.stderr).toBe(0);
   const token = first.apiToken;

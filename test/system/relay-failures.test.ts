@@ -17,9 +17,9 @@ import { createScene, nothingLeft, type Scene } from "./relay-node/failing.ts";
 vi.setConfig({ maxConcurrency: 8 });
 
 /** A connector that says nothing while it has work: asked after 3 s, given up 20 s later (src/relay/limits.ts); the rest is for a busy machine. */
-const SILENT_MS = 32_000;
+const SILENT_MS = 40_000;
 /** A busy connector asks after 5 s and waits for 20 (src/connector/limits.ts). */
-const GIVEN_UP_MS = 30_000;
+const GIVEN_UP_MS = 40_000;
 /** Pauses between dials are below 8 s, and 1 s here. */
 const BACK_MS = 10_000;
 const TIMEOUT_MS = 90_000;
@@ -136,7 +136,7 @@ describe.concurrent("standing still (SIGSTOP)", () => {
       for (let i = 0; i < 20; i++) {
         const askedAtMs = performance.now();
         expect((await visit(relay)).status).toBe(200);
-        expect(performance.now() - askedAtMs).toBeLessThan(2_000);
+        expect(performance.now() - askedAtMs).toBeLessThan(5_000);
       }
       await until("it is given up", () => world.hanging() === 3, { timeoutMs: SILENT_MS });
       world.release();

@@ -1,7 +1,6 @@
 import { execFile } from "node:child_process";
-import { createHash, randomBytes } from "node:crypto";
+import { createHash } from "node:crypto";
 import { chmodSync, chownSync, existsSync, mkdirSync, renameSync, rmSync, writeFileSync } from "node:fs";
-import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { promisify } from "node:util";
 import postgres from "postgres";
@@ -95,7 +94,9 @@ async function initialise(data: string, installation: PostgresInstallation, pass
   mkdirSync(dirname(data), { recursive: true, mode: 0o711 });
   if (installation.user !== null) chmodSync(dirname(data), 0o711); // Its user must get through, nobody may list.
   mkdirSync(temporary, { mode: 0o700 });
-  const passwordFile = join(tmpdir(), `causeway-${randomBytes(8).toString("hex")}`);
+  // Beside the data: the folder for temporary files may be closed to the user that Postgres runs as.
+  const passwordFile = `${temporary}.password`;
+  rmSync(passwordFile, { force: true });
   writeFileSync(passwordFile, `${password}\n`, { mode: 0o600, flag: "wx" });
   try {
     const { user } = installation;

@@ -60,13 +60,13 @@ test("--check names the wrong member and ends with 2; a taken port ends with 4",
   writeFileSync(file, "baseDomains: [example.com]\ntenants: { acme: { routes: [{ prefix: x, target: web }] } }\n");
   for (const args of [["--check"], []]) {
     const wrong = await causeway("relay", "--config", file, ...args);
-    expect([wrong.code, wrong.err.includes("tenants.acme.routes.0.prefix")]).toEqual([2, true]);
+    expect([wrong.code, wrong.err]).toEqual([2, expect.stringContaining("line 2: tenants.acme.routes.0.prefix")]);
   }
   const running = await startRelayHost({ tenants: {} });
   hosts.push(running);
   writeFileSync(file, `baseDomains: [example.com]\nlisten: { visitors: ${running.port} }\n`);
   const taken = await causeway("relay", "--config", file);
-  expect([taken.code, taken.err.includes("EADDRINUSE")]).toEqual([4, true]);
+  expect([taken.code, taken.err]).toEqual([4, expect.stringContaining(`on 127.0.0.1:${running.port} (EADDRINUSE)`)]);
   expect((await causeway("relay")).code).toBe(2);
 });
 
@@ -140,8 +140,13 @@ test("the address header counts only where it is trusted, and then its last entr
 
 test("the example of init is valid YAML that names its parts", async () => {
   const made = await causeway("relay", "init", "--dir", folder, "--base-domain", "example.com");
-  const document: unknown = parse(readFileSync(made.out.split("\n")[0] ?? "", "utf8"));
+  const [config = "", credentials = ""] = made.out.trim().split("\n");
+  const document: unknown = parse(readFileSync(config, "utf8"));
   expect(document).toMatchObject({ baseDomains: ["example.com"], tenants: { acme: { connectors: { "site-1": {} } } } });
+  // Of a real domain the connector takes https only, so the example must not say http.
+  expect(document).toMatchObject({ publicScheme: "https", listen: { visitors: "127.0.0.1:8080" } });
+  expect(JSON.parse(readFileSync(credentials, "utf8")).relayUrl).toBe("https://relay.example.com");
+  expect(made.err).toContain("https://acme.example.com/");
   const again = await causeway("relay", "init", "--dir", folder);
   expect([again.code, again.err.includes("is there already")]).toEqual([3, true]);
   expect((await causeway("relay", "init", "--dir", folder, "--tenant", "www")).code).toBe(2);

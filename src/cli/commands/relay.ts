@@ -46,8 +46,12 @@ function init(args: { "base-domain": string; tenant: string; connector: string; 
     "The second file holds a private key: keep it as a password, and out of version control.",
     `Start the relay:     npx causeway relay --config ${config}`,
     `Start the connector: npx causeway connect --credentials ${credentials} --target web=http://127.0.0.1:3000`,
-    `Then open:           http://${args.tenant}.${baseDomain}:${port}/`,
+    `Then open:           ${fresh.visitorsUrl}`,
   ];
+  if (fresh.visitorsUrl.startsWith("https:"))
+    talk.unshift(
+      `${baseDomain} needs a DNS entry and a certificate for *.${baseDomain}; the first file says where TLS ends.`,
+    );
   process.stderr.write(`${talk.join("\n")}\n`);
 }
 
@@ -119,6 +123,10 @@ export default defineCommand({
 function check(configFile: string, lane: "a" | "b" | "both"): void {
   const read = readRelayConfig(configFile, { lane, revision: 0 });
   if (!read.ok) throw new CliError(EXIT.usage, `${configFile}: ${read.error}`);
+  for (const one of lane === "both" ? (["a", "b"] as const) : []) {
+    const alone = readRelayConfig(configFile, { lane: one, revision: 0 });
+    if (!alone.ok) throw new CliError(EXIT.usage, `${configFile}: with --lane ${one}: ${alone.error}`);
+  }
   const { length } = read.value.tenants;
   process.stdout.write(`${configFile} is right: ${length} ${length === 1 ? "tenant" : "tenants"}\n`);
 }

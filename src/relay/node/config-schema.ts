@@ -19,16 +19,26 @@ const address = z.union([z.string(), z.number()]).transform((value, context) => 
 const host = z.string().transform((value, context) => {
   const canonical = value.includes(":") ? null : canonicalHost(value);
   if (canonical !== null) return canonical;
-  context.addIssue({ code: "custom", message: "this is not a host name" });
+  context.addIssue({
+    code: "custom",
+    message: "this is not a host name: write it as shop.example.org, without scheme, port and path",
+  });
   return z.NEVER;
 });
 
-const sha256 = z.string().regex(/^[0-9a-f]{64}$/, "64 hexadecimal digits in lower case (SHA-256)");
-const moment = z.union([z.iso.datetime({ offset: true }), z.date()]).transform((value) => new Date(value).getTime());
+const sha256 = z
+  .string()
+  .regex(/^[0-9a-f]{64}$/, 'write 64 hexadecimal digits in lower case: printf %s "$SECRET" | sha256sum');
+const moment = z
+  .union([z.iso.datetime({ offset: true }), z.date()], "write a time as 2027-01-01T00:00:00Z")
+  .transform((value) => new Date(value).getTime());
 const fileName = z.string().min(1);
-const secretName = z.string().regex(/^[A-Za-z0-9._-]{1,64}$/, "letters, digits, '.', '_' and '-'");
+/** Of connectors, secrets and tokens. */
+const plainName = z.string().regex(/^[A-Za-z0-9._-]{1,64}$/, "use letters, digits, '.', '_' and '-', 64 at most");
 
-const targetName = z.string().refine((name) => parseTarget(name).ok, "this can't be the name of a target");
+const targetName = z
+  .string()
+  .refine((name) => parseTarget(name).ok, "this can't be the name of a target: use a-z, digits and single hyphens");
 const slug = z.string().superRefine((name, context) => {
   const parsed = parseSlug(name);
   if (!parsed.ok) context.addIssue({ code: "custom", message: NAME_PROBLEM_TEXT[parsed.error] });
@@ -37,21 +47,26 @@ const slug = z.string().superRefine((name, context) => {
 const access = z.enum(["public", "token"]);
 const secretSource = z
   .strictObject({
-    id: secretName.optional(),
+    id: plainName.optional(),
     sha256: sha256.optional(),
     file: fileName.optional(),
     expiresAt: moment.optional(),
   })
   .refine((value) => (value.sha256 === undefined) !== (value.file === undefined), "give either sha256 or file");
 
-const keySource = z.union([
-  publicJwk,
-  z.strictObject({
-    /** PEM of a public key, or a public JWK as JSON. */
-    file: fileName,
-    kid: z.string().min(1).max(64).optional(),
-  }),
-]);
+const keyFile = z.strictObject({
+  /** PEM of a public key, or a public JWK as JSON. */
+  file: fileName,
+  kid: z.string().min(1).max(64).optional(),
+});
+const keySource = z.union([publicJwk, keyFile], {
+  error: ({ input }) => {
+    if (typeof input !== "object" || input === null) return "write { file: site-1.pub.pem }, or a public key as JWK";
+    if ("d" in input) return "this is a private key; give the public half only, without d";
+    if ("kty" in input) return "write an Ed25519 or P-256 key as JWK: kty, crv, x, for P-256 also y, and kid";
+    return undefined;
+  },
+});
 
 const connector = z.strictObject({
   keys: z.array(keySource).max(8).default([]),
@@ -93,8 +108,8 @@ const tenant = z.strictObject({
   hosts: z.array(host).max(100).default([]),
   routes: z.array(route).max(200).default([]),
   targets: z.record(targetName, z.strictObject({ access: access.optional() })).default({}),
-  connectors: z.record(z.string().regex(/^[A-Za-z0-9._-]{1,64}$/), connector).default({}),
-  tokens: z.record(secretName, secretSource).default({}),
+  connectors: z.record(plainName, connector).default({}),
+  tokens: z.record(plainName, secretSource).default({}),
   settings: settings.prefault({}),
 });
 
@@ -110,7 +125,7 @@ export const relayFile = z.strictObject({
   publicScheme: z.enum(["http", "https"]).optional(),
   trustedAddressHeader: z
     .string()
-    .regex(/^[A-Za-z0-9-]+$/)
+    .regex(/^[A-Za-z0-9-]+$/, "write the name of a header, as x-forwarded-for")
     .optional(),
   engine: z.enum(["llhttp", "node"]).default("llhttp"),
   logLevel: z.enum(["debug", "info", "warn", "error"]).default("info"),

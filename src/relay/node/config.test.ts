@@ -126,7 +126,20 @@ lanes:
       "baseDomains: [example.com]\npeer: { url: http://127.0.0.1:1, secretFile: secret }",
       "peer: only for --lane a or --lane b",
     ],
-  ])("is refused with its place: %s", (yaml, text) => {
+    ["baseDomains: example.com", "line 1: baseDomains: write a list, as [a, b]"],
+    ["baseDomains: [example.com]\ndrainSeconds: 1h", "line 2: drainSeconds: write a number"],
+    ["baseDomains: [example.com]\nengine: nginx", "line 2: engine: write llhttp or node"],
+    [tenant("routes:\n  - { prefix: /a }"), "line 5: tenants.acme.routes.0.target: it is missing: write a text"],
+    [tenant("routes:\n\n  - { prefix: /a, target: b, acess: token }"), "line 6: tenants.acme.routes.0.acess: there is"],
+    [tenant("tokens: { ci: { file: secret, expiresAt: soon } }"), "expiresAt: write a time as 2027-01-01T00:00:00Z"],
+    [tenant("connectors: { c: { keys: [key.pem] } }"), "connectors.c.keys.0: write { file: site-1.pub.pem }"],
+    [
+      tenant("connectors: { c: { keys: [{ kty: OKP, d: abc }] } }"),
+      "keys.0: this is a private key; give the public half",
+    ],
+    [tenant("connectors: { c: { keys: [{ kty: RSA }] } }"), "keys.0: write an Ed25519 or P-256 key as JWK"],
+    [tenant("connectors: { a b: { keys: [{ file: key.pem }] } }"), "connectors.a b: use letters, digits"],
+  ])("is refused with its place and what to write: %s", (yaml, text) => {
     expect(problem(yaml)).toContain(text);
   });
 

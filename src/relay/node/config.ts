@@ -1,12 +1,13 @@
 import { createHash, createPublicKey, X509Certificate, createPrivateKey } from "node:crypto";
 import { readFileSync, statSync } from "node:fs";
 import { dirname, resolve } from "node:path";
-import { parse } from "yaml";
+import { LineCounter, parseDocument, isNode, type Document } from "yaml";
 import { z } from "zod";
 import type { TenantRoute } from "../../policy/record.ts";
 import { publicJwk, type PublicJwk } from "../../protocol/jwk.ts";
 import type { ConnectorGrant, TenantSettings } from "../../protocol/lane.ts";
 import { err, ok, type Result } from "../../shared/result.ts";
+import { settingWords } from "../../shared/setting-words.ts";
 import { relayFile, type RelayFile, type TenantFile } from "./config-schema.ts";
 import { CONFIG_BYTES_MAX } from "./limits.ts";
 
@@ -65,9 +66,17 @@ export interface ReadOptions {
 export function readRelayConfig(path: string, options: ReadOptions): Result<RelayConfig, string> {
   const file = resolve(path);
   const files = new Set([file]);
+  const lines = new LineCounter();
+  let yaml: Document | null = null;
+  const withLine = (words: string): string => `${lineOf(yaml, lines, words)}${words}`;
   try {
-    const document = relayFile.safeParse(parseYaml(readText(file)));
-    if (!document.success) return err(document.error.issues.map((issue) => wordsFor(issue)).join("; "));
+    yaml = parseYaml(readText(file), lines);
+    const document = relayFile.safeParse(yaml.toJS() ?? {}, { error: settingWords });
+    if (!document.success) {
+      const { issues } = document.error;
+      const first = issues.filter(({ path }, i) => issues.findIndex((it) => it.path.join() === path.join()) === i);
+      return err(first.map((issue) => withLine(wordsFor(issue))).join("; "));
+    }
     const read = (name: string): string => {
       const found = resolve(dirname(file), name);
       files.add(found);
@@ -76,7 +85,7 @@ export function readRelayConfig(path: string, options: ReadOptions): Result<Rela
     const config = resolved(document.data, options, read);
     return ok({ ...config, files: [...files] });
   } catch (error) {
-    if (error instanceof ConfigError) return err(error.message);
+    if (error instanceof ConfigError) return err(withLine(error.message));
     throw error;
   }
 }
@@ -277,13 +286,22 @@ function readText(path: string): string {
   }
 }
 
-function parseYaml(source: string): unknown {
-  try {
-    return parse(source) ?? {};
-  } catch (error) {
-    const [first] = (error instanceof Error ? error.message : String(error)).split("\n");
-    throw new ConfigError(`it is not YAML: ${(first ?? "").replace(/:$/, "")}`);
+function parseYaml(source: string, lineCounter: LineCounter): Document {
+  const document = parseDocument(source, { lineCounter });
+  const [first] = document.errors;
+  if (first === undefined) return document;
+  throw new ConfigError(`it is not YAML: ${(first.message.split("\n")[0] ?? "").replace(/:$/, "")}`);
+}
+
+/** `line 12: ` of the place that a sentence begins with, as far as the file goes along it; else nothing. */
+function lineOf(document: Document | null, lines: LineCounter, words: string): string {
+  const place = /^[\w.-]+(?=: )/.exec(words)?.[0].split(".") ?? [];
+  for (let depth = place.length; depth > 0; depth--) {
+    const node = document?.getIn(place.slice(0, depth), true);
+    const offset = isNode(node) ? node.range?.[0] : undefined;
+    if (offset !== undefined) return `line ${lines.linePos(offset).line}: `;
   }
+  return "";
 }
 
 /** Puts the place in front of a sentence about it. */
@@ -303,7 +321,7 @@ function wordsFor(issue: z.core.$ZodIssue, above: readonly PropertyKey[] = []): 
   if (issue.code === "unrecognized_keys") {
     return `${issue.keys.map((key) => (where === "" ? key : `${where}.${key}`)).join(", ")}: there is no such setting`;
   }
-  if (issue.code === "invalid_union") {
+  if (issue.code === "invalid_union" && issue.message === "Invalid input") {
     const last = issue.errors.at(-1) ?? [];
     if (last.length > 0) return last.map((inner) => wordsFor(inner, path)).join("; ");
   }

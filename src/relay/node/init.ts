@@ -5,6 +5,8 @@ export interface FreshRelay {
   readonly relayYaml: string;
   /** Credentials file of the connector: holds its private key. */
   readonly credentialsJson: string;
+  /** Where the tenant's visitors go. */
+  readonly visitorsUrl: string;
 }
 
 export interface InitOptions {
@@ -21,21 +23,32 @@ export function freshRelay({ baseDomain, tenant, connector, port }: InitOptions)
   const keyId = createHash("sha256")
     .update(JSON.stringify({ crv: "Ed25519", kty: "OKP", x }))
     .digest("base64url");
-  const relayUrl = `http://relay.${baseDomain}:${port}`;
+  // Connectors refuse plain http to other machines: of a real domain only https can be meant, in front of this process or in it.
+  const local = /(?:^|\.)localhost$/i.test(baseDomain);
+  const addressOf = (label: string): string =>
+    local ? `http://${label}.${baseDomain}:${port}` : `https://${label}.${baseDomain}`;
+  const relayUrl = addressOf("relay");
+  const tls = local
+    ? `# tls: { certificate: cert.pem, key: key.pem }
+# publicScheme: https # something in front ends TLS
+# trustedAddressHeader: x-forwarded-for # only behind a proxy that always writes it`
+    : `publicScheme: https # a proxy on this machine ends TLS for *.${baseDomain}, and passes Host and WebSockets on
+# trustedAddressHeader: x-forwarded-for # if that proxy always writes it
+# To end TLS here instead: without publicScheme, visitors: 0.0.0.0:443, and
+# tls: { certificate: cert.pem, key: key.pem }`;
   return {
+    visitorsUrl: `${addressOf(tenant)}/`,
     credentialsJson: `${JSON.stringify({ relayUrl, tenant, connector, keyId, privateKey: key }, null, 2)}\n`,
     relayYaml: `# causeway relay --config relay.yaml (all settings: docs/relay.md). Read again when it changes.
 listen:
   visitors: 127.0.0.1:${port} # connectors dial in here too; give them "connectors: ..." for an address of their own
   admin: 127.0.0.1:${port + 1} # /healthz /readyz /metrics /sessions
 baseDomains: [${baseDomain}]
-# tls: { certificate: cert.pem, key: key.pem }
-# publicScheme: https # something in front ends TLS
-# trustedAddressHeader: x-forwarded-for # only behind a proxy that always writes it
+${tls}
 
 tenants:
   ${tenant}:
-    # The target "web" is at http://web--${tenant}.${baseDomain}:${port}/ by itself; routes and hosts give it other addresses.
+    # The target "web" is at ${addressOf(`web--${tenant}`)}/ by itself; routes and hosts give it other addresses.
     routes:
       - { prefix: /, target: web }
     # access: token # visitors show a service token: Authorization: Bearer

@@ -68,7 +68,11 @@ export async function runRelay(options: RunOptions): Promise<Result<null, RunFai
   } catch (error) {
     lines.flush();
     const code = error instanceof Error && "code" in error ? String(error.code) : String(error);
-    return err({ kind: "environment", message: `the relay can't listen (${code}); see listen in ${configFile}` });
+    const where = error instanceof Error ? (/ [^ ]+:[0-9]+$/.exec(error.message)?.[0] ?? "") : "";
+    return err({
+      kind: "environment",
+      message: `the relay can't listen${where === "" ? "" : ` on${where}`} (${code}); see listen in ${configFile}`,
+    });
   }
   const { visitors, connectors, admin } = relay.addresses;
   log.info("the relay runs", {

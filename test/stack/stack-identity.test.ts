@@ -137,6 +137,34 @@ test("a secret is enough to connect; a second one goes beside it; the removed on
   await endsAtOnce(name);
 });
 
+test("a second key goes beside the first one; the removed one ends its sockets at once, and they are on record (R06, P05)", async () => {
+  const name = unique();
+  const file = await create(name);
+  const { keyId } = z.object({ keyId: z.string() }).parse(JSON.parse(readFileSync(file, "utf8")));
+  const first = connect(name, "--credentials", file);
+  await isServed(name);
+
+  const next = join(folder, `${name}-next.json`);
+  const added = await stack.cli("connector", "key", "add", TENANT, name, "--out", next, "--json");
+  expect(added.code, added.stderr).toBe(0);
+  const { kid } = z.object({ kid: z.string() }).parse(JSON.parse(added.stdout));
+  const listed = await stack.cli("connector", "key", "list", TENANT, name);
+  expect(listed.stdout).toMatch(new RegExp(`\\n${keyId} +Ed25519 .*\\n${kid} +Ed25519 `));
+  const again = await stack.cli("connector", "key", "add", TENANT, name, "--out", next);
+  expect([again.code, again.stderr]).toEqual([3, expect.stringContaining("is there already")]);
+
+  expect((await stack.cli("connector", "key", "remove", TENANT, name, keyId)).code).toBe(0);
+  await endsAtOnce(name);
+  await stop(first.child);
+  connect(name, "--credentials", next);
+  await isServed(name);
+  await until("the record of both", async () => {
+    const { stdout } = await stack.cli("connector", "sessions", TENANT, name);
+    return / online/.test(stdout) && /Z +\d{4}-.*Z/.test(stdout);
+  });
+  expect((await remove(name)).code).toBe(0);
+});
+
 test("wrong credentials get no token and no hint; the connector says so and does not go on (R06, H71)", async () => {
   const name = unique();
   const file = await create(name, "--secret");

@@ -3,6 +3,7 @@ import { z } from "zod";
 import { operation } from "../api/types.ts";
 import { table } from "../frame/output.ts";
 import { commonArgs, connectApi, settle, waitArgs } from "./api.ts";
+import services from "./cluster-services.ts";
 
 const cluster = z.looseObject({ name: z.string(), baseDomains: z.array(z.string()), isDefault: z.boolean() });
 
@@ -85,6 +86,6 @@ const domains = defineCommand({
 });
 
 export default defineCommand({
-  meta: { name: "cluster", description: "Groups of nodes with a database and base domains" },
-  subCommands: { list, create, domains },
+  meta: { name: "cluster", description: "Groups of nodes with a database, base domains and a catalogue of services" },
+  subCommands: { list, create, domains, services },
 });

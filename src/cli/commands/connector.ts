@@ -8,7 +8,9 @@ import { table } from "../frame/output.ts";
 import { commonArgs, connectApi, settle, waitArgs } from "./api.ts";
 import { credentialsArgs, credentialsTarget, nameArgs } from "./connector-args.ts";
 import config from "./connector-config.ts";
+import key from "./connector-key.ts";
 import secret from "./connector-secret.ts";
+import sessions from "./connector-sessions.ts";
 
 const started = z.object({ operation, connector });
 
@@ -166,5 +168,5 @@ const remove = defineCommand({
 
 export default defineCommand({
   meta: { name: "connector", description: "Register, list, change and remove connectors" },
-  subCommands: { create, list, set, secret, config, kick, delete: remove },
+  subCommands: { create, list, sessions, set, key, secret, config, kick, delete: remove },
 });

@@ -11,9 +11,11 @@ import member from "./tenant-member.ts";
 import move from "./tenant-move.ts";
 import { maintenanceCommand, passwordCommand, policyCommand } from "./tenant-policy.ts";
 import relay from "./tenant-relay.ts";
+import revokeSessions from "./tenant-revoke-sessions.ts";
 import routes from "./tenant-routes.ts";
 import services from "./tenant-services.ts";
 import token from "./tenant-token.ts";
+import workspaces from "./tenant-workspaces.ts";
 
 const started = z.object({ operation, tenant });
 const nameArg = { name: { type: "positional", required: true, description: "slug, or slug@cluster" } } as const;
@@ -25,13 +27,23 @@ const create = defineCommand({
     slug: { type: "positional", required: true, description: "3-40 characters a-z, 0-9 and -" },
     cluster: { type: "string", description: "Cluster (default: the default one)" },
     node: { type: "string", description: "Node (default: the one with the most room)" },
+    services: {
+      type: "string",
+      description: "Services of the cluster's catalogue, with commas, or none (default: the catalogue's defaults)",
+      valueHint: "names",
+    },
     ...waitArgs,
     ...commonArgs,
   },
   async run({ args }) {
     const { api, output } = connectApi(args);
-    const { slug, cluster, node } = args;
-    const body = { slug, ...(cluster === undefined ? {} : { cluster }), ...(node === undefined ? {} : { node }) };
+    const { slug, cluster, node, services: names } = args;
+    const body = {
+      slug,
+      ...(cluster !== undefined && { cluster }),
+      ...(node !== undefined && { node }),
+      ...(names !== undefined && { services: names === "none" ? [] : names.split(",").map((name) => name.trim()) }),
+    };
     const answer = await api.post("/tenants", body, started);
     await settle(api, output, answer.operation, args.wait === true);
     const made = args.wait === true ? await api.get(path(answer.tenant.name), tenant) : answer.tenant;
@@ -141,11 +153,13 @@ export default defineCommand({
     host,
     routes,
     services,
+    workspaces,
     policy: policyCommand,
     password: passwordCommand,
     maintenance: maintenanceCommand,
     token,
     member,
+    "revoke-sessions": revokeSessions,
     relay,
     delete: remove,
   },

@@ -56,6 +56,8 @@ export interface CarrierOptions {
   readonly software: string;
   readonly budget: ByteBudget;
   readonly slabs: Slabs;
+  /** Bytes went out or came in. */
+  readonly passed: (bytes: number) => void;
   /** Milliseconds of a clock that nobody sets. */
   readonly now: () => number;
   /** Asked anew each time: it may be pushed. Null: the default. */
@@ -75,7 +77,7 @@ export interface CarrierEvents {
 }
 
 export function createCarrier(options: CarrierOptions, events: CarrierEvents): Carrier {
-  const { socket, slabs, now } = options;
+  const { socket, slabs, passed, now } = options;
   let blocked = false;
   let echoAskedMs: number | null = null;
   let pingAskedMs: number | null = null;
@@ -139,6 +141,7 @@ export function createCarrier(options: CarrierOptions, events: CarrierEvents): C
       if (message === null) return;
       sendMessage(socket, message, (error) => {
         slabs.release(message);
+        passed(message.length >> 3); // it lay in memory that is used again: only what moved it is garbage
         if (error === undefined || error === null) unblock();
       });
     }
@@ -188,7 +191,9 @@ export function createCarrier(options: CarrierOptions, events: CarrierEvents): C
   });
 
   socket.on("message", (data: RawData) => {
-    if (data instanceof Buffer) session.receive(data);
+    if (!(data instanceof Buffer)) return;
+    session.receive(data);
+    passed(data.length);
   });
 
   socket.once("close", (code, reason) => {

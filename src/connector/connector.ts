@@ -12,6 +12,7 @@ import type { RelayEndpoints } from "./discovery.ts";
 import type { LinkLoss } from "./ending.ts";
 import {
   BACKOFF_CAP_MS,
+  COLLECT_EVERY_BYTES,
   LONGEST_TIMER_MS,
   RECEIVE_BUDGET_BYTES,
   SESSION_LIMITS,
@@ -22,6 +23,7 @@ import { createLink, type Link, type LinkState } from "./link.ts";
 import { machineAddresses, watchNetwork } from "./network-watch.ts";
 import { mergeTargets, pushedTargets, readKept, writeKept, type KeptConfig } from "./pushed-config.ts";
 import { createLoadMeter, createReporter } from "./reporter.ts";
+import { createCollector } from "../shared/collector.node.ts";
 import { createSlabs } from "../shared/slabs.node.ts";
 import { createSpanWatch } from "./spans.ts";
 import type { TargetConfig } from "./targets/target-config.ts";
@@ -126,6 +128,7 @@ export function startConnector(first: ConnectorConfig, ports: ConnectorPorts): C
   const { log, now } = ports;
   const budget: ByteBudget = { totalBytes: RECEIVE_BUDGET_BYTES, committedBytes: 0 };
   const slabs = createSlabs(SLABS);
+  const collector = createCollector(COLLECT_EVERY_BYTES);
   const audit = createAudit({ ...ports.audit, wall: now, now: ports.monotonic });
   const targets = createTargetSet(allTargets(), {
     log,
@@ -213,6 +216,7 @@ export function startConnector(first: ConnectorConfig, ports: ConnectorPorts): C
             software: SOFTWARE,
             budget,
             slabs,
+            passed: collector.passed,
             now: ports.monotonic,
             keepAliveMs: () => kept?.keepAliveMs ?? endpoints?.keepAliveMs ?? null,
           },
@@ -315,6 +319,7 @@ export function startConnector(first: ConnectorConfig, ports: ConnectorPorts): C
     for (const link of links) link.stop(how.kind);
     targets.close();
     audit.close();
+    collector.close();
     resolve(how);
   };
 

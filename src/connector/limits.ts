@@ -43,6 +43,8 @@ export const SEND_LIMITS: SendLimits = {
 export const SOCKET_HIGH_WATER_BYTES = 64 * 1024;
 /** Messages that one turn of the event loop sends, while the system takes them: what has come meanwhile waits for half a MiB at most. */
 export const MESSAGES_A_TURN = 8;
+/** Young garbage is collected each time that so much went out or came in. */
+export const COLLECT_EVERY_BYTES = 4 * MIB;
 /** A message of at least this is masked where it is. Below it a copy, with its header in one buffer, is cheaper. */
 export const MASKED_IN_PLACE_BYTES = 4 * 1024;
 export const SLABS: SlabLimits = {

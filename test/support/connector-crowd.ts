@@ -88,6 +88,7 @@ export function startCrowd({ relayUrl, key, members, answer = () => "ok" }: Crow
             software: "crowd",
             budget,
             slabs,
+            passed: () => undefined,
             now,
             keepAliveMs: () => null,
           },

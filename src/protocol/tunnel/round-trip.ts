@@ -1,7 +1,7 @@
 /** Clocks of whole milliseconds (and of Workers, which stand still while code runs) measure 0 on a near link. */
 const LEAST_MS = 1;
 /** How often it is measured while bodies come in; each costs one small frame each way. */
-const MEASURE_EVERY_MS = 2_000;
+const MEASURE_EVERY_MS = 250;
 /** A way that became longer is believed after one to two of these. */
 const PERIOD_MS = 15_000;
 

@@ -32,6 +32,11 @@ const ROUND_TRIPS_HELD = 2;
  * in hand, so the pipe stays full as long as the window is 4/3 of bandwidth times delay.
  */
 const GRANT_STEP_BYTES = 256 * 1024;
+/**
+ * No window grows before its stream's first bytes are this old: until then even a reader that stands still looks fast, since the system's
+ * buffers take some MiB for it. A way that needs larger windows has hardly had a second round trip by then.
+ */
+const GROW_AFTER_MS = 200;
 /** At least this part of the session's window is kept for what still moves. */
 const MOVING_SHARE = 2;
 
@@ -51,6 +56,7 @@ export class StreamWindow {
   readonly #firstBytes: number;
   #targetBytes: number;
   #closed = false;
+  #firstByteMs: number | null = null;
   /** Consumed since `#epochMs`; the epoch begins with a byte, so that waiting for an answer does not look like a slow reader. */
   #epochBytes = 0;
   #epochMs: number | null = null;
@@ -68,7 +74,7 @@ export class StreamWindow {
     if (this.#closed || bytes > this.creditBytes) return false;
     this.creditBytes -= bytes;
     this.heldBytes += bytes;
-    this.#epochMs ??= this.#policy.now();
+    this.#epochMs ??= this.#firstByteMs ??= this.#policy.now();
     return true;
   }
 
@@ -111,16 +117,18 @@ export class StreamWindow {
   /** Doubles the window when it is consumed faster than it could hold two round trips. */
   #grow(): void {
     const { maxBytes, roundTrip, now, grew } = this.#policy;
-    if (this.#targetBytes >= maxBytes || roundTrip.ms === null || this.#epochMs === null) return;
-    if (this.#epochBytes * 2 <= this.#targetBytes) return;
-    const elapsedMs = now() - this.#epochMs;
+    if (this.#targetBytes >= maxBytes || roundTrip.ms === null) return;
+    if (this.#epochMs === null || this.#firstByteMs === null || this.#epochBytes * 2 <= this.#targetBytes) return;
+    const nowMs = now();
+    if (nowMs - this.#firstByteMs < GROW_AFTER_MS) return;
+    const elapsedMs = nowMs - this.#epochMs;
     const before = this.#targetBytes;
     if (elapsedMs * before < ROUND_TRIPS_HELD * this.#epochBytes * roundTrip.ms) {
       this.#targetBytes = Math.max(before, Math.min(2 * before, maxBytes, this.#affordableBytes()));
       grew(this.#targetBytes - before);
     }
     this.#epochBytes = 0;
-    this.#epochMs = now();
+    this.#epochMs = nowMs;
   }
 }
 

@@ -71,8 +71,6 @@ export function carry(exchange: Exchange, visit: Visit, to: ToTarget, ports: Car
   /** The answer's head, held back until this turn's bytes are here: small answers leave in one write. */
   let waiting: { status: number; fields: HeaderList; chunks: Uint8Array[] } | null = null;
   let owed = 0;
-  /** The visitor has not taken something at once: what follows may stay here for long. */
-  let isSlow = false;
   let over = false;
   let upgraded = false;
 
@@ -137,8 +135,8 @@ export function carry(exchange: Exchange, visit: Visit, to: ToTarget, ports: Car
   }
 
   function pass(bytes: Uint8Array): void {
-    isSlow ||= exchange.unsentBytes > 0;
-    const more = exchange.write(isSlow ? apart(bytes) : bytes);
+    // What the visitor does not take at once may stay here for long.
+    const more = exchange.write(exchange.unsentBytes > 0 ? apart(bytes) : bytes);
     if (more && owed === 0) call?.consumed(bytes.length);
     else owed += bytes.length;
   }
@@ -293,7 +291,8 @@ export function carry(exchange: Exchange, visit: Visit, to: ToTarget, ports: Car
 
 /** A small piece of a long message of the tunnel's, alone: it would keep the whole message, pieces of others included. */
 function apart(bytes: Uint8Array): Uint8Array {
-  return bytes.buffer.byteLength > 2 * bytes.length ? bytes.slice() : bytes;
+  // (`slice` of a Buffer would be a view.)
+  return bytes.buffer.byteLength > 2 * bytes.length ? new Uint8Array(bytes) : bytes;
 }
 
 /** The visitor's fields for the target. A service token is for us: it goes no further. */

@@ -35,7 +35,7 @@ import { PEER_HEADER, verifyPassedOn } from "./peer-proof.ts";
 import { handshakeFault } from "./handshake.ts";
 import { destinationOf } from "./routing.ts";
 import { createSlabs } from "../../shared/slabs.node.ts";
-import { createYoungCollector } from "../../shared/young-collector.node.ts";
+import { createCollector } from "../../shared/collector.node.ts";
 import { createTenants } from "./tenants.ts";
 import { tlsOptions, type ReplaceableTls } from "./tls.ts";
 import { headerOf, newVisit, refuse, type Visit } from "./visit.ts";
@@ -75,7 +75,8 @@ export async function startRelay(first: RelayConfig, lanes: readonly LaneName[],
   /** Of a visitor's own request, not of one that the peer passed on. */
   let lastVisitMs = 0;
   const slabs = createSlabs(SLABS);
-  const passed = createYoungCollector(COLLECT_EVERY_BYTES);
+  const collector = createCollector(COLLECT_EVERY_BYTES);
+  const { passed } = collector;
   const budget = { totalBytes: config.memoryBudgetBytes, committedBytes: 0 };
   const limits = brokerLimits(config.memoryBudgetBytes);
 
@@ -268,6 +269,7 @@ export async function startRelay(first: RelayConfig, lanes: readonly LaneName[],
   let admin: Admin | null = null;
   const stop = async (): Promise<void> => {
     clearInterval(sweep);
+    collector.close();
     connectors.close();
     visitorSockets.close();
     peer?.close();

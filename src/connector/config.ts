@@ -8,6 +8,7 @@ import type { Credential } from "./credential.ts";
 import { readIdentity } from "./identity.ts";
 import { isInstanceId, claimInstanceId } from "./instance.ts";
 import { DRAIN_TIMEOUT_MS, TARGETS_MAX } from "./limits.ts";
+import { proxyFor } from "./proxy.ts";
 import { parseTarget, type TargetConfig, type TargetSource } from "./targets/target-config.ts";
 import type { OriginClientKind } from "./targets/target.ts";
 
@@ -136,6 +137,8 @@ export function loadConfig(input: ConnectorInput, proxyEnv: ConnectorConfig["pro
   if (relayUrl.value.protocol === "http:" && !isLoopbackHost(relayUrl.value.hostname)) {
     warnings.push("the relay is reached by plain http: everything can be read and changed on the way");
   }
+  const proxy = proxyFor(relayUrl.value, proxyEnv);
+  if (!proxy.ok) return proxy;
   const tenant = input.tenant ?? identity.tenant;
   if (tenant === undefined) return err("say which tenant: --tenant SLUG");
   if (!tenantName.test(tenant)) return err(`"${tenant}" is not a tenant's name (slug or slug@cluster)`);

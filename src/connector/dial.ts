@@ -15,7 +15,7 @@ import {
   SESSION_LIMITS,
   TCP_CONNECT_TIMEOUT_MS,
 } from "./limits.ts";
-import { networkError } from "./network-errors.ts";
+import { networkError, plainWords } from "./network-errors.ts";
 import { proxyFor } from "./proxy.ts";
 import { watchWire } from "./send-message.ts";
 
@@ -103,8 +103,15 @@ export function dial(options: DialOptions, events: DialEvents): () => void {
     const { url, token } = pass.value;
     presented = token;
     const proxy = proxyFor(url, options.proxyEnv);
-    if (proxy === null) return upgrade(url, token, null);
-    attempt = connectThrough(proxy, url, options.software, (tunnel) => !over && upgrade(url, token, tunnel), fail);
+    if (!proxy.ok) return fail({ kind: "retry", text: proxy.error, retryAfterMs: null });
+    if (proxy.value === null) return upgrade(url, token, null);
+    attempt = connectThrough(
+      proxy.value.url,
+      url,
+      options.software,
+      (tunnel) => !over && upgrade(url, token, tunnel),
+      fail,
+    );
   };
   start().catch(failed);
 
@@ -143,7 +150,7 @@ export function connectThrough(
     socket.on("error", () => undefined);
     if (response.statusCode !== 200 || !(socket instanceof Socket)) {
       socket.destroy();
-      return refused(`refused the connection to ${authority} with status ${response.statusCode ?? 0}`);
+      return refused(`refused the connection to ${authority} with status ${statusWords(response, user !== ":")}`);
     }
     if (head.length > 0) socket.unshift(head);
     connected(socket);
@@ -153,11 +160,19 @@ export function connectThrough(
     refused(`does not know CONNECT (status ${response.statusCode ?? 0})`);
   });
   request.on("error", (error) => {
-    const { code, message } = networkError(error);
-    refused(`${message} (${code})`);
+    refused(plainWords(networkError(error)));
   });
   request.end();
   return request;
+}
+
+/** 407 with what the proxy wants; we speak Basic. */
+function statusWords({ statusCode = 0, headers }: IncomingMessage, shown: boolean): string {
+  if (statusCode !== 407) return String(statusCode);
+  const wanted = headers["proxy-authenticate"] ?? [];
+  const basic = wanted.length === 0 || [wanted].flat().some((scheme) => /\bbasic\b/i.test(scheme));
+  if (!basic) return "407: it wants another proof than user and password";
+  return shown ? "407: it does not take this user and password" : "407: it wants a user and password";
 }
 
 const RESOLVING = { lookup: localhostLookup, autoSelectFamilyAttemptTimeout: ADDRESS_TIMEOUT_MS };

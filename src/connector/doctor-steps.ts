@@ -4,7 +4,7 @@ import { connect as tlsConnect, getCACertificates, type TLSSocket } from "node:t
 import { localhostLookup } from "../shared/localhost-lookup.node.ts";
 import { connectThrough } from "./dial.ts";
 import { ADDRESS_TIMEOUT_MS, DIAL_TIMEOUT_MS } from "./limits.ts";
-import { networkError, type NetworkFault } from "./network-errors.ts";
+import { networkError, plainWords, tlsProblem, type NetworkFault, type TlsProblem } from "./network-errors.ts";
 
 /** The way to the relay in single steps, for the doctor. Each rejects with what the system says. */
 export const DOCTOR_SOFTWARE = "causeway-doctor";
@@ -38,7 +38,9 @@ export function throughProxy(proxy: URL, relayUrl: URL): Promise<Socket> {
   const { promise, resolve, reject } = Promise.withResolvers<Socket>();
   const wanted = new URL(relayUrl);
   wanted.protocol = relayUrl.protocol === "https:" ? "wss:" : "ws:";
-  const request = connectThrough(proxy, wanted, DOCTOR_SOFTWARE, resolve, (loss) => reject(new Error(loss.text)));
+  const request = connectThrough(proxy, wanted, DOCTOR_SOFTWARE, resolve, (loss) =>
+    reject(new Error(loss.text.replace(`the proxy ${proxy.host}: `, ""))),
+  );
   const timer = setTimeout(() => {
     request.destroy();
     reject(timedOut());
@@ -94,7 +96,7 @@ export function ask(socket: Socket, relayUrl: URL): Promise<{ status: number; ow
 
 type Attempted<T> =
   | { readonly ok: true; readonly value: T; readonly ms: number }
-  | { readonly ok: false; readonly text: string; readonly fault: NetworkFault };
+  | { readonly ok: false; readonly text: string; readonly fault: NetworkFault; readonly tls: TlsProblem };
 
 export async function attempt<T>(step: Promise<T>): Promise<Attempted<T>> {
   const startMs = performance.now();
@@ -102,8 +104,8 @@ export async function attempt<T>(step: Promise<T>): Promise<Attempted<T>> {
     const value = await step;
     return { ok: true, value, ms: Math.round(performance.now() - startMs) };
   } catch (error) {
-    const { fault, code, message } = networkError(error);
-    return { ok: false, fault, text: code === "unknown" ? message : `${message} (${code})` };
+    const what = networkError(error);
+    return { ok: false, fault: what.fault, tls: tlsProblem(what), text: plainWords(what) };
   }
 }
 

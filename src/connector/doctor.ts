@@ -20,7 +20,7 @@ import {
 } from "./doctor-steps.ts";
 import type { LinkLoss } from "./ending.ts";
 import { DIAL_TIMEOUT_MS } from "./limits.ts";
-import type { NetworkFault } from "./network-errors.ts";
+import type { NetworkFault, TlsProblem } from "./network-errors.ts";
 import { proxyFor } from "./proxy.ts";
 import type { TargetConfig, WebTargetConfig } from "./targets/target-config.ts";
 import { readTargetFiles } from "./targets/target-files.ts";
@@ -58,17 +58,22 @@ export async function* diagnose(options: DoctorOptions): AsyncGenerator<Finding>
 
 async function* relayFindings(options: DoctorOptions): AsyncGenerator<Finding> {
   const { relayUrl, now } = options;
-  const proxy = proxyFor(relayUrl, options.proxyEnv);
-  yield ok(
-    "proxy",
-    proxy?.host ?? "none",
-    proxy === null ? "direct connection" : "from HTTPS_PROXY, HTTP_PROXY or ALL_PROXY",
-  );
+  const found = proxyFor(relayUrl, options.proxyEnv);
+  if (!found.ok) {
+    yield failed("proxy", "this machine", found.error, "Correct the variable, or take it away if there is no proxy.");
+    return;
+  }
+  const proxy = found.value?.url ?? null;
+  const variable = found.value?.variable ?? "HTTPS_PROXY";
+  yield ok("proxy", proxy?.host ?? "none", proxy === null ? "direct connection" : `from ${variable}`);
   const hop = proxy ?? relayUrl;
   const host = hop.hostname.replace(/^\[|\]$/g, "");
   const addresses = await attempt(resolveHost(host));
   if (!addresses.ok) {
-    const remedy = "Check the name, and this machine's DNS servers.";
+    const remedy =
+      proxy === null
+        ? "Check the name, and this machine's DNS servers. Where only a proxy leads out, name it in HTTPS_PROXY."
+        : `Check the proxy's name in ${variable}, and this machine's DNS servers.`;
     yield failed("dns", host, addresses.text, remedy);
     return;
   }
@@ -77,7 +82,10 @@ async function* relayFindings(options: DoctorOptions): AsyncGenerator<Finding> {
   const { port, secure } = endpoint(hop);
   const direct = await attempt(connectTcp(host, port));
   if (!direct.ok) {
-    const remedy = `Allow outgoing TCP connections to ${host} port ${port} in the firewall.`;
+    const remedy =
+      proxy === null
+        ? `Allow outgoing TCP connections to ${host} port ${port} in the firewall. Where only a proxy leads out, name it in HTTPS_PROXY.`
+        : `Check the proxy's host and port in ${variable}, and whether it runs.`;
     yield failed("tcp", `${host}:${port}`, direct.text, remedy);
     return;
   }
@@ -87,7 +95,9 @@ async function* relayFindings(options: DoctorOptions): AsyncGenerator<Finding> {
     socket.destroy();
     const tunnel = await attempt(throughProxy(proxy, relayUrl));
     if (!tunnel.ok) {
-      const remedy = `Allow CONNECT to ${relayUrl.hostname} port ${endpoint(relayUrl).port} in the proxy, or put the name into NO_PROXY.`;
+      const remedy = /status 407/.test(tunnel.text)
+        ? `Give user and password in ${variable}: http://user:password@${proxy.host}, odd characters as %40. Proxies that want Kerberos or NTLM need an exception for this machine, or a helper such as px or cntlm.`
+        : `Allow CONNECT to ${relayUrl.hostname} port ${endpoint(relayUrl).port} in the proxy, or put the name into NO_PROXY.`;
       yield failed("proxy", proxy.host, tunnel.text, remedy);
       return;
     }
@@ -98,7 +108,7 @@ async function* relayFindings(options: DoctorOptions): AsyncGenerator<Finding> {
   if (proxy === null ? secure : endpoint(relayUrl).secure) {
     const tls = await attempt(startTls(socket, relayUrl.hostname, options.ca));
     if (!tls.ok) {
-      const remedy = await tlsRemedy(options, proxy);
+      const remedy = tls.tls === "no-tls" ? NO_TLS : await tlsRemedy(options, proxy, tls.tls);
       yield failed("tls", relayUrl.hostname, tls.text, remedy);
       return;
     }
@@ -162,6 +172,7 @@ async function* relayFindings(options: DoctorOptions): AsyncGenerator<Finding> {
   }
 }
 
+const NO_TLS = "Check scheme and port of the relay's address: something without TLS answers there.";
 const TRUSTED_BY_CA = ", trusted by --ca only: something on the way may look into TLS";
 const QUIET = createLogger("doctor", () => undefined);
 const SOURCE_WORDS = {
@@ -185,7 +196,7 @@ async function trustedWithout({ relayUrl }: DoctorOptions, proxy: URL | null): P
 }
 
 /** Who signed the certificate that was not trusted: on a network that looks into TLS it is the network's own firewall. */
-async function tlsRemedy(options: DoctorOptions, proxy: URL | null): Promise<string> {
+async function tlsRemedy(options: DoctorOptions, proxy: URL | null, problem: TlsProblem): Promise<string> {
   const { relayUrl } = options;
   const again = proxy === null ? connectTcp(relayUrl.hostname, endpoint(relayUrl).port) : throughProxy(proxy, relayUrl);
   // Nothing is sent over this connection.
@@ -193,6 +204,10 @@ async function tlsRemedy(options: DoctorOptions, proxy: URL | null): Promise<str
   if (!seen.ok) return "The connection breaks during the TLS handshake: ask who runs the firewall or proxy.";
   const name = issuer(seen.value);
   seen.value.destroy();
+  if (problem === "expired" || problem === "not-yet-valid")
+    return `Check this machine's clock; if it is right, the certificate (issued by ${name}) must be renewed at the relay.`;
+  if (problem === "other-name")
+    return `Another server answers, or the relay has a wrong certificate (issued by ${name}): check the address and DNS, and whether a firewall stands between.`;
   return `The certificate was issued by ${name}. If that is a firewall of this site that looks into TLS, exempt ${relayUrl.hostname} from it, or trust it with --ca FILE; else check this machine's clock and certificates.`;
 }
 
@@ -237,9 +252,18 @@ const TARGET_REMEDY: Record<NetworkFault, string> = {
   unresolved: "Check the name in the target's address and this machine's DNS.",
   refused: "Is the service running, on that address and port? May this machine reach it?",
   timeout: "Nothing answers there: check the address, and firewalls between here and the service.",
-  tls: "Its certificate is not trusted here: name the site's CA with --ca FILE, or use http if it is on this machine.",
+  tls: "Name the file of its authority with --ca FILE or in tls.ca, or use http if it is on this machine.",
   reset:
-    "It closed the connection or does not speak HTTP: check scheme (http or https) and port. Servers that take only WebSockets, as brokers do, are right to close it.",
+    "It closed the connection or does not speak HTTP: check scheme (https instead of http?) and port. Servers that take only WebSockets, as brokers do, are right to close it.",
+};
+
+const TARGET_TLS_REMEDY: Readonly<Partial<Record<NonNullable<TlsProblem>, string>>> = {
+  expired: "Renew the target's certificate, or check this machine's clock.",
+  "not-yet-valid": "Check the clocks of this machine and of the target.",
+  "other-name": "Write the address with a name that the certificate has, or say that name in tls.serverName.",
+  "handshake-refused": "It may want a certificate of this connector: tls.certificate and tls.key.",
+  version: "It speaks only older TLS than tls.minVersion allows.",
+  "no-tls": "Write http instead of https in its address, or its port for TLS.",
 };
 
 async function targetFinding(target: WebTargetConfig, ca: string | null): Promise<Finding> {
@@ -261,9 +285,9 @@ async function targetFinding(target: WebTargetConfig, ca: string | null): Promis
   );
   await dispatcher.destroy();
   const subject = `${target.name} (${target.url.host})`;
-  return asked.ok
-    ? ok("target", subject, `answered with status ${asked.value} in ${asked.ms} ms`)
-    : failed("target", subject, asked.text, TARGET_REMEDY[asked.fault]);
+  if (asked.ok) return ok("target", subject, `answered with status ${asked.value} in ${asked.ms} ms`);
+  const certificate = asked.tls === null ? undefined : TARGET_TLS_REMEDY[asked.tls];
+  return failed("target", subject, asked.text, certificate ?? TARGET_REMEDY[asked.fault]);
 }
 
 // ---- words

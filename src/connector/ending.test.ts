@@ -35,7 +35,7 @@ test("close codes say what to do", () => {
 test("network faults retry and name what failed", () => {
   expect(lossOfNetwork({ fault: "tls", code: "CERT_HAS_EXPIRED", message: "expired" })).toEqual({
     kind: "retry",
-    text: "the TLS connection to the relay failed (is its certificate trusted? --ca adds one): expired (CERT_HAS_EXPIRED)",
+    text: "the TLS connection to the relay failed: its certificate has expired (CERT_HAS_EXPIRED)",
     retryAfterMs: null,
   });
 });

@@ -1,5 +1,5 @@
 import { CLOSE } from "../protocol/tunnel/close-codes.ts";
-import type { NetworkError } from "./network-errors.ts";
+import { plainWords, tlsProblem, type NetworkError } from "./network-errors.ts";
 
 /** Why a link is not there: how the dial failed or the socket ended. `text` is for people, without secrets. */
 export type LinkLoss =
@@ -61,12 +61,11 @@ const NETWORK_WORDS = {
   unresolved: "the relay's name could not be resolved",
   refused: "the relay could not be reached",
   timeout: "the relay did not answer in time",
-  tls: "the TLS connection to the relay failed (is its certificate trusted? --ca adds one)",
+  tls: "the TLS connection to the relay failed",
   reset: "the connection to the relay broke",
 } as const;
 
-export const lossOfNetwork = ({ fault, code, message }: NetworkError): LinkLoss => ({
-  kind: "retry",
-  text: `${NETWORK_WORDS[fault]}: ${message} (${code})`,
-  retryAfterMs: null,
-});
+export function lossOfNetwork(error: NetworkError): LinkLoss {
+  const trust = error.fault === "tls" && tlsProblem(error) === "untrusted" ? "; --ca FILE adds an authority" : "";
+  return { kind: "retry", text: `${NETWORK_WORDS[error.fault]}: ${plainWords(error)}${trust}`, retryAfterMs: null };
+}

@@ -33,7 +33,9 @@ export interface HttpAnswer {
 /** One short call of a control endpoint, at most DIAL_TIMEOUT_MS. Redirects are not followed: a secret goes only where it was meant to. */
 export async function call(asked: HttpCall, way: Way): Promise<Result<HttpAnswer, LinkLoss>> {
   const trust = way.ca === null ? {} : { ca: [...getCACertificates("default"), way.ca] };
-  const proxy = proxyFor(asked.url, way.proxyEnv);
+  const found = proxyFor(asked.url, way.proxyEnv);
+  if (!found.ok) return err({ kind: "retry", text: found.error, retryAfterMs: null });
+  const proxy = found.value?.url ?? null;
   const connect = {
     timeout: DIAL_TIMEOUT_MS,
     lookup: localhostLookup,

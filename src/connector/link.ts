@@ -151,7 +151,7 @@ export function createLink(lane: Lane, ports: LinkPorts): Link {
     if (attempt === 0 || now() >= patientUntilMs) attempt += 1;
     if (loss.kind === "retry") {
       const pause = pauseMs(own, loss.retryAfterMs, RETRY_AFTER_CAP_MS, random);
-      log.warn("link is down", { reason: loss.text, attempt, retryInMs: pause });
+      log.warn("link is down", { reason: loss.text, attempt, retryInMs: Math.round(pause) });
       return wait(pause, null, loss.retryAfterMs !== null);
     }
     const pause = refusedPauseMs(refusals, random);

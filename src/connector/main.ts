@@ -6,6 +6,7 @@ import type { ConnectorConfig, LoadedConfig } from "./config.ts";
 import { startConnector, type Connector, type ConnectorExit, type ConnectorPorts } from "./connector.ts";
 import { startHealthServer } from "./health.ts";
 import { SECOND_SIGNAL_AFTER_MS } from "./limits.ts";
+import { publicAddresses } from "./public-addresses.ts";
 
 export {
   loadConfig,
@@ -59,16 +60,19 @@ export async function runConnector(config: ConnectorConfig, ports: RunPorts): Pr
     connector.stop();
     return { kind: "environment", text: health.error };
   }
+  const names = config.targets.map(({ name }) => name);
   log.info("connector started", {
     relay: config.relayUrl.origin,
     tenant: config.tenant,
     connector: config.connector,
     credential: config.credential.kind,
     instance: config.instanceId,
-    targets: config.targets.map(({ name }) => name).join(","),
+    targets: names.join(","),
     healthPort: health?.value.port ?? null,
   });
-  if (config.targets.length === 0)
+  const addresses = publicAddresses(config.relayUrl, config.tenant, names);
+  if (Object.keys(addresses).length > 0) log.info("with a link up, visitors find the targets at", addresses);
+  if (names.length === 0)
     log.info("no target is named here (--target NAME=URL): only those are served that a member of the tenant pushes");
 
   let interrupted: RunExit | null = null;

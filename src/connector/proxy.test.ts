@@ -2,15 +2,26 @@ import { expect, test } from "vitest";
 import { proxyFor } from "./proxy.ts";
 
 const relay = new URL("https://relay.example.com");
-const proxy = (env: Record<string, string>, url = relay) => proxyFor(url, env)?.href ?? null;
+const proxy = (env: Record<string, string>, url = relay) => {
+  const found = proxyFor(url, env);
+  return found.ok ? (found.value?.url.href ?? null) : found.error;
+};
 
 test("HTTPS_PROXY is used for a secure relay, small letters first", () => {
   expect(proxy({ HTTPS_PROXY: "http://proxy:3128" })).toBe("http://proxy:3128/");
   expect(proxy({ HTTPS_PROXY: "http://big", https_proxy: "small:3128" })).toBe("http://small:3128/");
   expect(proxy({ ALL_PROXY: "http://all:1" })).toBe("http://all:1/");
   expect(proxy({ HTTP_PROXY: "http://plain:1" })).toBe(null);
-  expect(proxy({ HTTPS_PROXY: "socks5://x:1" })).toBe(null);
   expect(proxy({ HTTPS_PROXY: " " })).toBe(null);
+});
+
+test("what can't be used is an error that says what to write, never with the password", () => {
+  expect(proxy({ HTTPS_PROXY: "socks5://user:secret@x:1" })).toMatch(/^HTTPS_PROXY names a socks5 proxy.*http:/);
+  expect(proxy({ all_proxy: "http://user:secret@x:99999" })).toMatch(/^all_proxy is not the address of a proxy.*http:/);
+  expect(proxy({ https_proxy: "http://user:secret%@x:1" })).toMatch(/^https_proxy: .*%25/);
+  expect(proxy({ HTTPS_PROXY: "socks5://x:1" }, new URL("https://127.0.0.1"))).toBe(null);
+  for (const bad of ["socks5://u:secret@x", "http://u:secret@x:99999", "http://u:secret%@x"])
+    expect(proxy({ HTTPS_PROXY: bad })).not.toContain("secret");
 });
 
 test("NO_PROXY takes names, suffixes, ports and everything", () => {

@@ -1,21 +1,35 @@
 import { isLoopbackHost } from "../shared/localhost-lookup.node.ts";
+import { err, ok, type Result } from "../shared/result.ts";
 
 type Environment = Readonly<Record<string, string | undefined>>;
+
+export interface Proxy {
+  readonly url: URL;
+  /** That named it. */
+  readonly variable: string;
+}
 
 /**
  * The HTTP proxy for the relay's URL by HTTPS_PROXY, HTTP_PROXY, ALL_PROXY and NO_PROXY, small letters first, as curl has them; null for a
  * direct connection. Loopback never goes through a proxy. Upper-case HTTP_PROXY is ignored like everywhere (a CGI header could set it).
+ * One that can't be used is an error: a connection around it would fail for reasons that nobody finds.
  */
-export function proxyFor(relay: URL, env: Environment): URL | null {
-  if (isLoopbackHost(relay.hostname) || bypassed(relay, env["no_proxy"] ?? env["NO_PROXY"] ?? "")) return null;
+export function proxyFor(relay: URL, env: Environment): Result<Proxy | null, string> {
+  if (isLoopbackHost(relay.hostname) || bypassed(relay, env["no_proxy"] ?? env["NO_PROXY"] ?? "")) return ok(null);
   const secure = relay.protocol === "https:" || relay.protocol === "wss:";
-  const all = env["all_proxy"] ?? env["ALL_PROXY"];
-  const text = secure ? (env["https_proxy"] ?? env["HTTPS_PROXY"] ?? all) : (env["http_proxy"] ?? all);
-  if (text === undefined || text.trim() === "") return null;
+  const variable = [...(secure ? ["https_proxy", "HTTPS_PROXY"] : ["http_proxy"]), "all_proxy", "ALL_PROXY"].find(
+    (name) => env[name] !== undefined,
+  );
+  const text = variable === undefined ? "" : (env[variable] ?? "").trim();
+  if (variable === undefined || text === "") return ok(null);
   const withScheme = text.includes("://") ? text : `http://${text}`;
-  if (!URL.canParse(withScheme)) return null;
+  const form = "write it as http://proxy.example:3128, or http://user:password@proxy.example:3128";
+  if (!URL.canParse(withScheme)) return err(`${variable} is not the address of a proxy: ${form}`);
   const url = new URL(withScheme);
-  return url.protocol === "http:" || url.protocol === "https:" ? url : null;
+  if (url.protocol !== "http:" && url.protocol !== "https:")
+    return err(`${variable} names a ${url.protocol.slice(0, -1)} proxy, which is not known here: ${form}`);
+  const readable = [url.username, url.password].every((part) => !/%(?![0-9A-Fa-f]{2})/.test(part));
+  return readable ? ok({ url, variable }) : err(`${variable}: write the character % in user and password as %25`);
 }
 
 /** Entries: `*`, `example.com` (and everything below it), `.example.com`, each with an optional port; addresses literally. */

@@ -99,6 +99,8 @@ test("a target that is away, unknown or not HTTP is named with what to do, exit 
     "--target",
     `odd=http://127.0.0.1:${port}`,
     "--target",
+    `plain=https://127.0.0.1:${port}`,
+    "--target",
     "nowhere=http://no-such-host.invalid",
   ]);
   expect(code).toBe(1);
@@ -107,8 +109,14 @@ test("a target that is away, unknown or not HTTP is named with what to do, exit 
   ).toEqual([
     ["away", "Is the service"],
     ["odd", "It closed the"],
+    ["plain", "Write http instead"],
     ["nowhere", "Check the name"],
   ]);
+  expect(
+    failures(findings)
+      .map(({ detail }) => detail)
+      .join("\n"),
+  ).not.toMatch(/error:|routines|getaddrinfo/);
 });
 
 test("no name, no connection, another server, a wrong clock: the step that fails says so, exit 4", async () => {
@@ -144,10 +152,11 @@ test("TLS that this machine does not trust is told with its issuer; --ca cures i
 
 test("a proxy is named and used; one that refuses is the failed step, and its password is not told", async () => {
   let allow = true;
+  let refusal = "403 Forbidden";
   const proxy = createHttpServer();
   proxy.on("connect", (_request, client: Socket) => {
     if (!allow) {
-      client.end("HTTP/1.1 403 Forbidden\r\n\r\n");
+      client.end(`HTTP/1.1 ${refusal}\r\n\r\n`);
       return;
     }
     const upstream = connect(relay.port, "127.0.0.1", () => {
@@ -168,7 +177,14 @@ test("a proxy is named and used; one that refuses is the failed step, and its pa
   allow = false;
   const refused = await doctor(["--url", url], env);
   expect([refused.code, failures(refused.findings).map(({ check }) => check)]).toEqual([4, ["proxy"]]);
-  expect(refused.output + through.output).not.toContain("secret");
+  expect(failures(refused.findings)[0]?.remedy).toContain("Allow CONNECT");
+  refusal = '407 Proxy Authentication Required\r\nProxy-Authenticate: Basic realm="x"';
+  const unproved = await doctor(["--url", url], env);
+  expect(failures(unproved.findings)[0]?.detail).toContain("407: it does not take this user and password");
+  expect(failures(unproved.findings)[0]?.remedy).toContain("http_proxy: http://user:password@");
+  expect(refused.output + through.output + unproved.output).not.toContain("secret");
+  const socks = await doctor(["--url", url], { ...env, http_proxy: "socks5://user:secret@127.0.0.1:1" });
+  expect([socks.code, brief(socks.findings), socks.output.includes("secret")]).toEqual([4, ["proxy failed"], false]);
 });
 
 test("without anything to check, or with a broken file, it is a usage error", async () => {

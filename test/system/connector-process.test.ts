@@ -36,6 +36,16 @@ describe("causeway connect", () => {
     if (platform === "linux") expect(listeningPorts(child.pid ?? 0)).toEqual([]);
   });
 
+  test("says where visitors find its targets, or that none is named here", async () => {
+    const host = relay.url.replace("127.0.0.1", "relay.causeway.localhost");
+    const named = site.process(host, ["--target", "web=http://127.0.0.1:9"]);
+    const bare = site.process(relay.url, []);
+    await until("both lines", () => {
+      const said = named.output().includes(`"web":"${host.replace("relay.", "web--acme.")}/"`);
+      return said && bare.output().includes("no target is named here (--target NAME=URL)");
+    });
+  });
+
   test("takes its settings from the environment, flags first", async () => {
     const env = { CAUSEWAY_TARGETS: "ping", CAUSEWAY_LANES: "b", CAUSEWAY_INSTANCE: "from-env" };
     site.process(relay.url, ["--instance", "from-flag"], env);

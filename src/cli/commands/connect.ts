@@ -20,11 +20,12 @@ import {
 import { createLogger, type Logger, type LogLevel } from "../../shared/log.ts";
 import type { Result } from "../../shared/result.ts";
 import { CliError, EXIT } from "../frame/exit.ts";
+import { logToStderr } from "../frame/readable-log.ts";
 import { repeated } from "../frame/repeated.ts";
 import { listenToSignals } from "../frame/signals.ts";
 import { credentialArgs, credentialInput } from "./connector-credentials.ts";
 
-/** `causeway connect`: runs a connector in the foreground. Its log, JSON lines, is on stderr. */
+/** `causeway connect`: runs a connector in the foreground. Its log is on stderr: JSON lines, on a terminal readable ones. */
 export default defineCommand({
   meta: { name: "connect", description: "Connect this site's targets to the platform, by outgoing connections only" },
   args: {
@@ -36,7 +37,8 @@ export default defineCommand({
     credentials: { type: "string", description: "File from `causeway connector create`", valueHint: "FILE" },
     target: {
       type: "string",
-      description: "NAME=URL of a target, or echo, ping; repeat it for more. URL#timeout=SECONDS limits its answers",
+      description:
+        "NAME=URL of a target, as web=http://127.0.0.1:3000, or ping or echo to try the way; repeat it for more. URL#SETTING=VALUE: docs/connector.md",
       valueHint: "NAME=URL",
     },
     url: { type: "string", description: "Address of the relay (default: the one in the credentials file)" },
@@ -118,7 +120,7 @@ export default defineCommand({
       process.env,
     );
     const file = args.config ?? process.env["CAUSEWAY_CONFIG"];
-    const log = createLogger("connector", (line) => process.stderr.write(`${line}\n`), {
+    const log = createLogger("connector", (line) => logToStderr(`${line}\n`), {
       level: levelOf(args["log-level"]),
     });
     if (args.pair) await pairFirst(file === undefined ? input : withDefaults(input, value(readConfigFile(file))), log);
@@ -131,7 +133,7 @@ export default defineCommand({
     if (!loaded.ok) throw new CliError(EXIT.usage, loaded.error);
     for (const warning of loaded.value.warnings) log.warn(warning);
     const reload = file === undefined ? {} : { reload: { load, onAsked: onChange(file) } };
-    const audit = { level: auditOf(args.audit), write: (lines: string) => void process.stderr.write(`${lines}\n`) };
+    const audit = { level: auditOf(args.audit), write: (lines: string) => logToStderr(`${lines}\n`) };
     report(
       await runConnector(loaded.value.config, { log, audit, now: Date.now, env: process.env, onSignal, ...reload }),
     );

@@ -6,6 +6,7 @@ import { parseSlug } from "../../policy/names.ts";
 import { canonicalHost } from "../../policy/host.ts";
 import { freshRelay, readRelayConfig, runRelay, type RunFailure } from "../../relay/main.ts";
 import { CliError, EXIT, type ExitCode } from "../frame/exit.ts";
+import { logToStderr } from "../frame/readable-log.ts";
 import { listenToSignals } from "../frame/signals.ts";
 import { writeFileAtomic } from "../local/files.ts";
 
@@ -57,7 +58,7 @@ function init(args: { "base-domain": string; tenant: string; connector: string; 
 
 const codeOf = (error: unknown): string => (error instanceof Error && "code" in error ? String(error.code) : "unknown");
 
-/** `causeway relay`: the relay alone, on Node. Its log, JSON lines, is on stderr. */
+/** `causeway relay`: the relay alone, on Node. Its log is on stderr: JSON lines, on a terminal readable ones. */
 export default defineCommand({
   meta: {
     name: "relay",
@@ -108,7 +109,7 @@ export default defineCommand({
     const ended = await runRelay({
       configFile,
       lane,
-      write: (text) => process.stderr.write(text),
+      write: logToStderr,
       now: Date.now,
       monotonic: () => performance.now(),
       random: Math.random,

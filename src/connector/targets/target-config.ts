@@ -141,6 +141,8 @@ function splitOption(text: string): Result<{ name: string; settings: unknown; fo
   const at = text.indexOf("=");
   const name = at === -1 ? text : text.slice(0, at);
   const folder = process.cwd();
+  // An address alone, which other tunnels take, has a "=" in its query at most.
+  if (/^[a-z]+:\/\//i.test(text)) return err("a target needs a name before its address: web=http://127.0.0.1:3000");
   if (at !== -1) return ok({ name, settings: text.slice(at + 1), folder });
   if (name === "echo" || name === "ping") return ok({ name, settings: `debug:${name}`, folder });
   const valid = parseTargetName(name);
@@ -177,10 +179,11 @@ function splitUrl(text: string): Tree {
 }
 
 function parseAddress(address: string): Result<URL, string> {
-  if (!URL.canParse(address)) return err("its address is not a URL");
+  if (!URL.canParse(address))
+    return err("its address is not a URL: write it with scheme and port, as http://127.0.0.1:3000");
   const url = new URL(address);
   if (url.protocol !== "http:" && url.protocol !== "https:")
-    return err("its address must be an http or https URL, debug:echo or debug:ping");
+    return err("its address must be an http or https URL, as http://127.0.0.1:3000, or debug:echo, debug:ping");
   if (url.username !== "" || url.password !== "")
     return err("a password does not belong in the address: name a file with user:password in basicAuth");
   if (url.search !== "") return err("its address must not have a query");

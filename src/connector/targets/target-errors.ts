@@ -1,6 +1,6 @@
 import type { ClientFailure, ClientFailureKind } from "../../http1/client-types.ts";
 import type { ResetReason } from "../../protocol/tunnel/session.ts";
-import { networkError, type NetworkFault } from "../network-errors.ts";
+import { networkError, tlsProblem, type NetworkFault, type TlsProblem } from "../network-errors.ts";
 
 type Reason = Exclude<ResetReason, "session-lost">;
 
@@ -34,30 +34,23 @@ const MEANING: Readonly<Record<ClientFailureKind, { reason: Reason; words: strin
   closed: { reason: "target-reset", words: "the connector let go of it" },
 };
 
-/** The certificate's problem by OpenSSL's and Node's codes. */
-const TLS_WORDS: readonly (readonly [code: RegExp, words: string])[] = [
-  [/CERT_HAS_EXPIRED/, "its certificate has expired"],
-  [/CERT_NOT_YET_VALID/, "its certificate is not valid yet: check the clock of this machine and the target's"],
-  [/ALTNAME|HOSTNAME_MISMATCH/, "its certificate is for another name: set tls.serverName to one that it names"],
-  [
-    /SELF_SIGNED|UNABLE_TO_GET_ISSUER|UNABLE_TO_VERIFY|CERT_UNTRUSTED|INVALID_CA/,
-    "its certificate is not trusted: name the file of its authority in tls.ca",
-  ],
-  [/CERT_REVOKED|CRL_/, "its certificate is revoked, or that could not be found out"],
-  [
-    /CERTIFICATE_REQUIRED|HANDSHAKE_FAILURE|BAD_CERTIFICATE/,
-    "it refused the handshake: it may want tls.certificate and tls.key",
-  ],
-  [/VERSION/, "it does not speak TLS, or no version that tls.minVersion allows: check scheme and port in its address"],
-  [/EPROTO|PACKET_LENGTH|WRONG/, "it does not speak TLS on that port: check scheme and port in its address"],
-];
+const TLS_WORDS: Readonly<Record<NonNullable<TlsProblem>, string>> = {
+  expired: "its certificate has expired",
+  "not-yet-valid": "its certificate is not valid yet: check the clock of this machine and the target's",
+  "other-name": "its certificate is for another name: set tls.serverName to one that it names",
+  untrusted: "its certificate is not trusted: name the file of its authority in tls.ca",
+  revoked: "its certificate is revoked, or that could not be found out",
+  "handshake-refused": "it refused the handshake: it may want tls.certificate and tls.key",
+  version: "it speaks no version of TLS that tls.minVersion allows",
+  "no-tls": "it does not speak TLS on that port: check scheme and port in its address",
+};
 
 /** What the visitor is told. `limitMs`: the time that was exceeded. */
 export function targetReset(target: string, failure: ClientFailure, limitMs: number): { reason: Reason; text: string } {
   const { reason, words } = MEANING[failure.kind];
   if (failure.kind === "tls") {
-    const detail = TLS_WORDS.find(([code]) => code.test(failure.code) || code.test(failure.message.toUpperCase()))?.[1];
-    return { reason, text: `target "${target}": ${detail ?? words}` };
+    const problem = tlsProblem(failure);
+    return { reason, text: `target "${target}": ${problem === null ? words : TLS_WORDS[problem]}` };
   }
   const limit = failure.kind === "head-timeout" ? ` (${limitMs} ms)` : "";
   return { reason, text: `target "${target}": ${words}${limit}` };

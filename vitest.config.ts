@@ -15,6 +15,8 @@ export default defineConfig({
       {
         test: {
           name: "system",
+          // Wrangler's harness would write a trace of every event to a disk of its own, in the Workers' thread.
+          env: { X_LOCAL_OBSERVABILITY: "false" },
           include: ["test/system/**/*.test.ts"],
           testTimeout: 120_000,
           hookTimeout: 180_000,

@@ -20,6 +20,8 @@ interface Env {
 }
 
 export async function startChannelHost(proofKeys: readonly PublicJwk[]): Promise<ChannelHost> {
+  // Wrangler's harness writes a trace of every event to a disk of its own, in the Workers' thread.
+  process.env["X_LOCAL_OBSERVABILITY"] ??= "false";
   const harness = createTestHarness({
     root: process.cwd(),
     workers: [

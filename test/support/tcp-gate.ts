@@ -23,8 +23,8 @@ export async function startTcpGate(targetPort: number): Promise<TcpGate> {
   const isFrozen = (way: "in" | "out"): boolean => frozen === "both" || frozen === way;
   let port = 0;
   const open = async (): Promise<void> => {
-    const opened = createServer((inner) => {
-      const outer = connect(targetPort, "127.0.0.1");
+    const opened = createServer({ noDelay: true }, (inner) => {
+      const outer = connect({ port: targetPort, host: "127.0.0.1", noDelay: true });
       for (const [one, other, way] of [
         [inner, outer, "in"],
         [outer, inner, "out"],

@@ -70,13 +70,17 @@ export function createTenants(ports: TenantsPorts): Tenants {
     tenant.attempt.abort();
     const mine = new AbortController();
     tenant.attempt = mine;
-    tenant.chain = tenant.chain
-      .then(() => (mine.signal.aborted ? undefined : carryOut(tenant, mine.signal)))
-      .catch((error: unknown) => {
-        log.error("tenant could not be brought up", { tenantId, error: messageOf(error) });
-        // A disk that was full may have room again.
-        setTimeout(() => mine.signal.aborted || attempt(tenantId), LIMITS.serviceRetryMs).unref();
-      });
+    inTurn(tenant, async () => (mine.signal.aborted ? undefined : carryOut(tenant, mine.signal)));
+  };
+
+  /** After what is under way for the tenant. */
+  const inTurn = (tenant: Tenant, task: () => Promise<void>): void => {
+    tenant.chain = tenant.chain.then(task).catch((error: unknown) =>
+      log.error("tenant could not be brought up", {
+        tenantId: tenant.record.tenantId,
+        error: messageOf(error),
+      }),
+    );
   };
 
   const ledger = createLedger(store, ports.report, log);
@@ -127,15 +131,32 @@ export function createTenants(ports: TenantsPorts): Tenants {
     const tenant = found ?? add({ tenantId, good: null, endpoints: {}, ...change });
     // Before anything is waited for: what is under way must not speak for the new revision.
     tenant.attempt.abort();
+    const good = found?.record.good ?? null;
+    const saved = ledger.save(tenant, change);
+    // Envoy need not wait for the disk: nothing is told of the revision before it is durable, and an agent that is cut off here is sent it again.
+    attempt(tenantId);
     try {
-      await ledger.save(tenant, change);
+      await saved;
     } catch (error) {
+      goBack(tenant, good);
       // Said at once, so that nobody waits; it is asked for again, and taken when the disk has room.
       const reason = `the node can't keep it on its disk: ${messageOf(error)}`.slice(0, LIMITS.reasonChars);
       ports.report({ type: "report", tenantId, revision, state: "rejected", reason });
       throw error;
     }
-    attempt(tenantId);
+  };
+
+  /** To what is on disk, when a newer revision could not be written: Envoy may have that one already. */
+  const goBack = (tenant: Tenant, good: NodeTenant | null): void => {
+    tenant.attempt.abort();
+    inTurn(tenant, async () => {
+      if (tenant.isKept) return; // Something newer was written meanwhile.
+      tenant.record = { ...tenant.record, good };
+      tenant.goodHash = null;
+      if (good === null) return feed.remove(tenant.record.tenantId);
+      const rendered = await unitOf(driver, ports.render, good);
+      if (rendered.ok) takeUp(tenant, rendered.value);
+    });
   };
 
   const remove = async (tenantId: string, revision: number): Promise<void> => {

@@ -64,6 +64,8 @@ export function createConsole(): ConsoleApp {
     return refuse(c, { code: "method-not-allowed", detail: `This path takes ${allow}.` }, { allow });
   });
 
+  // Whoever opens the console's address in a browser.
+  app.get("/", (c) => c.redirect("/api/docs"));
   app.get("/healthz", (c) => c.json({ status: "ok" }));
   app.openAPIRegistry.registerComponent("securitySchemes", "bearer", { type: "http", scheme: "bearer" });
   clusterRoutes(app);

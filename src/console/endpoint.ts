@@ -4,6 +4,7 @@ import { recordAudit } from "../db/audit.ts";
 import type { Db } from "../db/client.ts";
 import { markSent } from "../db/operations.ts";
 import type { Enqueued } from "../db/operations.ts";
+import { inputWords } from "../shared/input-words.ts";
 import { PROBLEMS } from "../shared/problem.ts";
 import type { ErrorCode } from "../shared/problem.ts";
 import { ok } from "../shared/result.ts";
@@ -201,7 +202,7 @@ function parse<Schema extends z.ZodType>(
   value: unknown,
   where: string,
 ): Result<z.output<Schema>, Failure> {
-  const parsed = schema.safeParse(value);
+  const parsed = schema.safeParse(value, { error: inputWords });
   return parsed.success ? ok(parsed.data) : fail("bad-request", describeIssues(parsed.error, where));
 }
 

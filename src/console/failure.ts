@@ -48,7 +48,7 @@ export function failureOf(error: unknown): Failure | null {
 const AWAY_CODE = /^(ECONN|CONNECT|ENOTFOUND|ETIMEDOUT|EPIPE|57P0|08)/;
 /** workerd's sockets fail without a code. */
 const AWAY_MESSAGE =
-  /^(proxy request failed|network connection lost|this socket has been closed|stream was cancelled)/i;
+  /^(connection attempt failed|proxy request failed|network connection lost|this socket has been closed|stream was cancelled)/i;
 
 function databaseIsAway(error: unknown): boolean {
   for (let cause = error, depth = 0; cause instanceof Error && depth < 5; cause = cause.cause, depth++) {

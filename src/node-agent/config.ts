@@ -1,6 +1,7 @@
 import { readFileSync } from "node:fs";
 import { dirname, resolve } from "node:path";
 import { z } from "zod";
+import { inputWords } from "../shared/input-words.ts";
 import { err, ok, type Result } from "../shared/result.ts";
 import { acmeConfig } from "./acme/config.ts";
 import { LIMITS } from "./limits.ts";
@@ -193,7 +194,7 @@ function readJson<T>(path: string, schema: z.ZodType<T>): Result<T, string> {
   } catch {
     return err(`${path} is not valid JSON`);
   }
-  const parsed = schema.safeParse(json);
+  const parsed = schema.safeParse(json, { error: inputWords });
   if (parsed.success) return ok(parsed.data);
   const problems = parsed.error.issues.map(({ path: where, message }) => `${where.join(".") || "(top)"}: ${message}`);
   return err(`${path} is not valid: ${problems.join("; ")}`);

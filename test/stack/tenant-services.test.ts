@@ -1,4 +1,5 @@
 import { beforeAll, expect, test } from "vitest";
+import { z } from "zod";
 import { type TestStack, sharedStack } from "../support/stack.ts";
 import { until } from "../support/until.ts";
 
@@ -34,6 +35,16 @@ test("a tenant's service is switched off and on without losing it, and the other
     /manager .* RUNNING/,
   );
   await settled("/manager", 200);
+  // A node refuses what it has no command for: the change is taken back, and people are not sent to retry what can't be.
+  const entry = { driver: { kind: "process", command: "no-such" }, healthPath: null };
+  await stack.api.put("/clusters/default/services/no-such", entry, z.unknown());
+  const refused = await stack.cli("tenant", "services", "bachmanity", "--add", "no-such", "--wait");
+  expect(refused.code).toBe(1);
+  expect(refused.stderr).toContain('no command "no-such"');
+  expect(refused.stderr).toMatch(/tenant-change-undo op_\w+ came after it and takes back what it did/);
+  const [, failed = ""] = /operation (op_\w+) failed/.exec(refused.stderr) ?? [];
+  expect(await causeway("operation", "show", failed)).toMatch(/^push +failed +\d+\.\d\d s/m);
+  await stack.api.delete("/clusters/default/services/no-such", z.unknown());
   const two = await stack.cli("tenant", "services", "bachmanity", "--stop", "app", "--start", "app");
   expect([two.code, two.stderr]).toEqual([2, expect.stringContaining("--stop or --start")]);
   await causeway("tenant", "delete", "bachmanity", "--force", "--wait");

@@ -17,6 +17,8 @@ export const operation = z.looseObject({
       state: z.enum(["pending", "running", "done", "failed"]),
       attempts: z.number(),
       reason: z.string().nullable(),
+      startedAt: z.string().nullable(),
+      finishedAt: z.string().nullable(),
     }),
   ),
 });

@@ -1,4 +1,5 @@
 import { setTimeout as delay } from "node:timers/promises";
+import { z } from "zod";
 import { CliError, EXIT } from "../frame/exit.ts";
 import { OPERATION_RETRY_MS, OPERATION_WAIT_MS } from "../limits.ts";
 import type { Api } from "./client.ts";
@@ -20,7 +21,7 @@ export async function waitForOperation(
   while (!signal.aborted) {
     const ended = await follow(api, id, seen, signal);
     if (ended?.state === "succeeded") return ended;
-    if (ended !== null) throw failed(ended);
+    if (ended !== null) throw await failed(api, ended);
     await delay(OPERATION_RETRY_MS, undefined, { signal }).catch(() => {});
   }
   options.signal?.throwIfAborted();
@@ -56,13 +57,22 @@ async function follow(
 
 const isOver = ({ state }: Operation): boolean => state === "succeeded" || state === "failed";
 
-function failed(ended: Operation): CliError {
+async function failed(api: Api, ended: Operation): Promise<CliError> {
   const step = ended.steps.find((one) => one.state === "failed");
   const where = step === undefined ? "" : ` at step "${step.name}"`;
   const why = step?.reason ?? ended.reason ?? "no reason given";
-  return new CliError(
-    EXIT.failed,
-    `operation ${ended.id} failed${where}: ${why}`,
-    `Try it again: npx causeway operation retry ${ended.id}`,
-  );
+  return new CliError(EXIT.failed, `operation ${ended.id} failed${where}: ${why}`, await nextAfter(api, ended));
+}
+
+/** What to do about a failed operation. One that something came after, such as what takes its change back, can't be tried again. */
+async function nextAfter(api: Api, { id, subjectId }: Operation): Promise<string> {
+  const newest = `/operations?${new URLSearchParams({ subject: subjectId, limit: "1" }).toString()}`;
+  try {
+    const [after] = (await api.get(newest, z.object({ items: z.array(operation) }))).items;
+    if (after !== undefined && after.id !== id)
+      return `${after.kind} ${after.id} came after it${after.kind.endsWith("-undo") ? " and takes back what it did" : ""}. Once the reason is mended, begin anew; this operation can't be tried again.`;
+  } catch {
+    // The operation's own reason is what people want to know.
+  }
+  return `Try it again: npx causeway operation retry ${id}`;
 }

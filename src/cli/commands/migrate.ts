@@ -7,6 +7,7 @@ import { migrateControl, prepareClusterDatabase } from "../../db/migrate-control
 import { migrateTenants } from "../../db/migrate-tenants.ts";
 import { CliError, EXIT } from "../frame/exit.ts";
 import { createOutput } from "../frame/output.ts";
+import { inputWords } from "../../shared/input-words.ts";
 
 const postgresUrl = z.url({ protocol: /^postgres(ql)?$/ });
 /** Passwords travel as they are in SCRAM only if they are ASCII. */
@@ -48,7 +49,7 @@ export default defineCommand({
     const output = createOutput(args.json === true);
     const given =
       args.file === undefined ? fromEnvironment(args["database-url-env"], process.env) : fromFile(args.file);
-    const parsed = settings.safeParse(given);
+    const parsed = settings.safeParse(given, { error: inputWords });
     if (!parsed.success) {
       const [issue] = parsed.error.issues;
       throw new CliError(

@@ -9,10 +9,19 @@ const idArg = { id: { type: "positional", required: true, description: "The oper
 const path = (id: string): string => `/operations/${encodeURIComponent(id)}`;
 
 function describe(found: Operation): string {
-  const rows = found.steps.map((step) => [step.name, step.state, String(step.attempts), step.reason ?? ""]);
+  const rows = found.steps.map((step) => [
+    step.name,
+    step.state,
+    tookSeconds(step.startedAt, step.finishedAt),
+    String(step.attempts),
+    step.reason ?? "",
+  ]);
   const state = `${found.id}  ${found.kind}  ${found.state}${found.reason === null ? "" : `: ${found.reason}`}`;
-  return `${state}\n${table(["STEP", "STATE", "FAILED ATTEMPTS", "REASON"], rows)}`;
+  return `${state}\n${table(["STEP", "STATE", "TOOK", "FAILED ATTEMPTS", "REASON"], rows)}`;
 }
+
+const tookSeconds = (from: string | null, to: string | null): string =>
+  from === null || to === null ? "" : `${((Date.parse(to) - Date.parse(from)) / 1_000).toFixed(2)} s`;
 
 const show = defineCommand({
   meta: { name: "show", description: "Show an operation and its steps" },
@@ -46,7 +55,7 @@ const list = defineCommand({
     output.data(
       {},
       table(
-        ["OPERATION", "SINCE", "KIND", "OF", "STATE", "REASON"],
+        ["OPERATION", "CREATED", "KIND", "OF", "STATE", "REASON"],
         found.map((one) => [one.id, one.createdAt, one.kind, one.subjectId, one.state, one.reason ?? ""]),
       ),
     );

@@ -1,4 +1,4 @@
-import { eq, sql } from "drizzle-orm";
+import { and, eq, inArray, sql } from "drizzle-orm";
 import { expect } from "vitest";
 import { connectSql } from "../../../src/db/client.ts";
 import type { Db } from "../../../src/db/client.ts";
@@ -17,6 +17,7 @@ import type { OperationKind } from "../../../src/db/operations.ts";
 import { raiseJobSettings } from "../../../src/db/jobs.ts";
 import { raiseRelaySettings } from "../../../src/db/relay-settings.ts";
 import {
+  clusters,
   connectors,
   hostClaims,
   hosts,
@@ -25,6 +26,7 @@ import {
   maintenanceNotices,
   nodes,
   OPERATION_KINDS,
+  operations,
   services,
   tenants,
 } from "../../../src/db/schema.ts";
@@ -72,10 +74,7 @@ const published =
 
 const lanesOf = (tenantId: string) => [bindings.LANE_A.getByName(tenantId), bindings.LANE_B.getByName(tenantId)];
 
-/** Has a suite of its own. */
-type Elsewhere = "cluster-domains";
-
-const ARRANGE: Record<Exclude<OperationKind, Elsewhere>, Arrange | readonly Case[]> = {
+const ARRANGE: Record<OperationKind, Arrange | readonly Case[]> = {
   ...MOVES,
   "tenant-create": async (w, subject, round) => {
     const { cluster } = subject;
@@ -100,6 +99,7 @@ const ARRANGE: Record<Exclude<OperationKind, Elsewhere>, Arrange | readonly Case
         expect(await countsOf(w, tenantId)).toEqual(NONE);
         expect(await lookup(host)).toBeNull();
         expect(await atNode(subject.nodeId, tenantId)).toBeNull();
+        expect(await atNode(subject.masterId, tenantId)).toBeNull();
         await expectAgreement(w, subject);
       },
     };
@@ -257,12 +257,12 @@ const ARRANGE: Record<Exclude<OperationKind, Elsewhere>, Arrange | readonly Case
       },
     };
   },
-  "node-publish": async (w, subject) => {
+  "node-publish": async (w, subject, round) => {
     const { nodeId } = subject;
     const raise = (tx: Db) =>
       tx
         .update(nodes)
-        .set({ revision: sql`nextval('control.revision')` })
+        .set({ revision: sql`nextval('control.revision')`, mastersAddress: `moved-${round}.internal:10443` })
         .where(eq(nodes.id, nodeId));
     return {
       operationId: await change(w, subject, "node-publish", raise, { subjectId: nodeId }),
@@ -270,6 +270,7 @@ const ARRANGE: Record<Exclude<OperationKind, Elsewhere>, Arrange | readonly Case
         const [node] = await w.db.select().from(nodes).where(eq(nodes.id, nodeId));
         const { grants } = await bindings.NODE_CHANNEL.getByName(nodeId).seen();
         expect(grants.at(-1)).toMatchObject({ nodeId, revision: node?.revision });
+        await expectAgreement(w, subject);
       },
     };
   },
@@ -321,9 +322,54 @@ const ARRANGE: Record<Exclude<OperationKind, Elsewhere>, Arrange | readonly Case
       const subjectId = maintenanceSubject.of(scope);
       return enqueueOperation(tx, { kind: "maintenance-publish", subjectId, tenantId: null, now: new Date(0) });
     });
-    return { operationId, check: async () => expect((await lookup(subject.host))?.notice).toEqual(notice) };
+    return {
+      operationId,
+      async check() {
+        expect((await lookup(subject.host))?.notice).toEqual(notice);
+        // Masters know nothing of maintenance: they send everything to the edge.
+        expect(await atNode(subject.masterId, subject.tenantId)).toBeNull();
+      },
+    };
   },
-  "relay-drain": async (w) => {
+  "cluster-domains": async (w, subject, round) => {
+    const { tenantId, cluster, domain } = subject;
+    const added = `added.${domain}`;
+    const isThere = round % 2 === 0;
+    const [row] = await w.db
+      .update(clusters)
+      .set({ baseDomains: isThere ? [domain, added] : [domain] })
+      .where(eq(clusters.name, cluster))
+      .returning();
+    const subjectId = row?.id ?? "";
+    const { operationId } = await w.db.transaction((tx) =>
+      enqueueOperation(tx, { kind: "cluster-domains", subjectId, tenantId: null, now: new Date(w.ports.clock()) }),
+    );
+    const isOpen = inArray(operations.state, ["pending", "running"]);
+    const others = async () =>
+      (
+        await w.db
+          .select()
+          .from(operations)
+          .where(and(eq(operations.subjectId, tenantId), isOpen))
+      ).map(({ id }) => id);
+    return {
+      operationId,
+      others,
+      async check() {
+        const fresh = `subject.${added}`;
+        expect((await lookup(fresh))?.tenantId ?? null).toBe(isThere ? tenantId : null);
+        const names = [subject.host, ...(isThere ? [fresh] : [])].toSorted();
+        expect((await allHostsOf(w.db, tenantId)).map(({ host }) => host).toSorted()).toEqual(names);
+        expect((await atNode(subject.nodeId, tenantId))?.hosts.toSorted()).toEqual(names);
+        expect((await atNode(subject.masterId, tenantId))?.hosts.toSorted()).toEqual(names);
+        expect(await others()).toEqual([]);
+        await expectAgreement(w, subject);
+      },
+    };
+  },
+  "relay-drain": async (w, subject, round) => {
+    const { tenantId } = subject;
+    if (round === 0) await w.db.insert(connectors).values({ id: newId("con"), tenantId, name: "drained" });
     const { operationId } = await w.db.transaction((tx) =>
       enqueueOperation(tx, {
         kind: "relay-drain",
@@ -333,7 +379,15 @@ const ARRANGE: Record<Exclude<OperationKind, Elsewhere>, Arrange | readonly Case
         work: { lane: "a", graceMs: 0 },
       }),
     );
-    return { operationId, check: async () => {} };
+    return {
+      operationId,
+      async check() {
+        const [row] = await w.db.select().from(operations).where(eq(operations.id, operationId));
+        const progress =
+          row?.work !== null && row?.work !== undefined && "progress" in row.work ? row.work.progress : null;
+        expect(progress?.last?.tenants).toBeGreaterThan(0);
+      },
+    };
   },
 };
 
@@ -341,7 +395,6 @@ const isCases = (arrange: Arrange | readonly Case[]): arrange is readonly Case[]
 
 /** Every kind with its steps. */
 export const KINDS = OPERATION_KINDS.flatMap((kind) => {
-  if (kind === "cluster-domains") return [];
   const arrange = ARRANGE[kind];
   return isCases(arrange)
     ? arrange.map((one) => ({ ...one, name: `${kind} ${one.name}` }))

@@ -7,6 +7,7 @@ import { enqueueOperation } from "../../../src/db/operations.ts";
 import type { OperationKind, StepName } from "../../../src/db/operations.ts";
 import { nodes, routes, tenants } from "../../../src/db/schema.ts";
 import type { OperationWork } from "../../../src/db/schema.ts";
+import { newId } from "../../../src/shared/ids.ts";
 import { LEASE_MS } from "../../../src/provisioner/limits.ts";
 import { runOperation } from "../../../src/provisioner/run-operation.ts";
 import type { Arranged } from "./failure-injections.ts";
@@ -24,6 +25,8 @@ export interface Subject {
   readonly nodeId: string;
   /** Gets nothing that is not moved there. */
   readonly otherNodeId: string;
+  /** Sends visitors of open routes to the nodes. */
+  readonly masterId: string;
 }
 
 /** `behave` by default: the subject's node's. */
@@ -40,9 +43,16 @@ export async function makeSubject(w: World): Promise<Subject> {
     .update(nodes)
     .set({ labels: { dedicated: "true" } })
     .where(eq(nodes.id, otherNodeId));
+  const masterId = newId("nod");
+  await w.admin`update control.nodes set masters_address = name || '.internal:10443' where id in ${w.admin(nodeIds)}`;
+  await w.admin`insert into control.nodes (id, cluster_id, name, role, envoy_url, capacity, online)
+    select ${masterId}, cluster_id, ${`${cluster}-master`}, 'master', 'https://127.0.0.1:443', 0, true
+    from control.nodes where id = ${nodeId}`;
+  await w.admin`update control.service_catalogue set protocol = 'h2c'
+    where name = 'app' and cluster_id = (select cluster_id from control.nodes where id = ${nodeId})`;
   const made = await requestTenant(cluster, "subject");
   await runOperation(w.ports, made.operationId);
-  return { tenantId: made.tenantId, host: made.host, cluster, domain, nodeId, otherNodeId };
+  return { tenantId: made.tenantId, host: made.host, cluster, domain, nodeId, otherNodeId, masterId };
 }
 
 export const behave = (nodeId: string) => (behaviour: NodeBehaviour) =>
@@ -90,10 +100,16 @@ export const NONE = {
   roles: 0,
 };
 
-/** The tenant's row, directory and its node say the same, and no other node has it. Answers which node that is. */
+/** The tenant's row, directory, its node and the master say the same, and no other node has it. Answers which node that is. */
 export async function expectAgreement(
   w: World,
-  { tenantId, host, nodeId: first, otherNodeId }: Pick<Subject, "tenantId" | "host" | "nodeId" | "otherNodeId">,
+  {
+    tenantId,
+    host,
+    nodeId: first,
+    otherNodeId,
+    masterId,
+  }: Pick<Subject, "tenantId" | "host" | "nodeId" | "otherNodeId"> & Partial<Pick<Subject, "masterId">>,
 ): Promise<string> {
   const [tenant] = await w.db.select().from(tenants).where(eq(tenants.id, tenantId));
   const nodeId = tenant?.nodeId ?? "";
@@ -106,6 +122,17 @@ export async function expectAgreement(
   const node = await atNode(nodeId, tenantId);
   expect(node?.routes.map(({ prefix }) => prefix).toSorted()).toEqual(prefixes.toSorted());
   expect(await countsOf(w, tenantId)).toMatchObject({ tenants: 1, workspaces: 1, services: 3, schemas: 1 });
+  if (masterId === undefined) return nodeId;
+  const front = (await atNode(masterId, tenantId))?.front;
+  if (tenant?.state !== "active") {
+    expect(front).toBeUndefined();
+    return nodeId;
+  }
+  const [row] = await w.db.select().from(nodes).where(eq(nodes.id, nodeId));
+  expect(`${front?.node.at.host}:${front?.node.at.port}`).toBe(row?.mastersAddress);
+  expect(front?.node.id).toBe(nodeId);
+  expect(front?.routes.map((route) => route.prefix).toSorted()).toEqual(prefixes.toSorted());
+  expect(front?.routes.filter(({ h2c }) => h2c === true)).toHaveLength(1);
   return nodeId;
 }
 

@@ -1,7 +1,7 @@
 import { createExecutionContext, createMessageBatch, createScheduledController, getQueueResult } from "cloudflare:test";
 import { describe, expect, test, vi } from "vitest";
 import { cancelOperation } from "../../../src/db/cancel-operation.ts";
-import { PLANS, retryOperation } from "../../../src/db/operations.ts";
+import { enqueueOperation, PLANS, retryOperation } from "../../../src/db/operations.ts";
 import { directoryShard } from "../../../src/policy/record.ts";
 import { LEASE_MS, MAX_STEP_ATTEMPTS, MAX_WAIT_MS } from "../../../src/provisioner/limits.ts";
 import { runOperation } from "../../../src/provisioner/run-operation.ts";
@@ -84,6 +84,51 @@ describe("a step that breaks", () => {
     expect(steps[0]).toMatchObject({ state: "failed", attempts: MAX_STEP_ATTEMPTS });
     expect(operation.reason).toContain(`given up after ${MAX_STEP_ATTEMPTS} attempts`);
   });
+});
+
+test("operations of one tenant take turns in the order in which they were asked for, also while the first one waits (H51)", async () => {
+  const w = world();
+  const { cluster, nodeIds } = await makeCluster();
+  const { tenantId, operationId } = await requestTenant(cluster, "acme");
+  await runOperation(w.ports, operationId);
+  const ask = async (kind: "tenant-routes" | "tenant-policy"): Promise<string> => {
+    const wanted = { kind, subjectId: tenantId, tenantId, now: new Date(0) } as const;
+    return (await w.db.transaction((tx) => enqueueOperation(tx, wanted))).operationId;
+  };
+  const [first, second] = [await ask("tenant-routes"), await ask("tenant-policy")];
+  const stateOf = async (id: string) => (await operationOf(w, id)).operation;
+  await nodeOf(nodeIds).behave({ kind: "silent", online: false, enrolled: true });
+  await runOperation(w.ports, first);
+  expect(await stateOf(first)).toMatchObject({ state: "pending", reason: "the node is offline" });
+  await runOperation(w.ports, second);
+  expect(await stateOf(second)).toMatchObject({ state: "pending", startedAt: null });
+
+  await nodeOf(nodeIds).behave({ kind: "live" });
+  w.advance(1_000);
+  w.sent.length = 0;
+  await runOperation(w.ports, first);
+  expect(await stateOf(first)).toMatchObject({ state: "succeeded" });
+  // Nobody has to wait for the cron.
+  expect(w.sent).toEqual([{ message: { kind: "operation", operationId: second }, delaySeconds: 0 }]);
+  await runOperation(w.ports, second);
+  expect(await stateOf(second)).toMatchObject({ state: "succeeded" });
+});
+
+test("a host that the directory holds for somebody else stays theirs, and who wants it fails with the reason (H52)", async () => {
+  const w = world();
+  const { cluster } = await makeCluster();
+  const owner = await requestTenant(cluster, "owner");
+  await runOperation(w.ports, owner.operationId);
+  const other = await requestTenant(cluster, "other");
+  const record = await lookup(owner.host);
+  if (record === null) throw new Error("the owner is not published");
+  await bindings.DIRECTORY.getByName(directoryShard(other.host)).publish({ ...record, host: other.host });
+  await runOperation(w.ports, other.operationId);
+  expect((await operationOf(w, other.operationId)).operation).toMatchObject({
+    state: "failed",
+    reason: `the host ${other.host} belongs to another tenant`,
+  });
+  expect((await lookup(other.host))?.tenantId).toBe(owner.tenantId);
 });
 
 describe("a node", () => {

@@ -70,17 +70,13 @@ export function createTenants(ports: TenantsPorts): Tenants {
     tenant.attempt.abort();
     const mine = new AbortController();
     tenant.attempt = mine;
-    inTurn(tenant, async () => (mine.signal.aborted ? undefined : carryOut(tenant, mine.signal)));
-  };
-
-  /** After what is under way for the tenant. */
-  const inTurn = (tenant: Tenant, task: () => Promise<void>): void => {
-    tenant.chain = tenant.chain.then(task).catch((error: unknown) =>
-      log.error("tenant could not be brought up", {
-        tenantId: tenant.record.tenantId,
-        error: messageOf(error),
-      }),
-    );
+    tenant.chain = tenant.chain
+      .then(() => (mine.signal.aborted ? undefined : carryOut(tenant, mine.signal)))
+      .catch((error: unknown) => {
+        log.error("tenant could not be brought up", { tenantId, error: messageOf(error) });
+        // A disk that was full may have room again.
+        setTimeout(() => mine.signal.aborted || attempt(tenantId), LIMITS.serviceRetryMs).unref();
+      });
   };
 
   const ledger = createLedger(store, ports.report, log);
@@ -149,14 +145,20 @@ export function createTenants(ports: TenantsPorts): Tenants {
   /** To what is on disk, when a newer revision could not be written: Envoy may have that one already. */
   const goBack = (tenant: Tenant, good: NodeTenant | null): void => {
     tenant.attempt.abort();
-    inTurn(tenant, async () => {
+    const back = async (): Promise<void> => {
       if (tenant.isKept) return; // Something newer was written meanwhile.
       tenant.record = { ...tenant.record, good };
       tenant.goodHash = null;
       if (good === null) return feed.remove(tenant.record.tenantId);
       const rendered = await unitOf(driver, ports.render, good);
       if (rendered.ok) takeUp(tenant, rendered.value);
-    });
+    };
+    tenant.chain = tenant.chain.then(back).catch((error: unknown) =>
+      log.error("tenant could not be taken back", {
+        tenantId: tenant.record.tenantId,
+        error: messageOf(error),
+      }),
+    );
   };
 
   const remove = async (tenantId: string, revision: number): Promise<void> => {

@@ -39,9 +39,9 @@ targets:
   it("with a mistake is refused by the setting's name, never with its value", () => {
     const wrong: [string, string][] = [
       ["relai: https://secret.example.com", 'unknown setting "relai"'],
-      ["targets: [secret]", "check targets"],
-      ["lanes: c", "check lanes"],
-      ["allowPlainHttp: 'yes, secret'", "check allowPlainHttp"],
+      ["targets: [secret]", "targets: write settings, as { name: value }"],
+      ["lanes: c", "lanes: write a or b or both"],
+      ["allowPlainHttp: 'yes, secret'", "allowPlainHttp: write true or false"],
       ["- secret", "name: value"],
       ["a: [", "not YAML"],
     ];

@@ -3,6 +3,7 @@ import { dirname, resolve } from "node:path";
 import { parse } from "yaml";
 import { z } from "zod";
 import { err, ok, type Result } from "../shared/result.ts";
+import { placedWords, settingWords } from "../shared/setting-words.ts";
 import type { ConnectorInput } from "./config.ts";
 
 /** A number may be written as one; it is checked like the flag's text. */
@@ -58,9 +59,9 @@ export function parseConfigFile(source: string, folder: string): Result<Connecto
     const [first] = (error instanceof Error ? error.message : String(error)).split("\n");
     return err(`it is not YAML: ${(first ?? "").replace(/:$/, "")}`);
   }
-  const checked = configFile.safeParse(document);
+  const checked = configFile.safeParse(document, { error: settingWords });
   if (!checked.success) {
-    return err([...new Set(checked.error.issues.map((issue) => wordsFor(issue)))].join("; "));
+    return err([...new Set(checked.error.issues.map((issue) => placedWords(issue)))].join("; "));
   }
   const { relay, targets = {}, allowPlainHttp = false, ...rest } = checked.data;
   const at = (path: string | undefined): string | undefined => (path === undefined ? undefined : resolve(folder, path));
@@ -75,13 +76,4 @@ export function parseConfigFile(source: string, folder: string): Result<Connecto
     allowPlainHttp,
     targets: Object.entries(targets).map(([name, settings]) => ({ name, settings, folder })),
   });
-}
-
-function wordsFor(issue: z.core.$ZodIssue): string {
-  const where = issue.path.map(String).join(".");
-  if (issue.code === "unrecognized_keys") {
-    const names = issue.keys.map((key) => `"${where === "" ? key : `${where}.${key}`}"`);
-    return `unknown setting ${names.join(", ")}`;
-  }
-  return where === "" ? "it must be a list of settings (name: value)" : `check ${where}`;
 }

@@ -57,6 +57,9 @@ export async function proxyToTarget(
 ): Promise<Response> {
   const { tenantId } = record;
   visit.seen.target = to.target;
+  // The runtime takes octets that no request line may have; a connector could only blame the target for them.
+  if (/[^\x21-\x7e]/.test(to.path + visit.rawQuery))
+    return refuse(visit, "bad-request", "The address has characters beyond ASCII: send them percent-encoded.");
   const said = describe(visit, to);
   if (said === null) return refuse(visit, "bad-request", "The address is too long to be carried.");
   const body = visit.body === null ? NO_BODY : await readBody(visit);

@@ -190,6 +190,7 @@ test.each([
   "\uff41cme.example",
   "a:1:2",
   "a:x",
+  "a:65536",
   "[::1",
   "[x]",
   "a\n",

@@ -31,7 +31,8 @@ const LABEL = /^[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?$/; // RFC 1123, section 2.1
  * letters) is where two readers come to different hosts.
  */
 export function isHostField(raw: string): boolean {
-  return /^(?:[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]{0,5})?$/.test(raw);
+  const [found, port = ""] = /^(?:[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(?::([0-9]{0,5}))?$/.exec(raw) ?? [];
+  return found !== undefined && Number(port) <= 65_535;
 }
 
 /** Host name in canonical form, or null: accepts upper case, a port, and one trailing dot; refuses IP literals and bad labels. */

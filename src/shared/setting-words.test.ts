@@ -1,6 +1,6 @@
 import { expect, test } from "vitest";
 import { z } from "zod";
-import { settingWords } from "./setting-words.ts";
+import { placedWords, settingWords } from "./setting-words.ts";
 
 const file = z.strictObject({
   name: z.string().min(1),
@@ -44,4 +44,18 @@ test.each([
 ])("%s that is %j: %s", (name, value, words) => {
   const parsed = file.safeParse({ ...right, [name]: value }, { error: settingWords });
   expect(parsed.error?.issues[0]?.message).toBe(words);
+});
+
+test("a sentence has its place, and never a library's words", () => {
+  const deep = z.strictObject({
+    a: z.strictObject({ b: z.number().default(1), c: z.union([z.number(), z.boolean()]).default(1) }).prefault({}),
+    d: z.record(z.string().regex(/^[a-z]$/, "one letter"), z.string()).default({}),
+  });
+  const words = (value: unknown) =>
+    deep.safeParse(value, { error: settingWords }).error?.issues.map((issue) => placedWords(issue));
+  expect(words({ a: { b: "secret" } })).toEqual(["a.b: write a number"]);
+  expect(words({ a: { c: "secret" } })).toEqual(["check a.c"]);
+  expect(words({ a: { x: "secret" }, y: 1 })).toEqual(['unknown setting "a.x"', 'unknown setting "y"']);
+  expect(words({ d: { A: "secret" } })).toEqual(["d.A: one letter"]);
+  expect(words([])).toEqual(["write settings, as { name: value }"]);
 });

@@ -33,3 +33,15 @@ export function settingWords(issue: z.core.$ZodRawIssue): string | undefined {
   }
   return issue.code === "invalid_format" ? FORMS[issue.format] : undefined;
 }
+
+/** An issue of such a parse as a sentence with its place; where nobody knows better words, only the place. */
+export function placedWords(issue: z.core.$ZodIssue): string {
+  const where = issue.path.map(String).join(".");
+  if (issue.code === "unrecognized_keys") {
+    return `unknown setting ${issue.keys.map((key) => `"${where === "" ? key : `${where}.${key}`}"`).join(", ")}`;
+  }
+  const message = issue.code === "invalid_key" ? (issue.issues[0]?.message ?? "") : issue.message;
+  const known = !message.startsWith("Invalid ");
+  if (where === "") return known ? message : "check the settings";
+  return known ? `${where}: ${message}` : `check ${where}`;
+}

@@ -143,6 +143,15 @@ function publish(tenant: typeof ACME, host: string): ObjectCall {
 const ask = (path: string, over: Partial<Send> = {}): Promise<Answer> => send(port, { host: ACME.host, path, ...over });
 const answersIn = (received: string): number => (received.match(/HTTP\/1\.1 \d/g) ?? []).length;
 
+test.each(["/plant/caf\xc3\xa9", "/plant/?q=caf\xc3\xa9"])(
+  "an address with octets beyond ASCII is refused as the visitor's, not blamed on the target: %j",
+  async (path) => {
+    const received = await rawRequest(port, `GET ${path} HTTP/1.1\r\nHost: ${ACME.host}\r\nConnection: close\r\n\r\n`);
+    expect(received).toMatch(/^HTTP\/1\.1 400 [^]*causeway-error: bad-request\r\n[^]*percent-encoded/i);
+    expect(seen).toEqual([]);
+  },
+);
+
 describe("a second request in the body of a first", () => {
   const CHUNKED = "Transfer-Encoding: chunked";
   const END = "0\r\n\r\n";

@@ -106,8 +106,17 @@ test.each([
   ["demo=http://x#requestHeaders.set.X=a%0d%0aEvil:%20secret", "requestHeaders"],
   ["demo=http://x#responseHeaders.set.X=a%00secret", "responseHeaders"],
   ["demo=http://x#__proto__.polluted=secret", "unknown setting"],
-  ["demo=http://x#host=a%20b", "check host"],
-  ["demo=http://x#health.status=abc", "check health"],
+  ["demo=http://x#host=a%20b", "host: write a host name"],
+  ["demo=http://x#health.status=abc", "health.status: write statuses as 200-399 or 200,204"],
+  ["demo=http://x#timeout=0", "timeout: write seconds, more than 0 and up to 86400"],
+  ["demo=http://x#readOnly=secret", "readOnly: write true or false"],
+  ["demo=http://x#maxConcurrent=1.5", "maxConcurrent: write a whole number from 1 to 4096"],
+  ["demo=http://x#stripPrefix=erp", "stripPrefix: write a path as /erp"],
+  ["demo=http://x#followRedirects=secret", "followRedirects: write true, false or a number up to 20"],
+  ["demo=http://x#rewriteLocations=secret", "rewriteLocations: write origin, off or all"],
+  ["demo=http://x#origin=secret", "origin: write auto or preserve or target"],
+  ["demo=http://x#tls.minVersion=1.1", "tls.minVersion: write 1.2 or 1.3"],
+  ["demo=http://x#tls.serverName=a/b", "tls.serverName: write a host name"],
 ])("%s is refused", (option, words) => {
   const parsed = parseTarget(option);
   expect(parsed.ok).toBe(false);

@@ -1,6 +1,7 @@
 import type { z } from "zod";
 import { CATCH_ALL, NAME_PROBLEM_TEXT, parseTarget as parseTargetName } from "../../policy/names.ts";
 import { err, ok, type Result } from "../../shared/result.ts";
+import { placedWords } from "../../shared/setting-words.ts";
 import { readTargetFiles } from "./target-files.ts";
 import {
   parsePushedSettings,
@@ -98,7 +99,7 @@ function targetOf(
   const withOptions = typeof settings === "string" ? splitUrl(settings) : settings;
   const checked = parse(withOptions);
   if (!checked.ok) {
-    const words = checked.error.map((issue) => wordsFor(issue));
+    const words = checked.error.map((issue) => placedWords(issue));
     return err(`target "${name}": ${[...new Set(words)].join("; ")}`);
   }
   if (checked.value.disabled) return ok(null);
@@ -189,14 +190,4 @@ function parseAddress(address: string): Result<URL, string> {
   if (url.search !== "") return err("its address must not have a query");
   if (url.hash !== "") return err("its address must not have a fragment beside settings");
   return ok(url);
-}
-
-function wordsFor(issue: z.core.$ZodIssue): string {
-  const where = issue.path.map(String).join(".");
-  if (issue.code === "unrecognized_keys") {
-    const names = issue.keys.map((key) => `"${where === "" ? key : `${where}.${key}`}"`);
-    return `unknown setting ${names.join(", ")}`;
-  }
-  if (where === "timeout") return "timeout is in seconds, up to 86400";
-  return where === "" ? "its settings must be a URL or a list of settings" : `check ${where}`;
 }

@@ -1,6 +1,7 @@
 import { resolve } from "node:path";
 import { z } from "zod";
 import { err, ok, type Result } from "../../shared/result.ts";
+import { settingWords } from "../../shared/setting-words.ts";
 import {
   FOLLOWED_REDIRECTS,
   FOLLOWED_REDIRECTS_MAX,
@@ -17,11 +18,26 @@ import {
  * level down), and in what the console pushes (JSON). So numbers and switches may come as text. Times are in seconds.
  */
 
-const number = z.union([z.number(), z.string().regex(/^[0-9]+(?:\.[0-9]+)?$/)]).transform(Number);
-const seconds = (max: number) =>
-  number.pipe(z.number().positive().max(max)).transform((value) => Math.ceil(value * 1000));
-const count = (max: number) => number.pipe(z.number().int().min(1).max(max));
-const flag = z.union([z.boolean(), z.enum(["true", "false"]).transform((text) => text === "true")]);
+const number = z
+  .union([z.number(), z.string().regex(/^[0-9]+(?:\.[0-9]+)?$/, "write a number")], "write a number")
+  .transform(Number);
+const seconds = (max: number) => {
+  const words = `write seconds, more than 0 and up to ${max}`;
+  const text = z.string().regex(/^[0-9]+(?:\.[0-9]+)?$/, words);
+  return z
+    .union([z.number(), text], words)
+    .transform(Number)
+    .pipe(z.number().positive(words).max(max, words))
+    .transform((value) => Math.ceil(value * 1000));
+};
+const count = (max: number) => {
+  const words = `write a whole number from 1 to ${max}`;
+  return number.pipe(z.number().int(words).min(1, words).max(max, words));
+};
+const flag = z.union(
+  [z.boolean(), z.enum(["true", "false"]).transform((text) => text === "true")],
+  "write true or false",
+);
 const list = z.union([
   z.array(z.string()),
   z.string().transform((text) =>
@@ -39,13 +55,16 @@ const OWNED =
 const fieldName = z
   .string()
   .max(128)
-  .regex(/^[!#$%&'*+.^_`|~0-9A-Za-z-]+$/)
+  .regex(/^[!#$%&'*+.^_`|~0-9A-Za-z-]+$/, "is not the name of a header field")
   .refine((name) => !OWNED.test(name), "is set by the connection itself");
 /** Visible characters, spaces between them, and bytes above ASCII: nothing that could end the line. */
 const fieldValue = z
   .string()
   .max(8192)
-  .regex(/^(?:[\x21-\x7e\x80-\xff](?:[\t\x20-\x7e\x80-\xff]*[\x21-\x7e\x80-\xff])?)?$/);
+  .regex(
+    /^(?:[\x21-\x7e\x80-\xff](?:[\t\x20-\x7e\x80-\xff]*[\x21-\x7e\x80-\xff])?)?$/,
+    "write visible characters, blanks between them only",
+  );
 
 const headerRules = z.strictObject({
   /** Replaces every field of the name. */
@@ -58,11 +77,18 @@ export type HeaderRules = z.infer<typeof headerRules>;
 
 const hostName = z
   .string()
-  .regex(/^(?:[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,5})?$/);
+  .regex(/^(?:[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,5})?$/, "write a host name");
 
 const statusRanges = z
   .union([z.number().transform(String), z.string()])
-  .pipe(z.string().regex(/^ *[1-5][0-9]{2}(?:-[1-5][0-9]{2})?(?: *, *[1-5][0-9]{2}(?:-[1-5][0-9]{2})?)* *$/))
+  .pipe(
+    z
+      .string()
+      .regex(
+        /^ *[1-5][0-9]{2}(?:-[1-5][0-9]{2})?(?: *, *[1-5][0-9]{2}(?:-[1-5][0-9]{2})?)* *$/,
+        "write statuses as 200-399 or 200,204",
+      ),
+  )
   .transform((text) =>
     text.split(",").map((range) => {
       const [from = "", to = from] = range.trim().split("-");
@@ -74,7 +100,7 @@ const health = z.strictObject({
   /** Path and query at the target, without the path of `url` in front; null: it is enough that it takes connections. */
   path: z
     .string()
-    .regex(/^\/[\x21-\x7e]*$/)
+    .regex(/^\/[\x21-\x7e]*$/, "write a path as /healthz")
     .nullable()
     .default(null),
   status: statusRanges.default([{ from: 200, to: 399 }]),
@@ -111,20 +137,26 @@ const common = {
   origin: z.enum(["auto", "preserve", "target"]).default("auto"),
   stripPrefix: z
     .string()
-    .regex(/^(?:\/[\x21\x24-\x2e\x30-\x3e\x40-\x7e]+)+$/)
+    .regex(/^(?:\/[\x21\x24-\x2e\x30-\x3e\x40-\x7e]+)+$/, "write a path as /erp")
     .nullable()
     .default(null),
   maxConcurrent: count(4096).nullable().default(null),
   readOnly: flag.default(false),
   /** How many redirects; 0: they go to the visitor. */
   followRedirects: z
-    .union([
-      flag.transform((on) => (on ? FOLLOWED_REDIRECTS : 0)),
-      number.pipe(z.number().int().min(0).max(FOLLOWED_REDIRECTS_MAX)),
-    ])
+    .union(
+      [
+        flag.transform((on) => (on ? FOLLOWED_REDIRECTS : 0)),
+        number.pipe(z.number().int().min(0).max(FOLLOWED_REDIRECTS_MAX)),
+      ],
+      `write true, false or a number up to ${FOLLOWED_REDIRECTS_MAX}`,
+    )
     .default(0),
   rewriteLocations: z
-    .union([flag.transform((on) => (on ? "origin" : "off")), z.enum(["off", "origin", "all"])])
+    .union(
+      [flag.transform((on) => (on ? "origin" : "off")), z.enum(["off", "origin", "all"])],
+      "write origin, off or all",
+    )
     .default("origin"),
   requestHeaders: headerRules.default({ set: {}, add: {}, remove: [] }),
   responseHeaders: headerRules.default({ set: {}, add: {}, remove: [] }),
@@ -149,7 +181,7 @@ const pushedSettings = z.strictObject({
 
 /** Settings of a site's own file or flag. Paths in them are made absolute. */
 export function parseSiteSettings(input: unknown, folder: string): SettingsResult {
-  const checked = siteSettings.safeParse(input);
+  const checked = siteSettings.safeParse(input, { error: settingWords });
   if (!checked.success) return err(checked.error.issues);
   const { tls, basicAuth } = checked.data;
   const path = (file: string | undefined) => (file === undefined ? undefined : resolve(folder, file));
@@ -160,7 +192,7 @@ export function parseSiteSettings(input: unknown, folder: string): SettingsResul
 
 /** Settings that came from the console. */
 export function parsePushedSettings(input: unknown): SettingsResult {
-  const checked = pushedSettings.safeParse(input);
+  const checked = pushedSettings.safeParse(input, { error: settingWords });
   if (!checked.success) return err(checked.error.issues);
   return ok({ ...checked.data, tls: { ...checked.data.tls, insecure: false }, basicAuth: null });
 }

@@ -6,6 +6,7 @@ import { setTimeout as delay } from "node:timers/promises";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { listProcesses } from "../../src/cli/local/process-table.ts";
 import { spawnCli } from "../support/cli.ts";
+import { goFirst } from "../support/priority.ts";
 import { type TestStack, startStack, stopStack } from "../support/stack.ts";
 import { until } from "../support/until.ts";
 
@@ -13,6 +14,7 @@ import { until } from "../support/until.ts";
 const dir = mkdtempSync(join(tmpdir(), "causeway-kills-"));
 let stack: TestStack;
 beforeAll(async () => {
+  goFirst();
   stack = await startStack(dir);
 });
 afterAll(async () => {

@@ -55,6 +55,7 @@ const destination = z.discriminatedUnion("kind", [
 const newRoute = z
   .strictObject({
     prefix,
+    exact: z.boolean().nullable().optional().openapi({ description: "Only the prefix itself, nothing below it" }),
     access: accessMode.default("public"),
     to: destination,
     rewrite: z
@@ -80,15 +81,19 @@ const newRoute = z
     const refuse = (path: string[], message: string) => context.addIssue({ code: "custom", path, message });
     const { to, access, rewrite, roles } = route;
     if (roles && access !== "member") refuse(["roles"], "only members have roles: the route's access must be member");
-    if (rewrite && to.kind !== "service" && to.kind !== "target")
-      refuse(["rewrite"], "only what goes to a service or target can be rewritten");
+    const isOwn = to.kind === "redirect" || to.kind === "answer";
+    if (route.exact && !isOwn) refuse(["exact"], "only a redirect or an answer can be exact");
+    if (rewrite && isOwn) refuse(["rewrite"], "only what goes to a service or target can be rewritten");
     if (rewrite?.host !== undefined && to.kind === "target")
       refuse(["rewrite", "host"], "the Host of a target is set at its connector (target option host)");
     if (to.kind === "service" && (route.timeouts?.idleMs || route.timeouts?.totalMs))
       refuse(["timeouts"], "a service has firstByteMs only");
     if (to.kind === "redirect" && (to.keepPath || to.keepQuery) && /[?#]/.test(to.location))
       refuse(["to", "location"], "with keepPath or keepQuery it has no query and no fragment of its own");
-    if (to.kind === "redirect" && to.keepPath && loops(route.prefix, to.location))
+    if (
+      to.kind === "redirect" &&
+      (route.exact ? to.location === route.prefix : to.keepPath && loops(route.prefix, to.location))
+    )
       refuse(["to", "location"], "it leads to itself");
     if (to.kind === "answer" && to.status >= 300 && to.status < 400) refuse(["to", "status"], "use a redirect");
   });

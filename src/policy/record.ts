@@ -37,6 +37,8 @@ export const routeRewrite = z.object({
 export const tenantRoute = z.object({
   /** Segment-aware prefix: "/" or without a trailing slash. The longest match wins. */
   prefix: z.string().startsWith("/").max(255),
+  /** Only the prefix itself, nothing below it. Of redirects and answers alone: a node and a target get all that is below. */
+  exact: z.boolean().nullable().optional(),
   access: accessMode,
   to: z.discriminatedUnion("kind", [
     /** A service on the tenant's node; path and query go through unchanged. */

@@ -34,6 +34,25 @@ describe("the route of a path", () => {
     expect(prefixOf(path)).toBe(expected);
   });
 
+  test("an exact route takes its own path only, by any spelling of it", () => {
+    const to: TenantRoute["to"] = {
+      kind: "redirect",
+      location: "/app",
+      status: 302,
+      keepPath: false,
+      keepQuery: false,
+    };
+    const of = [...routes, { prefix: "/", exact: true, access: "public", to } as const];
+    expect(["/", "/nothing", "/app", "//"].map((path) => prefixOf(path, of))).toEqual([
+      "/",
+      "none",
+      "/app",
+      "ambiguous",
+    ]);
+    const deep = [{ prefix: "/old", exact: true, access: "public", to } as const];
+    expect(["/old", "/old/", "/old/x"].map((path) => prefixOf(path, deep))).toEqual(["/old", "none", "none"]);
+  });
+
   test("the root takes what nothing longer takes", () => {
     expect(prefixOf("/x", [...routes, service("/")])).toBe("/");
     expect(prefixOf("/app/x", [service("/"), ...routes])).toBe("/app");

@@ -75,7 +75,8 @@ export function isUnderPrefix(path: string, prefix: string): boolean {
 function longestPrefix(routes: readonly TenantRoute[], path: string): TenantRoute | null {
   let best: TenantRoute | null = null;
   for (const route of routes) {
-    if (isUnderPrefix(path, route.prefix) && route.prefix.length > (best?.prefix.length ?? 0)) best = route;
+    const isCovered = route.exact === true ? path === route.prefix : isUnderPrefix(path, route.prefix);
+    if (isCovered && route.prefix.length > (best?.prefix.length ?? 0)) best = route;
   }
   return best;
 }

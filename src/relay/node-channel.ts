@@ -199,6 +199,8 @@ export class NodeChannel extends DurableObject<NodeChannelEnv> implements NodeCh
     if (parsed === null || store === null) return socket.close(1002, "not of the protocol");
     switch (parsed.type) {
       case "hello":
+        // Each costs a snapshot and an event; a node that was taken over must not have more of them than it may dial.
+        if (read(socket).following) return socket.close(1002, "not of the protocol");
         return this.#welcome(socket, store, parsed);
       case "report":
         if (store.settle(parsed.tenantId, parsed.revision, parsed.state, parsed.reason)) this.#wake(parsed.tenantId);

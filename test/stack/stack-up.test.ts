@@ -55,6 +55,10 @@ test("the bare domain is the portal's", async () => {
 test("the site behind the connector answers on its own host, by the tenant's route and by the relay's", async () => {
   const own = await stack.request("demo--acme", "/");
   expect([own.status, own.headers["content-type"]]).toEqual([200, expect.stringContaining("text/html")]);
+  const first = await stack.request("acme", "/", { headers: { accept: "text/html" } });
+  expect([first.status, first.headers["content-type"]]).toEqual([200, "text/html; charset=utf-8"]);
+  expect(first.text).toContain('<a href="/plant/">');
+  expect((await stack.request("acme", "/nothing")).status).toBe(404);
   const route = await stack.request("acme", "/plant/");
   // The same page, whose addresses start at the route.
   expect([route.status, route.text.replace('<base href="/plant/" />', '<base href="/" />')]).toEqual([200, own.text]);

@@ -63,6 +63,7 @@ export const routes = z.object({
   items: z.array(
     z.looseObject({
       prefix: z.string(),
+      exact: z.boolean().nullish(),
       access: z.string(),
       to: z.looseObject({
         kind: z.string(),

@@ -26,8 +26,8 @@ export default defineCommand({
       await settle(api, output, answer.operation, args.wait === true);
     }
     const list = await api.get(path, routes);
-    const rows = list.items.map(({ prefix, access, to }) => [
-      prefix,
+    const rows = list.items.map(({ prefix, exact, access, to }) => [
+      exact === true ? `${prefix} (exactly)` : prefix,
       access,
       `${to.kind} ${to.service ?? to.target ?? to.location ?? to.status ?? ""}`,
     ]);

@@ -16,10 +16,17 @@ export function createOutput(
 ): Output {
   return {
     json,
-    data: (record, text) => write(json ? `${JSON.stringify(record)}\n` : `${text}\n`),
-    say: (text) => talk(`${text}\n`),
+    data: (record, text) => write(json ? `${JSON.stringify(record)}\n` : `${harmless(text)}\n`),
+    say: (text) => talk(`${harmless(text)}\n`),
   };
 }
+
+/**
+ * Reasons, names and log lines come from nodes, services and sites, which may not be friends: nothing of theirs may steer an operator's
+ * terminal. Escapes and other control characters are shown as signs, but for tab and line feed.
+ */
+// oxlint-disable-next-line no-control-regex -- these are what it is about
+const harmless = (text: string): string => text.replace(/[\u0000-\u0008\u000b-\u001f\u007f-\u009f]/g, "\ufffd");
 
 /** Left-aligned columns, two spaces apart; the last one is not padded. */
 export function table(header: readonly string[], rows: readonly (readonly string[])[]): string {

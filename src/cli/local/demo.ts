@@ -21,10 +21,32 @@ import { step } from "./progress.ts";
 import { type StackSecrets, randomSecret } from "./secrets.ts";
 import { traceEnvironment } from "./trace-environment.ts";
 
+/** What a first visitor sees at a demo tenant's address, instead of an error about a path. */
+function welcome(slug: string, more: Readonly<Record<string, string>>) {
+  const links = {
+    "/app": "a service on the tenant's node",
+    "/connectors": "another one",
+    "/manager": "a third one",
+    "/private": "for members: leads to sign-in (the demo account is printed at start)",
+    ...more,
+  };
+  const items = Object.entries(links).map(([path, what]) => `<li><a href="${path}">${path}</a> ${what}</li>`);
+  const style = "body{font:1rem/1.6 system-ui;max-width:40rem;margin:3rem auto;padding:0 1rem;color-scheme:light dark}";
+  const body = `<!doctype html><html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width,initial-scale=1"><title>${slug}</title><style>${style}</style></head><body><h1>${slug}</h1><p>A demo tenant of Causeway. This page is a route of the edge; behind the others are:</p><ul>${items.join("")}</ul></body></html>`;
+  return { prefix: "/", exact: true, to: { kind: "answer", contentType: "text/html; charset=utf-8", body } } as const;
+}
+
 /** The demo data: two tenants on two nodes, a member each, and one site of acme behind a "firewall". */
 const TENANTS = [
-  { slug: "acme", node: "walter-white", routes: [{ prefix: "/plant", to: { kind: "target", target: "demo" } }] },
-  { slug: "globex", node: "hank-schrader", routes: [] },
+  {
+    slug: "acme",
+    node: "walter-white",
+    routes: [
+      welcome("acme", { "/plant/": "a web app behind a firewall, through the connector plant-1" }),
+      { prefix: "/plant", to: { kind: "target", target: "demo" } },
+    ],
+  },
+  { slug: "globex", node: "hank-schrader", routes: [welcome("globex", {})] },
 ] as const;
 export const DEMO_TENANTS: readonly string[] = TENANTS.map(({ slug }) => slug);
 const CONNECTOR = { tenant: "acme", name: "plant-1" } as const;

@@ -16,6 +16,7 @@ export function readySummary(
   const host = (slug: string) =>
     stack.tenants.find((tenant) => tenant.slug === slug)?.host ?? `${slug}.${stack.baseDomain}`;
   const samples: (readonly [string, string])[] = [
+    [at(host("acme"), "/"), "in a browser: what tenant acme has"],
     [`curl ${at(host("acme"), "/app")}`, "tenant acme, from node walter-white"],
     [`curl ${at(host("globex"), "/app")}`, "tenant globex, from node hank-schrader"],
     [`curl ${at(host("acme"), "/plant/")}`, "a route of acme that leads behind a firewall"],

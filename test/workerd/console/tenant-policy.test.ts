@@ -165,6 +165,7 @@ describe("routes of every kind", () => {
       },
       {
         prefix: "/gone",
+        exact: true,
         access: "public",
         to: { kind: "answer", status: 410, contentType: "text/plain", body: "gone" },
       },
@@ -210,6 +211,8 @@ describe("routes of every kind", () => {
   test.each<[object, string]>([
     [{ to, roles: { use: "admin" } }, "roles"],
     [{ to, access: "open" }, "access"],
+    [{ to, exact: true }, "exact"],
+    [{ to: { kind: "redirect", location: "/x" }, exact: true }, "leads to itself"],
     [{ to, timeouts: { totalMs: 5_000 } }, "firstByteMs"],
     [{ to, rewrite: { host: "Bad Host" } }, "host"],
     [{ to: { kind: "target", target: "plc" }, rewrite: { host: "x.example" } }, "connector"],

@@ -181,11 +181,15 @@ describe("how far a tenant has come", () => {
   });
 });
 
-it("an agent that does not speak the protocol is cut off", async () => {
+it("an agent that does not speak the protocol, or begins it twice, is cut off", async () => {
   const node = await enrolledNode();
   const agent = await connect(node);
   agent.sendText(JSON.stringify({ type: "unheard-of" }));
   expect((await agent.closed).code).toBe(1002);
+  const again = await connect(node);
+  again.send({ type: "hello", version: 1, agent: "test", epoch: null, cursor: 0 });
+  expect((await again.closed).code).toBe(1002);
+  expect(again.messages.filter(({ type }) => type === "welcome")).toHaveLength(1);
 });
 
 it("tombstones are bounded: an agent from before them gets a snapshot", async () => {

@@ -162,6 +162,23 @@ export const INJECTIONS: readonly Injection[] = [
     },
   },
   {
+    name: "the process dies right after the step's first commit",
+    async inject(w, { operationId }, position) {
+      const { step, context } = await holdAt(w, operationId, position);
+      await ofADeadRun(
+        step({
+          ...context,
+          commit: async (work) => {
+            await context.commit(work);
+            throw new Error("the process is dead");
+          },
+        }),
+      );
+      leaseOver(w);
+      return operationId;
+    },
+  },
+  {
     name: "the message comes again in the middle of the step, and then three times at once",
     async inject(w, { operationId }, position) {
       const { step, context } = await holdAt(w, operationId, position);

@@ -139,7 +139,8 @@ async function* relayFindings(options: DoctorOptions): AsyncGenerator<Finding> {
     return;
   }
   yield ok("relay", relayUrl.host, `answered in ${answer.ms} ms`);
-  yield clockFinding(date, now());
+  const clock = clockFinding(date, now());
+  yield clock;
 
   const { identity } = options;
   if (identity === null) {
@@ -168,7 +169,7 @@ async function* relayFindings(options: DoctorOptions): AsyncGenerator<Finding> {
     const loss = await dialLane(options, lane, bearer);
     yield loss === null
       ? ok("credentials", `lane ${lane}`, `${who} was accepted, WebSocket is open`)
-      : failed(loss.kind === "auth" ? "credentials" : "relay", `lane ${lane}`, loss.text, dialRemedy(loss));
+      : failed(loss.kind === "auth" ? "credentials" : "relay", `lane ${lane}`, loss.text, dialRemedy(loss, clock));
   }
 }
 
@@ -240,8 +241,9 @@ function dialLane(options: DoctorOptions, lane: Lane, bearer: Bearer): Promise<L
   });
 }
 
-function dialRemedy(loss: LinkLoss): string {
+function dialRemedy(loss: LinkLoss, clock: Finding): string {
   if (loss.kind === "auth") {
+    if (clock.result === "failed") return "Set the clock first: no credential is good while it is wrong.";
     return "Check in the console that the connector exists and is enabled, or make a new credentials file: causeway connector create.";
   }
   if (loss.kind === "version") return "Update this program.";

@@ -83,6 +83,10 @@ test("people read lines with remedies, scripts codes: 5 for a refused credential
     expect(running.output()).toMatch(/^ok +relay/m);
     expect(running.output()).toMatch(/^failed +credentials +lane a: .*\n +Check in the console/m);
     expect(running.output()).toContain("not everything works: credentials");
+    relay.headers = { date: new Date(Date.now() - 600_000).toUTCString() };
+    const late = stranger.command(["doctor", "--credentials", stranger.credentials, "--url", relay.url]);
+    await late.exit;
+    expect(late.output()).toMatch(/^failed +credentials +lane a: .*\n +Set the clock first/m);
   } finally {
     await stranger.close();
   }

@@ -58,7 +58,8 @@ export async function enrol(
   if (answer.status === 401 || answer.status === 403) {
     return err({
       kind: "refused",
-      message: "the enrolment token is not valid, was used already, or has expired; make a new one",
+      message:
+        "the enrolment token is not valid, was used already, or has expired; make a new one (causeway nodes token NAME)",
     });
   }
   const parsed = answer.status === 200 ? enrolResponse.safeParse(parseJson(answer.body)) : null;

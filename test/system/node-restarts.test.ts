@@ -105,6 +105,7 @@ test("a service is killed: it is started again on its port, and Envoy needs to k
     const now = (await node.status()).services.find(({ name }) => name === `${ACME}/main/app`);
     return status === 200 && body.includes('"service":"app"') && now?.pid !== before.pid && now?.port === before.port;
   });
+  expect(node.log()).toMatch(/process is gone and is started again.*output\.log/); // Where to look for the reason.
   expect(await stat("cluster_manager.cds.update_success")).toBe(updates);
 });
 

@@ -47,7 +47,7 @@ export async function keepProcess(options: KeptProcessOptions): Promise<KeptProc
       current = null;
       if (Date.now() - startedMs > LIMITS.restartForgetMs) backoffMs = LIMITS.restartMinMs;
       startAtMs = Date.now() + backoffMs;
-      log.warn("process is gone and is started again", { inMs: backoffMs });
+      log.warn("process is gone and is started again", { inMs: backoffMs, output: outputFile(dir) });
       backoffMs = Math.min(backoffMs * 2, LIMITS.restartMaxMs);
     }
     if (Date.now() < startAtMs) return;

@@ -1,15 +1,20 @@
 import { createHash } from "node:crypto";
+import { writeFileSync } from "node:fs";
 import { connect as connectH2, type ClientHttp2Session } from "node:http2";
 import { request } from "node:https";
+import { join } from "node:path";
 import { connect } from "node:tls";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { WebSocket } from "ws";
 import { blobSha256 } from "../../local-stack/shared/streams.ts";
 import type { NodeTenant } from "../../src/protocol/node-channel.ts";
+import { selfSigned } from "../support/certificate.ts";
 import { stopChildren } from "../support/children.ts";
 import { newProofKey } from "../support/envoy.ts";
+import { startLoad } from "../support/load.ts";
 import { frontOf, openTenant, startMasterWorld, type MasterWorld, type WorldNode } from "../support/master.ts";
 import { device, hex, withBroker } from "../support/mqtt.ts";
+import type { TestNode } from "../support/node.ts";
 import { startChannelHost, type ChannelHost } from "../support/node-channel.ts";
 import { until } from "../support/until.ts";
 
@@ -42,11 +47,12 @@ const nodeOf = async (name: string): Promise<string> => {
   return said.edge ? "edge" : (said.node ?? body);
 };
 
+interface Caller {
+  readonly cert?: string;
+  readonly key?: string;
+}
+
 describe("who comes to a node", () => {
-  interface Caller {
-    readonly cert?: string;
-    readonly key?: string;
-  }
   /** A request over the link as a master makes it, by HTTP/2. */
   async function overLink(caller: Caller, fields: Record<string, string>): Promise<{ status: number; body: string }> {
     const [{ port }] = world.nodes;
@@ -241,6 +247,65 @@ describe("changes", () => {
     over = true;
     await asking;
     expect([...seen.keys()].toSorted()).toEqual(["hank-schrader", "walter-white"]);
+  });
+
+  test("certificates and authority between master and nodes are replaced on disk, and no request fails", async () => {
+    const [first, second] = world.nodes;
+    const masters = selfSigned({ dns: ["master-1.internal"] });
+    const nodes = selfSigned({ dns: ["node.internal"], ip: ["127.0.0.1"] });
+    const sides = [world.master, first.node, second.node];
+    const taken = (): number[] =>
+      sides.map(({ log }) => log().split("envoy has a new certificate for the link").length);
+    /** As an operator does it, file by file; waits until every agent has given it to its Envoy. */
+    const replace = async (files: (side: TestNode) => Readonly<Record<string, string>>): Promise<void> => {
+      const before = taken();
+      for (const side of sides)
+        for (const [file, content] of Object.entries(files(side))) writeFileSync(join(side.dir, file), content);
+      await until("all have taken it", () => taken().every((count, index) => count > (before[index] ?? 0)));
+    };
+    const shown = (): Promise<string> =>
+      new Promise((resolve, reject) => {
+        const options = { port: first.port, host: "127.0.0.1", ...masters, rejectUnauthorized: false };
+        const socket = connect(options, () => {
+          resolve(socket.getPeerX509Certificate()?.toString() ?? "");
+          socket.destroy();
+        });
+        socket.on("error", reject);
+      });
+
+    const load = startLoad(
+      () => world.visit(ACME, "/app"),
+      (body) => body.includes("walter-white"),
+      2,
+    );
+    const fresh = masters.cert + nodes.cert;
+    await replace(() => ({ "link-ca.crt": world.link.authority + fresh }));
+    await replace((side) => {
+      const pair = side === world.master ? masters : nodes;
+      return { "link.crt": pair.cert, "link.key": pair.key };
+    });
+    await until("the node shows the new one", async () => (await shown()).trim() === nodes.cert.trim());
+    await replace(() => ({ "link-ca.crt": fresh }));
+    const asked = load.requests();
+    await until("requests go on", () => load.requests() > asked + 20);
+    expect(await load.stop()).toMatchObject({ failures: [] });
+    // Another node's cluster has seen no request meanwhile: its connections are new.
+    expect(await nodeOf(GLOBEX)).toBe("hank-schrader");
+    const letsIn = (caller: Caller): Promise<boolean> =>
+      new Promise((resolve) => {
+        const session = connectH2(`https://127.0.0.1:${first.port}`, { ...caller, rejectUnauthorized: false });
+        session.on("error", () => resolve(false));
+        session.on("close", () => resolve(false));
+        // Who is refused learns it by the first request only.
+        const stream = session.request({ ":path": "/app", ":authority": ACME });
+        stream.on("error", () => resolve(false));
+        stream.on("response", () => {
+          resolve(true);
+          session.destroy();
+        });
+      });
+    await until("who is no longer signed for is refused", async () => !(await letsIn(world.link.master)));
+    expect(await letsIn(masters)).toBe(true);
   });
 
   test("a route that is closed, and a tenant that is taken away, are the edge's from then on", async () => {

@@ -39,7 +39,7 @@ targets:
   it("with a mistake is refused by the setting's name, never with its value", () => {
     const wrong: [string, string][] = [
       ["relai: https://secret.example.com", 'unknown setting "relai"'],
-      ["targets: [secret]", "targets: write settings, as { name: value }"],
+      ["targets: [secret]", "targets: write an object, as { name: value }"],
       ["lanes: c", "lanes: write a or b or both"],
       ["allowPlainHttp: 'yes, secret'", "allowPlainHttp: write true or false"],
       ["- secret", "name: value"],

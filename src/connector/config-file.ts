@@ -3,7 +3,7 @@ import { dirname, resolve } from "node:path";
 import { parse } from "yaml";
 import { z } from "zod";
 import { err, ok, type Result } from "../shared/result.ts";
-import { placedWords, settingWords } from "../shared/setting-words.ts";
+import { placedWords, inputWords } from "../shared/input-words.ts";
 import type { ConnectorInput } from "./config.ts";
 
 /** A number may be written as one; it is checked like the flag's text. */
@@ -59,7 +59,7 @@ export function parseConfigFile(source: string, folder: string): Result<Connecto
     const [first] = (error instanceof Error ? error.message : String(error)).split("\n");
     return err(`it is not YAML: ${(first ?? "").replace(/:$/, "")}`);
   }
-  const checked = configFile.safeParse(document, { error: settingWords });
+  const checked = configFile.safeParse(document, { error: inputWords });
   if (!checked.success) {
     return err([...new Set(checked.error.issues.map((issue) => placedWords(issue)))].join("; "));
   }

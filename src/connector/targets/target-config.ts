@@ -1,7 +1,7 @@
 import type { z } from "zod";
 import { CATCH_ALL, NAME_PROBLEM_TEXT, parseTarget as parseTargetName } from "../../policy/names.ts";
 import { err, ok, type Result } from "../../shared/result.ts";
-import { placedWords } from "../../shared/setting-words.ts";
+import { placedWords } from "../../shared/input-words.ts";
 import { readTargetFiles } from "./target-files.ts";
 import {
   parsePushedSettings,

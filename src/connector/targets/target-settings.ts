@@ -1,7 +1,7 @@
 import { resolve } from "node:path";
 import { z } from "zod";
 import { err, ok, type Result } from "../../shared/result.ts";
-import { settingWords } from "../../shared/setting-words.ts";
+import { inputWords } from "../../shared/input-words.ts";
 import {
   FOLLOWED_REDIRECTS,
   FOLLOWED_REDIRECTS_MAX,
@@ -181,7 +181,7 @@ const pushedSettings = z.strictObject({
 
 /** Settings of a site's own file or flag. Paths in them are made absolute. */
 export function parseSiteSettings(input: unknown, folder: string): SettingsResult {
-  const checked = siteSettings.safeParse(input, { error: settingWords });
+  const checked = siteSettings.safeParse(input, { error: inputWords });
   if (!checked.success) return err(checked.error.issues);
   const { tls, basicAuth } = checked.data;
   const path = (file: string | undefined) => (file === undefined ? undefined : resolve(folder, file));
@@ -192,7 +192,7 @@ export function parseSiteSettings(input: unknown, folder: string): SettingsResul
 
 /** Settings that came from the console. */
 export function parsePushedSettings(input: unknown): SettingsResult {
-  const checked = pushedSettings.safeParse(input, { error: settingWords });
+  const checked = pushedSettings.safeParse(input, { error: inputWords });
   if (!checked.success) return err(checked.error.issues);
   return ok({ ...checked.data, tls: { ...checked.data.tls, insecure: false }, basicAuth: null });
 }

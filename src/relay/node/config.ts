@@ -7,7 +7,7 @@ import type { TenantRoute } from "../../policy/record.ts";
 import { publicJwk, type PublicJwk } from "../../protocol/jwk.ts";
 import type { ConnectorGrant, TenantSettings } from "../../protocol/lane.ts";
 import { err, ok, type Result } from "../../shared/result.ts";
-import { settingWords } from "../../shared/setting-words.ts";
+import { inputWords } from "../../shared/input-words.ts";
 import { relayFile, type RelayFile, type TenantFile } from "./config-schema.ts";
 import { CONFIG_BYTES_MAX } from "./limits.ts";
 
@@ -71,7 +71,7 @@ export function readRelayConfig(path: string, options: ReadOptions): Result<Rela
   const withLine = (words: string): string => `${lineOf(yaml, lines, words)}${words}`;
   try {
     yaml = parseYaml(readText(file), lines);
-    const document = relayFile.safeParse(yaml.toJS() ?? {}, { error: settingWords });
+    const document = relayFile.safeParse(yaml.toJS() ?? {}, { error: inputWords });
     if (!document.success) {
       const { issues } = document.error;
       const first = issues.filter(({ path }, i) => issues.findIndex((it) => it.path.join() === path.join()) === i);
